@@ -1,0 +1,215 @@
+"""What a provider adapter is: what it is asked for, what it answers, how it fails.
+
+An adapter turns a `MeetingSpec` (what we want) into a `Meeting` (what the vendor has). It knows its vendor and
+nothing else: no Redis, no Vello, no web framework. Read `jitsi.py` next to see one whole.
+
+Errors, by what the caller does next::
+
+    ProviderError
+    ├── TemporaryError      try later, not before `retry_after`
+    ├── OutcomeUnknown      the call may have happened: `find` before any second create
+    ├── MeetingNotFound     delete: done; update: create anew
+    ├── ReconnectRequired   the account is dead until a person reconnects it
+    └── PermanentError      show the text to `who_can_fix`; trying again the same way is useless
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+if TYPE_CHECKING:
+    from providers.http import Http
+
+Role = Literal["host", "guest"]
+Fixer = Literal["admin", "operator", "developer"]
+
+
+@dataclass(frozen=True, slots=True)
+class MeetingSpec:
+    """What we want of a provider: one meeting for one booking.
+
+    `key` names the booking: opaque, `[0-9a-f]{32}`, the same for every call about it. `generation` counts the
+    meetings of that booking that were torn down for good; `(key, generation)` names one meeting. Times are UTC unix
+    seconds, `duration` seconds, `time_zone` an IANA name for display only. `title` may be shown to everybody in the
+    meeting. `host` is the vendor's name of a person (an e-mail address or an id) or None. `options` has been
+    validated by the adapter's own options model.
+    """
+
+    key: str
+    generation: int
+    title: str
+    start: int
+    duration: int
+    time_zone: str = "UTC"
+    host: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def end(self) -> int:
+        """When the meeting ends, UTC unix seconds."""
+        return self.start + self.duration
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """What a provider has. `join_url` is for guests and may carry a passcode, so it never shows in a repr."""
+
+    id: str
+    join_url: str = field(repr=False)
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a provider can promise. The core and the pages read these flags, never a provider's name."""
+
+    keeps_link: bool
+    """`update` leaves the join URL as it was; without it a moved booking gets a new meeting."""
+    enforces_teardown: bool
+    """After `delete` nobody gets in through the old link; without it the room only loses its booking."""
+    enforces_window: bool
+    """Nobody gets in before `opens_before` or long after the end."""
+    mints_link: bool
+    """The link people use is made at the click by `join_url`; what `Meeting.join_url` says opens nothing."""
+    idempotent_create: bool
+    """A second `create` with the same key and generation answers the first one's meeting, even at the same time."""
+    needs_host: bool
+    """A meeting belongs to one person's account; another host needs another meeting."""
+    max_duration: int | None = None
+    """Longest meeting in seconds, None if unlimited."""
+
+
+class ProviderError(Exception):
+    """The provider did not do what was asked. `text` is for people: what happened, nothing secret in it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class TemporaryError(ProviderError):
+    """Nothing happened and it may work later: busy, unreachable, over a limit. `retry_after` in seconds or None."""
+
+    def __init__(self, text: str, retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
+class OutcomeUnknown(ProviderError):
+    """The call was sent and its answer lost: it may have happened. `find` before any second create."""
+
+
+class MeetingNotFound(ProviderError):
+    """The provider no longer has this meeting."""
+
+
+class ReconnectRequired(ProviderError):
+    """The account refuses us until a person connects it again."""
+
+
+class PermanentError(ProviderError):
+    """Trying again the same way is useless. `who_can_fix`: the office's admin, the operator of this service, or us."""
+
+    def __init__(self, text: str, who_can_fix: Fixer) -> None:
+        super().__init__(text)
+        self.who_can_fix = who_can_fix
+
+
+class Options(BaseModel):
+    """What an office may choose for its meetings; an adapter adds its own fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    opens_before: int = Field(
+        default=15,
+        ge=0,
+        le=1440,
+        strict=True,
+        description="Minutes before the start at which the meeting opens, where the provider can enforce it.",
+    )
+
+
+class ProviderSettings(BaseModel, ABC):
+    """What a connection is made of. Secrets are `SecretStr`, so they never show in a repr or an answer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @property
+    @abstractmethod
+    def method(self) -> str:
+        """How this connection authenticates, in the vendor's words."""
+
+    @property
+    @abstractmethod
+    def account(self) -> str:
+        """Which account or server this is, for people."""
+
+    def warnings(self) -> list[str]:
+        """What an admin should know about these settings, one sentence each."""
+        return []
+
+    def reveal(self) -> dict[str, Any]:
+        """All fields with secrets in clear: for the vault, nothing else."""
+        return {
+            name: value.get_secret_value() if isinstance(value, SecretStr) else value
+            for name, value in self.model_dump(exclude_none=True).items()
+        }
+
+
+class MeetingProvider(Protocol):
+    """One connected account or server. Every verb is safe to repeat; every verb may raise a `ProviderError`."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this connection can promise; it may depend on the connection's settings."""
+
+    async def create(self, spec: MeetingSpec) -> Meeting:
+        """Make the meeting of `spec`, or answer the one an earlier call with this key and generation made.
+
+        Raises: TemporaryError, OutcomeUnknown, ReconnectRequired, PermanentError.
+        """
+
+    async def update(self, meeting: Meeting, spec: MeetingSpec) -> Meeting:
+        """Make `meeting` what `spec` says and answer it as it is afterwards.
+
+        Raises: MeetingNotFound if it is gone, TemporaryError, OutcomeUnknown, ReconnectRequired, PermanentError.
+        """
+
+    async def delete(self, meeting: Meeting) -> None:
+        """Remove `meeting`. One that is gone already is a success.
+
+        Raises: TemporaryError, OutcomeUnknown, ReconnectRequired, PermanentError.
+        """
+
+    async def find(self, spec: MeetingSpec) -> Meeting | None:
+        """The meeting that a `create(spec)` whose answer was lost has made, None if it made none.
+
+        Raises: TemporaryError, ReconnectRequired, PermanentError.
+        """
+
+    async def probe(self) -> str:
+        """Ask the vendor the cheapest question that proves the connection works; answer one sentence for people.
+
+        Raises: TemporaryError, ReconnectRequired, PermanentError.
+        """
+
+    def join_url(self, meeting: Meeting, spec: MeetingSpec, role: Role, now: int, until: int) -> str:
+        """The URL that lets one person in, asked for at the click at `now` and good until `until` (unix seconds).
+
+        Providers that do not mint links answer `meeting.join_url`. The answer is a secret: never store or log it.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderInfo:
+    """One row of the registry: everything the core and the pages need to know of an adapter."""
+
+    name: str
+    title: str
+    settings: type[ProviderSettings]
+    options: type[Options]
+    connect: Callable[[Any, "Http"], MeetingProvider]
+    """Makes the adapter from its validated settings and an HTTP client."""

@@ -1,0 +1,1 @@
+"""The service: Vello's events in, working video links out."""
