@@ -1,7 +1,7 @@
 """What a provider adapter is: what it is asked for, what it answers, how it fails.
 
-An adapter turns a `MeetingSpec` (what we want) into a `Meeting` (what the vendor has). It knows its vendor and
-nothing else: no Redis, no Vello, no web framework. Read `jitsi.py` next to see one whole.
+An adapter turns a `MeetingSpec` (what we want) into a `Meeting` (what the vendor has). It knows its vendor
+and nothing else: no Redis, no Vello, no web framework. Read `jitsi.py` next to see one whole.
 
 Errors, by what the caller does next::
 
@@ -32,10 +32,10 @@ class MeetingSpec:
     """What we want of a provider: one meeting for one booking.
 
     `key` names the booking: opaque, `[0-9a-f]{32}`, the same for every call about it. `generation` counts the
-    meetings of that booking that were torn down for good; `(key, generation)` names one meeting. Times are UTC unix
-    seconds, `duration` seconds, `time_zone` an IANA name for display only. `title` may be shown to everybody in the
-    meeting. `host` is the vendor's name of a person (an e-mail address or an id) or None. `options` has been
-    validated by the adapter's own options model.
+    meetings of that booking that were torn down for good; `(key, generation)` names one meeting. Times are
+    UTC unix seconds, `duration` seconds, `time_zone` an IANA name for display only. `title` may be shown to
+    everybody in the meeting. `host` is the vendor's name of a person (an e-mail address or an id) or None.
+    `options` has been validated by the adapter's own options model.
     """
 
     key: str
@@ -75,7 +75,7 @@ class Capabilities:
     mints_link: bool
     """The link people use is made at the click by `join_url`; what `Meeting.join_url` says opens nothing."""
     idempotent_create: bool
-    """A second `create` with the same key and generation answers the first one's meeting, even at the same time."""
+    """A second `create` with the same key and generation, even at once, answers the first one's meeting."""
     needs_host: bool
     """A meeting belongs to one person's account; another host needs another meeting."""
     max_duration: int | None = None
@@ -91,7 +91,7 @@ class ProviderError(Exception):
 
 
 class TemporaryError(ProviderError):
-    """Nothing happened and it may work later: busy, unreachable, over a limit. `retry_after` in seconds or None."""
+    """Nothing happened, it may work later: busy, unreachable, over a limit. `retry_after` in seconds."""
 
     def __init__(self, text: str, retry_after: float | None = None) -> None:
         super().__init__(text)
@@ -111,7 +111,7 @@ class ReconnectRequired(ProviderError):
 
 
 class PermanentError(ProviderError):
-    """Trying again the same way is useless. `who_can_fix`: the office's admin, the operator of this service, or us."""
+    """Trying again the same way is useless. `who_can_fix`: the office's admin, the operator, a developer."""
 
     def __init__(self, text: str, who_can_fix: Fixer) -> None:
         super().__init__(text)
@@ -135,7 +135,9 @@ class Options(BaseModel):
 class ProviderSettings(BaseModel, ABC):
     """What a connection is made of. Secrets are `SecretStr`, so they never show in a repr or an answer."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, str_strip_whitespace=True
+    )
 
     @property
     @abstractmethod
@@ -160,7 +162,7 @@ class ProviderSettings(BaseModel, ABC):
 
 
 class MeetingProvider(Protocol):
-    """One connected account or server. Every verb is safe to repeat; every verb may raise a `ProviderError`."""
+    """One connected account or server. Every verb is safe to repeat and may raise a `ProviderError`."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -175,7 +177,8 @@ class MeetingProvider(Protocol):
     async def update(self, meeting: Meeting, spec: MeetingSpec) -> Meeting:
         """Make `meeting` what `spec` says and answer it as it is afterwards.
 
-        Raises: MeetingNotFound if it is gone, TemporaryError, OutcomeUnknown, ReconnectRequired, PermanentError.
+        Raises: MeetingNotFound if it is gone, TemporaryError, OutcomeUnknown, ReconnectRequired,
+        PermanentError.
         """
 
     async def delete(self, meeting: Meeting) -> None:
@@ -191,15 +194,16 @@ class MeetingProvider(Protocol):
         """
 
     async def probe(self) -> str:
-        """Ask the vendor the cheapest question that proves the connection works; answer one sentence for people.
+        """Ask the vendor the cheapest question that proves the connection works; the answer is for people.
 
         Raises: TemporaryError, ReconnectRequired, PermanentError.
         """
 
     def join_url(self, meeting: Meeting, spec: MeetingSpec, role: Role, now: int, until: int) -> str:
-        """The URL that lets one person in, asked for at the click at `now` and good until `until` (unix seconds).
+        """The URL that lets one person in, asked for at the click at `now`, good until `until` (unix times).
 
-        Providers that do not mint links answer `meeting.join_url`. The answer is a secret: never store or log it.
+        Providers that do not mint links answer `meeting.join_url`. The answer is a secret: never store or log
+        it.
         """
 
 

@@ -1,0 +1,165 @@
+"""The command line: `vello-meetings serve`, `demo`, `trigger`."""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import cast, get_args
+
+import uvicorn
+
+from service import logs
+from service.app import Role, opened
+from service.config import Config, ConfigError
+from service.demo import demo
+from service.embedded import EmbeddedUnavailable
+from service.generated import FILE_NAME
+from service.store import StoreRefused, StoreUnavailable
+from service.trigger import NotSent, changed, event, sample_record, send
+from service.vello import RECORD_EVENTS
+
+_HOST, _PORT = "127.0.0.1", 8080
+_GRACE = 15  # seconds that requests may take to finish at a stop
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handling: it would end the process before the runs are drained."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for which in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(which, self.handle_exit, which, None)
+        yield
+
+
+async def _serve(config: Config, host: str, port: int, role: Role) -> None:
+    async with opened(config, role) as app:
+        server = _Server(
+            uvicorn.Config(
+                app,
+                host=host,
+                port=port,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=_GRACE,
+            )
+        )
+        await server.serve()
+        if not server.started:
+            raise OSError(f"{host}:{port} cannot be listened on")
+
+
+def serve(host: str, port: int, role: Role) -> int:
+    """Run the service until SIGTERM or SIGINT."""
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
+    config = Config.load(public_url_default=f"http://{shown}:{port}")
+    logs.configure(config.log_level, config.log_format)
+    print(_greeting(config), flush=True)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(config, host, port, role))
+    return 0
+
+
+def _loop_factory():  # type: ignore[no-untyped-def]
+    try:
+        import uvloop
+    except ImportError:  # not on Windows
+        return None
+    return uvloop.new_event_loop
+
+
+def _greeting(config: Config) -> str:
+    kept = config.data_dir / FILE_NAME
+    token, admin = "the one in VELLO_WEBHOOK_TOKEN", "the one in ADMIN_TOKEN"
+    if "VELLO_WEBHOOK_TOKEN" in config.generated:
+        token = config.webhook_tokens[0].get_secret_value()
+    if "ADMIN_TOKEN" in config.generated:
+        admin = config.admin_token.get_secret_value()
+    return "\n".join(
+        (
+            f"vello-meetings {metadata.version('vello-meetings')} at {config.public_url}",
+            "Paste into Vello, as the webhook's URL and token:",
+            f"  {config.endpoint_urls[0]}",
+            f"  {token}",
+            f"Settings: {config.public_url}/api/v1 with `Authorization: Bearer …`, the token being {admin}",
+            f"Made once and kept in {kept}: {', '.join(sorted(config.generated)) or 'nothing'}",
+        )
+    )
+
+
+def trigger(arguments: argparse.Namespace) -> int:
+    """Sign and send one event; 0 if the service answered with success."""
+    config = Config.load(create=False)
+    tokens = [token.get_secret_value() for token in config.webhook_tokens]
+    token = arguments.token or next(iter(tokens), None)
+    if token is None:
+        print(
+            "No webhook token: give --token, or VELLO_WEBHOOK_TOKEN or DATA_DIR as for `serve`.",
+            file=sys.stderr,
+        )
+        return 2
+    try:
+        record = json.loads(Path(arguments.record).read_text()) if arguments.record else sample_record()
+        record = changed(record, arguments.set)
+    except (OSError, ValueError) as error:
+        print(f"The record cannot be used: {error}", file=sys.stderr)
+        return 2
+    message = event(arguments.type, record if arguments.type in RECORD_EVENTS or arguments.record else None)
+    url = arguments.url or config.endpoint_urls[0]
+    print(f"POST {url}\n{json.dumps(message, indent=2)}\n")
+    answer = send(url, token, message)
+    print(f"{answer.status}\n{answer.body}")
+    return 0 if 200 <= answer.status < 300 else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vello-meetings", description="Video links for Vello bookings.")
+    parser.add_argument("--version", action="version", version=metadata.version("vello-meetings"))
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("serve", help="take Vello's events and make meetings")
+    run.add_argument("--host", default=_HOST)
+    run.add_argument("--port", default=_PORT, type=int)
+    run.add_argument("--role", default="all", choices=get_args(Role))
+    commands.add_parser("demo", help="walk one booking through its life on a throw-away store")
+    one = commands.add_parser("trigger", help="sign one event as Vello does and send it")
+    one.add_argument("type", help="such as connection.test or record.update_metadata")
+    one.add_argument("--url", help="endpoint URL to sign for and send to (default: VELLO_ENDPOINT_URL)")
+    one.add_argument("--token", help="webhook token (default: VELLO_WEBHOOK_TOKEN, or the generated one)")
+    one.add_argument("--record", metavar="FILE", help="JSON file with the record (default: a sample, tomorrow)")
+    one.add_argument(
+        "--set",
+        metavar="key=value",
+        action="append",
+        default=[],
+        help="change a field; with an id and no version the event counts as the newest word on that record",
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; what a person must put right is said in a sentence, with exit code 2."""
+    arguments = _parser().parse_args(argv)
+    try:
+        if arguments.command == "serve":
+            return serve(arguments.host, arguments.port, cast(Role, arguments.role))
+        if arguments.command == "demo":
+            return demo()
+        return trigger(arguments)
+    except NotSent as error:
+        print(error, file=sys.stderr)
+        return 1
+    except (ConfigError, EmbeddedUnavailable, StoreRefused, StoreUnavailable, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""The composition root: builds everything, closes everything; nothing imports it but the command line."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import metadata
+from typing import Final, Literal
+
+import structlog
+from fastapi import APIRouter, FastAPI
+from pydantic import SecretStr, ValidationError
+from starlette.routing import BaseRoute, Mount
+from starlette.staticfiles import StaticFiles
+
+from providers import registry
+from providers.http import Http
+from service.choices import DEFAULT, Choice, Choices
+from service.companies import Companies, Company
+from service.config import Config, ConfigError
+from service.connections import BUILT_IN, Connections, ensure_built_in
+from service.embedded import EmbeddedValkey
+from service.ledger import Ledger
+from service.reconcile import Reconciler, Settings
+from service.store import Store
+from service.vault import Vault, fingerprint
+from service.web.api import Api
+from service.web.errors import answer_errors
+from service.web.health import Health
+from service.web.join import Join
+from service.web.webhook import Webhook
+from service.worker import Worker
+
+DRAIN: Final = 10.0
+"""Seconds that runs may take to finish at a stop, before they hand their records back."""
+
+Role = Literal["all", "web", "worker"]
+
+_KEYS = "vm:keys"  # key id -> fingerprint of every key that sealed something here; no TTL
+_log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def opened(config: Config, role: Role = "all") -> AsyncIterator[FastAPI]:
+    """The application of one process with all that it needs; leaving drains and closes it.
+
+    Raises: ConfigError, EmbeddedUnavailable, StoreRefused, StoreUnavailable.
+    """
+    async with AsyncExitStack() as stack:
+        store = await _store(config, stack)
+        await _check_keys(store, config)
+        vault = Vault(config.secret_keys)
+        http = Http()
+        stack.push_async_callback(http.close)
+        connections = Connections(store, vault, registry.load(), lambda info, made: info.connect(made, http))
+        settings = Settings(Choices(store), connections)
+        ledger = Ledger(store, vault, config.lease_seconds)
+        await settings.load()
+        if config.jitsi_url:
+            await _built_in(settings, ledger, config.jitsi_url)
+        reconciler = Reconciler(ledger, settings)
+        stack.push_async_callback(reconciler.drain, DRAIN)
+        own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
+        companies = Companies(store, vault, own)
+        routes: list[BaseRoute] = [*Health(store, own, config.public_url).routes(pages=role != "worker")]
+        api: APIRouter | None = None
+        if role != "worker":
+            webhook = Webhook(ledger, reconciler, settings, companies, config.public_url, config.answer_deadline)
+            join = Join(ledger, settings)
+            static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
+            routes = [*webhook.routes(), *join.routes(), *routes, static]
+            api = Api(ledger, settings, companies, config.public_url, config.admin_token.get_secret_value()).router()
+        if role != "web":
+            worker = Worker(store, ledger, reconciler, settings)
+            worker.start()
+            stack.push_async_callback(worker.stop)
+        yield _application(routes, api)
+
+
+def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
+    app = FastAPI(
+        title="vello-meetings",
+        version=metadata.version("vello-meetings"),
+        description='Offices, connections, companies and records. Errors are {"error": {"code", "message"}}.',
+        openapi_url="/api/v1/openapi.json" if api else None,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.router.routes[:0] = routes  # before FastAPI's own: the webhook is the hot path
+    if api:
+        app.include_router(api)
+    answer_errors(app)
+    return app
+
+
+async def _store(config: Config, stack: AsyncExitStack) -> Store:
+    url = config.redis_url
+    if url is None:
+        valkey = EmbeddedValkey(config.data_dir)
+        stack.push_async_callback(valkey.close)
+        url = await valkey.start()
+    store = await Store.open(url)
+    stack.push_async_callback(store.close)
+    return store
+
+
+async def _built_in(settings: Settings, ledger: Ledger, url: str) -> None:
+    """Make JITSI_URL's connection, and at the very first start the default choice that uses it."""
+    try:
+        new = await ensure_built_in(settings.connections, url)
+    except ValidationError as error:
+        what = error.errors(include_input=False, include_url=False)[0]["msg"]
+        raise ConfigError({"JITSI_URL": what.removeprefix("Value error, ")}) from None
+    if new:
+        await settings.choices.put(DEFAULT, Choice(connection=BUILT_IN), only_new=True)
+    await ledger.bump_revision()
+    await settings.load()
+    for warning in settings.connections.settings_of(settings.connections.get(BUILT_IN)).warnings():
+        _log.warning("jitsi", warning=warning)
+
+
+async def _check_keys(store: Store, config: Config) -> None:
+    """Refuse keys other than those that sealed what is in the store.
+
+    Two services that each made up their own keys would otherwise lose each other's secrets.
+    """
+    ring = {key_id: fingerprint(key) for key_id, key in config.secret_keys}
+    active = config.secret_keys[0][0]
+    added = await store.execute("HSETNX", _KEYS, active, ring[active])
+    known = await store.execute("HGETALL", _KEYS)
+    foreign = sorted(key_id for key_id, print_ in known.items() if ring.get(key_id) != print_)
+    if foreign:
+        if added:
+            await store.execute("HDEL", _KEYS, active)
+        raise ConfigError(
+            {
+                "SECRET_KEYS": f"the store holds secrets sealed with the key '{foreign[0]}', which is missing here "
+                "or has other bytes; give every service of this store the same keys"
+            }
+        )
+
+
+def _plain(values: Iterable[SecretStr]) -> tuple[str, ...]:
+    return tuple(value.get_secret_value() for value in values)

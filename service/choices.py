@@ -1,0 +1,142 @@
+"""What each office chose: which connection makes its meetings, and how. Offices seen in events list themselves.
+
+Keys: `vm:offices` (office -> choice) and `vm:offices:seen` (office -> when first seen); neither has a TTL.
+"""
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from string import Formatter
+from typing import Annotated, Any, Final, Literal
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from service.store import Store
+from service.vello import Record
+
+DEFAULT: Final = "default"
+"""The office that serves every office without a choice of its own."""
+
+_OFFICES, _SEEN = "vm:offices", "vm:offices:seen"
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_TITLE_FIELDS = {"office", "record_number"}
+
+
+def _uuid(value: str) -> str:
+    if not _UUID.fullmatch(value):
+        raise ValueError("a UUID was expected")
+    return value.lower()
+
+
+def _zone(value: str) -> str:
+    if value not in available_timezones():
+        raise ValueError("an IANA time zone was expected, such as Europe/Helsinki")
+    return value
+
+
+def _line(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("one line of text was expected")
+    return value
+
+
+def _title(value: str) -> str:
+    try:
+        fields = {name for _, name, spec, how in Formatter().parse(value) if name is not None or spec or how}
+    except ValueError as error:
+        raise ValueError(f"the braces do not match: {error}") from None
+    if unknown := {str(name) for name in fields} - _TITLE_FIELDS:
+        raise ValueError(f"unknown {{{sorted(unknown)[0]}}}; known are {{office}} and {{record_number}}")
+    return _line(value)
+
+
+Uuid = Annotated[str, AfterValidator(_uuid)]
+Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_line)]
+
+
+class Choice(BaseModel):
+    """What an office selected; as the API takes and gives it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Line | None = Field(default=None, description="The office's name, for people and for the title.")
+    time_zone: Annotated[str, AfterValidator(_zone)] = Field(
+        default="UTC", description="IANA time zone in which times of this office are shown."
+    )
+    connection: Line | None = Field(default=None, description="Id of the connection; null: no video here.")
+    link: Literal["direct", "hosted"] = Field(
+        default="direct",
+        description="Whether Vello is told the provider's own link or the booking's page at this service.",
+    )
+    services: tuple[Uuid, ...] | None = Field(
+        default=None, description="Services that get a video meeting; null: all of them."
+    )
+    hosts: dict[Uuid, Line] = Field(
+        default_factory=dict, description="Resource to host, in the provider's words (an e-mail or an id)."
+    )
+    default_host: Line | None = Field(default=None, description="Host of resources that `hosts` does not name.")
+    title: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_title)] | None = Field(
+        default=None, description="Title of meetings; {office} and {record_number} are filled in."
+    )
+    tag: Line | None = Field(default=None, description="Tag that Vello gets together with the link.")
+    options: dict[str, Any] = Field(default_factory=dict, description="What the provider's adapter declares.")
+
+    @property
+    def opens_before(self) -> int:
+        """Seconds before the start at which the meeting opens."""
+        return int(self.options.get("opens_before", 15)) * 60
+
+    def title_of(self, wish: Record) -> str:
+        """The meeting's title; it carries no personal data unless an admin puts some there."""
+        text = (self.title or "Appointment").format(office=self.name or "", record_number=wish.record_number or "")
+        return " ".join(text.split()) or "Appointment"
+
+
+class Choices:
+    """All offices' choices, held in memory and read again when the settings' revision moves."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._choices: Mapping[str, Choice] = {}
+        self._seen: set[str] = set()
+
+    async def load(self) -> None:
+        """Read all choices."""
+        rows = await self._store.execute("HGETALL", _OFFICES)
+        self._choices = {office: Choice.model_validate_json(row) for office, row in rows.items()}
+
+    def of(self, office: str | None) -> Choice | None:
+        """The choice that serves `office`: its own, else the default's, else None."""
+        return self._choices.get(office or DEFAULT) or self._choices.get(DEFAULT)
+
+    def own(self, office: str) -> Choice | None:
+        """The choice `office` made itself."""
+        return self._choices.get(office)
+
+    def using(self, connection: str) -> list[str]:
+        """The offices that chose `connection`."""
+        return sorted(office for office, choice in self._choices.items() if choice.connection == connection)
+
+    async def put(self, office: str, choice: Choice, *, only_new: bool = False) -> None:
+        """Store a choice; with `only_new` an existing one stays."""
+        await self._store.execute("HSETNX" if only_new else "HSET", _OFFICES, office, choice.model_dump_json())
+
+    async def remove(self, office: str) -> bool:
+        """Forget an office's own choice and that it was seen; False when there was nothing to forget."""
+        self._seen.discard(office)
+        gone = await self._store.pipeline([("HDEL", _OFFICES, office), ("HDEL", _SEEN, office)])
+        return any(gone)
+
+    async def saw(self, office: str | None) -> None:
+        """Remember an office that an event named, so that it lists itself."""
+        if office is None or office in self._seen:
+            return
+        await self._store.execute("HSETNX", _SEEN, office, json.dumps({"at": int(time.time())}))
+        self._seen.add(office)
+
+    async def listed(self) -> list[str]:
+        """Every office with a choice or seen in an event."""
+        chosen, seen = await self._store.pipeline([("HKEYS", _OFFICES), ("HKEYS", _SEEN)])
+        return sorted({*chosen, *seen})

@@ -1,0 +1,295 @@
+"""The process's environment: every variable read, checked and named once."""
+
+import base64
+import binascii
+import os
+import re
+import secrets
+import sys
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from service.generated import GeneratedRefused, complete, read
+from service.vault import KEY_BYTES, KEY_ID
+
+PUBLIC_URL_DEFAULT = "http://127.0.0.1:8080"
+DATA_DIR_DEFAULT = "./data"
+WEBHOOK_PATH = "/webhooks/vello"
+
+LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+LogFormat = Literal["json", "text"]
+
+_MAKERS: Mapping[str, Callable[[], str]] = {
+    "VELLO_WEBHOOK_TOKEN": lambda: secrets.token_urlsafe(32),
+    # A random id tells two installations' keys apart: a foreign envelope names a missing key, not damage.
+    "SECRET_KEYS": lambda: f"{secrets.token_hex(4)}:{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}",
+    "ADMIN_TOKEN": lambda: secrets.token_urlsafe(24),
+}
+GENERATED = frozenset(_MAKERS)
+"""The variables a first start makes up when the environment does not give them."""
+
+_ADMIN_TOKEN_LENGTH = 16
+_REDIS_OPTIONS = frozenset(
+    {"db", "username", "password", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"}
+)
+_ABSENT = "is not set and no start has made one yet; set it, or start the service once"
+
+
+class ConfigError(Exception):
+    """The environment is wrong or incomplete; the message names every variable that needs a hand.
+
+    `problems` maps a variable's name to what is wrong and how to put it right; it holds no secret.
+    """
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        self.problems = dict(problems)
+        lines = (f"  {name}: {problem}" for name, problem in sorted(self.problems.items()))
+        super().__init__("\n".join(["The configuration cannot be used:", *lines]))
+
+
+def _web_address(value: str) -> str:
+    """Check an http or https address and take its trailing slash away."""
+    try:
+        parts = urlsplit(value)
+        usable = bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
+    except ValueError:
+        usable = False
+    if not usable or not value.isascii() or not value.isprintable() or re.search(r"[\s\\<>\"]", value):
+        raise ValueError("is no web address; write it like https://meetings.example.com")
+    if "?" in value or "#" in value or "@" in parts.netloc:
+        raise ValueError("must hold no '?', '#' or '@'; write it like https://meetings.example.com")
+    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+
+
+def _endpoint_urls(value: str) -> tuple[str, ...]:
+    urls = _listed(value)
+    for url in urls:
+        _web_address(url.partition("?")[0])
+    return urls  # kept as written: Vello signs the very characters that were entered there
+
+
+def _redis_url(value: str) -> str:
+    scheme = value.partition(":")[0]
+    if scheme in ("redis+sentinel", "redis+cluster"):
+        raise ValueError(f"{scheme}:// comes with a later release; give redis://, rediss:// or unix:// for now")
+    try:
+        parts = urlsplit(value)
+        named = parts.hostname if scheme in ("redis", "rediss") else scheme == "unix" and parts.path.strip("/")
+        usable = bool(named and parts.port != 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("is no store address; write it like redis://localhost:6379/0 or unix:///run/valkey.sock")
+    if {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)} - _REDIS_OPTIONS:
+        raise ValueError(f"has unknown options after '?'; known are {', '.join(sorted(_REDIS_OPTIONS))}")
+    return value
+
+
+def _keys(value: str) -> tuple[tuple[str, bytes], ...]:
+    keys: dict[str, bytes] = {}
+    for item in _listed(value):
+        key_id, colon, text = item.partition(":")
+        if not colon or not KEY_ID.fullmatch(key_id):
+            raise ValueError(
+                "holds an entry that is not id:key; an id has 1 to 32 letters, digits, - and _, "
+                "and a key comes from `openssl rand -base64 32`"
+            )
+        if key_id in keys:
+            raise ValueError(f"holds the id '{key_id}' twice; give every key its own id")
+        keys[key_id] = _key(key_id, text)
+    return tuple(keys.items())
+
+
+def _key(key_id: str, text: str) -> bytes:
+    plain = text.strip().replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        key = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise ValueError(
+            f"holds a key '{key_id}' that is not 32 bytes in base64; make one with `openssl rand -base64 32`"
+        )
+    return key
+
+
+def _listed(value: str) -> tuple[str, ...]:
+    items = tuple(item.strip() for item in value.split(",") if item.strip())
+    if not items:
+        raise ValueError("holds nothing but commas; give at least one value")
+    return items
+
+
+def _tokens(value: str) -> tuple[SecretStr, ...]:
+    return tuple(SecretStr(item) for item in _listed(value))
+
+
+def _admin_token(value: str) -> str:
+    if len(value) < _ADMIN_TOKEN_LENGTH:
+        raise ValueError(f"is shorter than {_ADMIN_TOKEN_LENGTH} characters; make one with `openssl rand -hex 16`")
+    return value
+
+
+def _seconds(least: float, most: float) -> Callable[[str], float]:
+    def check(value: str) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = -1
+        if not least <= seconds <= most:
+            raise ValueError(f"is no number of seconds from {least:g} to {most:g}; write it like {most / 4:g}")
+        return seconds
+
+    return check
+
+
+def _one_of(words: Any) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if value.lower() not in get_args(words):
+            raise ValueError(f"must be one of {', '.join(get_args(words))}")
+        return value.lower()
+
+    return check
+
+
+def _log_format() -> LogFormat:
+    return "text" if sys.stderr and sys.stderr.isatty() else "json"
+
+
+class Config(BaseSettings):
+    """What the environment says, checked; made by `Config.load`. Its repr holds no secret."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=False)
+
+    public_url: Annotated[str, BeforeValidator(_web_address)] = Field(validation_alias="PUBLIC_URL")
+    webhook_tokens: Annotated[tuple[SecretStr, ...], BeforeValidator(_tokens)] = Field(
+        (), validation_alias="VELLO_WEBHOOK_TOKEN"
+    )
+    endpoint_urls: Annotated[tuple[str, ...], BeforeValidator(_endpoint_urls)] = Field(
+        default_factory=lambda known: (known["public_url"] + WEBHOOK_PATH,),
+        validation_alias="VELLO_ENDPOINT_URL",
+    )
+    redis_url: Annotated[str | None, BeforeValidator(_redis_url)] = Field(
+        None, validation_alias="REDIS_URL", repr=False
+    )
+    data_dir: Annotated[Path, AfterValidator(Path.absolute)] = Field(
+        Path(DATA_DIR_DEFAULT).absolute(), validation_alias="DATA_DIR"
+    )
+    secret_keys: Annotated[tuple[tuple[str, bytes], ...], BeforeValidator(_keys)] = Field(
+        (), validation_alias="SECRET_KEYS", repr=False
+    )
+    admin_token: Annotated[SecretStr, BeforeValidator(_admin_token)] = Field(
+        SecretStr(""), validation_alias="ADMIN_TOKEN"
+    )
+    answer_deadline: Annotated[float, BeforeValidator(_seconds(0.1, 60))] = Field(
+        5.0, validation_alias="ANSWER_DEADLINE"
+    )
+    lease_seconds: Annotated[float, BeforeValidator(_seconds(1, 300))] = Field(15.0, validation_alias="LEASE_SECONDS")
+    log_level: Annotated[LogLevel, BeforeValidator(_one_of(LogLevel))] = Field("info", validation_alias="LOG_LEVEL")
+    log_format: Annotated[LogFormat, BeforeValidator(_one_of(LogFormat))] = Field(
+        default_factory=_log_format, validation_alias="LOG_FORMAT"
+    )
+    jitsi_url: Annotated[str | None, BeforeValidator(_web_address)] = Field(None, validation_alias="JITSI_URL")
+    generated: frozenset[str] = frozenset()
+    """Names of the variables whose values come from generated.json."""
+
+    @property
+    def secure(self) -> bool:
+        """Whether people reach this service over TLS."""
+        return self.public_url.startswith("https:")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)  # `load` reads the environment: it knows NAME_FILE and reports every mistake
+
+    @classmethod
+    def load(
+        cls,
+        environ: Mapping[str, str] = os.environ,
+        *,
+        public_url_default: str = PUBLIC_URL_DEFAULT,
+        create: bool = True,
+        needs: Collection[str] = GENERATED,
+    ) -> "Config":
+        """Read the environment, and the secrets that a first start made or, with `create`, makes now.
+
+        `needs` names the secrets that must have a value: another one nobody gave stays empty. DATA_DIR is
+        touched only when one of them is missing. Raises ConfigError, which names everything that is wrong.
+        """
+        given, problems = _variables(environ, cls.variables())
+        given = {"PUBLIC_URL": public_url_default, "DATA_DIR": DATA_DIR_DEFAULT} | given
+        missing = frozenset(needs) - given.keys() - problems.keys()
+        problems = cls._problems(given) | problems
+        kept: dict[str, str] = {}
+        try:
+            if missing:
+                kept = _kept(Path(given["DATA_DIR"]), missing, create=create and not problems)
+        except GeneratedRefused as refused:
+            problems["DATA_DIR"] = str(refused)
+        else:
+            if not create:
+                problems |= dict.fromkeys(missing - kept.keys(), _ABSENT)
+            problems |= {
+                name: f"{problem} (it comes from generated.json)" for name, problem in cls._problems(kept).items()
+            }
+        if problems:
+            raise ConfigError(problems)
+        return cls.model_validate({**given, **kept, "generated": frozenset(kept)})
+
+    @classmethod
+    def variables(cls) -> tuple[str, ...]:
+        """Name every variable that is read, in the order of the fields."""
+        return tuple(str(field.validation_alias) for field in cls.model_fields.values() if field.validation_alias)
+
+    @classmethod
+    def _problems(cls, values: Mapping[str, str]) -> dict[str, str]:
+        try:
+            cls.model_validate({"PUBLIC_URL": PUBLIC_URL_DEFAULT, **values})
+        except ValidationError as error:
+            return {
+                str(each["loc"][0]): each["msg"].removeprefix("Value error, ")
+                for each in error.errors(include_input=False, include_context=False)
+                if each["type"] != "default_factory_not_called"  # a default that waits for another variable
+            }
+        return {}
+
+
+def _kept(data_dir: Path, names: Collection[str], *, create: bool) -> dict[str, str]:
+    """Read the named secrets that are kept, and make the ones that are not if something may be created."""
+    values = read(data_dir)
+    missing = {name: _MAKERS[name] for name in names if name not in values}
+    if missing and create:
+        values = complete(data_dir, missing)
+    return {name: values[name] for name in names if name in values}
+
+
+def _variables(environ: Mapping[str, str], names: Collection[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the values of the variables that are set, and what is wrong with those that cannot be read."""
+    values: dict[str, str] = {}
+    problems: dict[str, str] = {}
+    for name in names:
+        value, file = environ.get(name, "").strip(), environ.get(f"{name}_FILE", "").strip()
+        if value and file:
+            problems[name] = f"is set twice, by {name} and by {name}_FILE; keep one of them"
+        elif file:
+            try:
+                value = Path(file).read_text(encoding="utf-8").strip()
+            except (OSError, ValueError):
+                problems[name] = f"{name}_FILE names a file that cannot be read; check its path and its rights"
+            else:
+                if not value:
+                    problems[name] = f"{name}_FILE names an empty file; put the value into it"
+        if value and name not in problems:
+            values[name] = value
+    return values, problems

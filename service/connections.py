@@ -1,0 +1,175 @@
+"""Connections: provider accounts and servers that somebody connected, with their credentials and health.
+
+Keys: `vm:connections` (id -> what it is, its settings in an envelope) and `vm:connections:health` (id -> state);
+neither has a TTL.
+"""
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final, Literal
+
+from providers.base import Capabilities, MeetingProvider, Options, ProviderInfo, ProviderSettings
+from service.store import Store
+from service.vault import Vault
+
+BUILT_IN: Final = "jitsi"
+"""Id of the connection that JITSI_URL makes."""
+
+_CONNECTIONS, _HEALTH = "vm:connections", "vm:connections:health"
+
+HealthState = Literal["ready", "reconnect", "failing"]
+
+
+class UnknownConnection(Exception):
+    """No connection has this id: it was removed, or its provider's adapter is not installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a connection works, why not, and when that was seen (unix seconds)."""
+
+    state: HealthState = "ready"
+    reason: str | None = None
+    checked_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One connected account or server; `envelope` holds its settings and never leaves the service."""
+
+    id: str
+    provider: str
+    method: str
+    name: str
+    account: str
+    envelope: str = field(repr=False)
+
+
+class Connections:
+    """All connections, held in memory and read again when the settings' revision moves."""
+
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        registry: Mapping[str, ProviderInfo],
+        connect: Callable[[ProviderInfo, ProviderSettings], MeetingProvider],
+    ) -> None:
+        self._store = store
+        self._vault = vault
+        self._registry = registry
+        self._connect = connect
+        self._rows: Mapping[str, Connection] = {}
+        self._adapters: dict[str, tuple[str, MeetingProvider]] = {}
+        self._health: dict[str, Health] = {}
+
+    async def load(self) -> None:
+        """Read all connections."""
+        rows = await self._store.execute("HGETALL", _CONNECTIONS)
+        self._rows = {key: Connection(**json.loads(row)) for key, row in rows.items()}
+        self._health = await self.health()
+
+    def all(self) -> list[Connection]:
+        """Every connection by name."""
+        return sorted(self._rows.values(), key=lambda row: (row.name, row.id))
+
+    def get(self, connection: str) -> Connection:
+        """Raises UnknownConnection."""
+        if connection not in self._rows:
+            raise UnknownConnection(connection)
+        return self._rows[connection]
+
+    def settings_of(self, connection: Connection) -> ProviderSettings:
+        """A connection's settings with its secrets, from their envelope."""
+        if connection.provider not in self._registry:
+            raise UnknownConnection(connection.id)
+        revealed = json.loads(self._vault.open(connection.envelope, f"connection:{connection.id}"))
+        return self._registry[connection.provider].settings.model_validate(revealed)
+
+    def provider(self, connection: str) -> MeetingProvider:
+        """The adapter that speaks for a connection. Raises UnknownConnection."""
+        row = self.get(connection)
+        kept = self._adapters.get(connection)
+        if kept and kept[0] == row.envelope:
+            return kept[1]
+        settings = self.settings_of(row)
+        adapter = self._connect(self._registry[row.provider], settings)
+        self._adapters[connection] = (row.envelope, adapter)
+        return adapter
+
+    def capabilities(self, connection: str | None) -> Capabilities | None:
+        """What a connection can promise; None when there is no such connection."""
+        try:
+            return self.provider(connection).capabilities if connection else None
+        except UnknownConnection:
+            return None
+
+    def options(self, connection: str) -> type[Options]:
+        """The options an office may choose with this connection. Raises UnknownConnection."""
+        row = self.get(connection)
+        if row.provider not in self._registry:
+            raise UnknownConnection(connection)
+        return self._registry[row.provider].options
+
+    async def add(
+        self, provider: str, name: str, settings: ProviderSettings, *, connection: str | None = None
+    ) -> Connection:
+        """Store a connection; `connection` gives it a fixed id, and then one that exists is kept as it is."""
+        key = connection or secrets.token_hex(8)
+        envelope = self._vault.seal(json.dumps(settings.reveal()), f"connection:{key}")
+        row = Connection(key, provider, settings.method, name, settings.account, envelope)
+        await self._store.execute("HSETNX" if connection else "HSET", _CONNECTIONS, key, json.dumps(asdict(row)))
+        return row
+
+    async def change(self, row: Connection, settings: ProviderSettings) -> Connection:
+        """Give a connection other settings."""
+        envelope = self._vault.seal(json.dumps(settings.reveal()), f"connection:{row.id}")
+        changed = replace(row, method=settings.method, account=settings.account, envelope=envelope)
+        await self._store.execute("HSET", _CONNECTIONS, row.id, json.dumps(asdict(changed)))
+        return changed
+
+    async def remove(self, connection: str) -> None:
+        """Forget a connection and its credentials."""
+        await self._store.pipeline([("HDEL", _CONNECTIONS, connection), ("HDEL", _HEALTH, connection)])
+
+    async def health(self) -> dict[str, Health]:
+        """The health of every connection that has been used."""
+        rows = await self._store.execute("HGETALL", _HEALTH)
+        return {key: Health(**json.loads(row)) for key, row in rows.items()}
+
+    async def mark(self, connection: str, state: HealthState, reason: str | None = None) -> None:
+        """Remember whether a connection works."""
+        known = self._health.get(connection)
+        if known and (known.state, known.reason) == (state, reason):
+            return
+        self._health[connection] = health = Health(state, reason, int(time.time()))
+        await self._store.execute("HSET", _HEALTH, connection, json.dumps(asdict(health)))
+
+    async def works(self, connection: str) -> bool:
+        """Remember that a connection answered; True when it did not before."""
+        known = self._health.get(connection)
+        if known is None or known.state == "ready":
+            return False
+        await self.mark(connection, "ready")
+        return True
+
+    def validated(self, provider: str, fields: Mapping[str, Any]) -> ProviderSettings:
+        """Settings of a new connection. Raises KeyError for an unknown provider, pydantic's ValidationError."""
+        return self._registry[provider].settings.model_validate(dict(fields))
+
+
+async def ensure_built_in(connections: Connections, url: str) -> bool:
+    """Make the connection that JITSI_URL asks for, or move it to another URL; True when it is new."""
+    try:
+        row = connections.get(BUILT_IN)
+    except UnknownConnection:
+        await connections.add("jitsi", "Jitsi", connections.validated("jitsi", {"url": url}), connection=BUILT_IN)
+        return True
+    settings = connections.settings_of(row)
+    wanted = connections.validated("jitsi", {**settings.reveal(), "url": url})
+    if wanted != settings:
+        await connections.change(row, wanted)
+    return False

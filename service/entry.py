@@ -1,0 +1,108 @@
+"""The ledger's row of one record: what Vello wants, what stands at a provider, and how far we are. Pure."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlsplit
+
+from providers.base import Meeting, MeetingSpec
+from service.vello import Rank, Record
+
+
+class State(StrEnum):
+    """Where a record stands, as the API says it."""
+
+    NONE = "none"
+    PENDING = "pending"
+    READY = "ready"
+    FAILED = "failed"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a meeting stands: the connection, what was asked of it, and the meeting (None while it is an intent)."""
+
+    connection: str
+    spec: MeetingSpec
+    meeting: Meeting | None
+
+    @property
+    def name(self) -> str:
+        """A name for this meeting that is safe to store in clear; the same meeting always has the same one."""
+        what = self.meeting.id if self.meeting else f"{self.spec.key}/{self.spec.generation}"
+        return hashlib.sha256(f"{self.connection}\0{what}".encode()).hexdigest()[:16]
+
+    def dump(self) -> dict[str, Any]:
+        """As JSON for the vault: it holds the join URL in clear."""
+        return asdict(self)
+
+    @classmethod
+    def load(cls, data: Mapping[str, Any]) -> "Placement":
+        """The inverse of `dump`."""
+        meeting = data["meeting"]
+        return cls(data["connection"], MeetingSpec(**data["spec"]), Meeting(**meeting) if meeting else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a record is not ready: a code for programs, a sentence for people, and who can change it."""
+
+    code: str
+    text: str
+    who_can_fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record as the ledger holds it. `wish` is None when Vello deleted it or never said what it was.
+
+    `generation` counts changes of what is wanted; `settled` is the last one that was carried out. `made` counts the
+    meetings that were torn down for good. `told` are digests of the links Vello was given, the last one is current.
+    `asked` is when Vello last asked for a link (unix seconds, 0 never).
+    """
+
+    record: str
+    rank: Rank
+    realm: str = ""
+    wish: Record | None = None
+    foreign: bool = False
+    version: int | None = None
+    changed: int | None = None
+    asked: int = 0
+    generation: int = 0
+    settled: int = 0
+    token: str | None = field(default=None, repr=False)
+    meeting: Placement | None = None
+    intent: Placement | None = None
+    retired: tuple[Placement, ...] = ()
+    made: int = 0
+    told: tuple[str, ...] = ()
+    hosted: bool = False
+    state: State = State.NONE
+    reason: Reason | None = None
+    attempts: int = 0
+    refusals: int = 0
+    leased_until: int = 0
+    parked: str | None = None
+
+    @property
+    def live(self) -> bool:
+        """Vello wants this booking to take place."""
+        return self.rank is Rank.LIVE and self.wish is not None
+
+    @property
+    def unsettled(self) -> bool:
+        """Something is still to be carried out."""
+        return self.settled != self.generation
+
+
+def digest(link: str | None) -> str:
+    """A short fingerprint by which a link is known again, '' for none; it survives what systems do to URLs."""
+    if not link:
+        return ""
+    url = urlsplit(link.strip())
+    plain = f"{url.scheme.lower()}://{url.netloc.lower()}{url.path.rstrip('/')}?{url.query}#{url.fragment}"
+    return hashlib.sha256(plain.encode()).hexdigest()[:16]

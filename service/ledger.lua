@@ -1,0 +1,336 @@
+-- The ledger's verbs. One script, so that they share what they know; one verb a call, one shard a call.
+--
+-- Every verb is safe to repeat: the client sends a command again when the connection broke before its answer came.
+-- Only the server's clock is read, so clocks of pods that disagree do no harm.
+--
+-- KEYS  1 due     sorted set: record -> when to look at it (ms); a leased record stands at the end of its lease
+--       2 index   sorted set: record -> start of its meeting (s)
+--       3 rev     revision of the settings, written to every shard when they change
+--       4 entry   hash of one record      5 journal  list of one record      (absent for verbs about the shard)
+-- ARGV  1 verb    2 record (or what the verb says)    3.. the verb's own
+
+local verb, record = ARGV[1], ARGV[2]
+local due, index, entry, journal = KEYS[1], KEYS[2], KEYS[4], KEYS[5]
+local base = string.sub(due, 1, -4)
+local clock = redis.call('TIME')
+local now_s = tonumber(clock[1])
+local now = now_s * 1000 + math.floor(tonumber(clock[2]) / 1000)
+
+local JOURNAL_LINES = 50
+local DAY = 86400
+
+local function load(key)
+  local flat, fields = redis.call('HGETALL', key), {}
+  for i = 1, #flat, 2 do fields[flat[i]] = flat[i + 1] end
+  return fields, flat
+end
+
+local function tell(what, text)
+  local last = redis.call('LINDEX', journal, -1)
+  if last then
+    local said = cjson.decode(last)
+    if said.what == what and said.text == text then return end
+  end
+  redis.call('RPUSH', journal, cjson.encode({at = now_s, what = what, text = text}))
+  redis.call('LTRIM', journal, -JOURNAL_LINES, -1)
+end
+
+-- Whether anything stands at a provider, or may, that belongs to this record.
+local function holds(e)
+  if e.meeting or e.intent then return true end
+  for name in pairs(e) do
+    if string.sub(name, 1, 2) == 'x:' then return true end
+  end
+  return false
+end
+
+local function leased(e)
+  return tonumber(e.lease or 0) > now
+end
+
+local function wake()
+  redis.call('PUBLISH', string.match(base, '^(.-)%{') .. 'wake', string.match(base, '%{s(%d+)%}'))
+end
+
+local function put_due(id, at)
+  redis.call('ZADD', due, at, id)
+  if at <= now then wake() end
+end
+
+local function unpark(e)
+  if e.parked then
+    redis.call('ZREM', base .. 'parked:' .. e.parked, record)
+    redis.call('HDEL', entry, 'parked')
+    e.parked = nil
+  end
+end
+
+-- Everything about a record vanishes together, some time after its meeting ended or its last word came.
+local function expire(e, retention, tombstone)
+  local keep = math.max(now_s, tonumber(e.ends or 0)) + retention
+  if e.rank == '2' then keep = now_s + tombstone end
+  redis.call('EXPIREAT', entry, keep)
+  redis.call('EXPIREAT', journal, keep)
+  if e.token then redis.call('EXPIREAT', base .. 'm:' .. e.token, keep) end
+end
+
+local function grant(e, owner, ms)
+  local fence = tonumber(e.fence or 0)
+  if not (leased(e) and e.owner == owner) then fence = fence + 1 end
+  redis.call('HSET', entry, 'fence', fence, 'owner', owner, 'lease', now + ms)
+  redis.call('ZADD', due, now + ms, record)
+  return fence
+end
+
+-- 'new' applies, 'old' is stale, 'same' is a repeat. A total order for events with a version, so that every
+-- order of arrival ends in the same state; see DESIGN "Order".
+local function compare(e, new)
+  if e.rank == '2' then
+    if new.rank < 2 then return 'old' end
+    return new.version and new.version > tonumber(e.version or -1) and 'new' or 'same'
+  end
+  if new.rank == 2 or not e.rank then return 'new' end
+  local version, changed, rank = tonumber(e.version or nil), tonumber(e.changed or nil), tonumber(e.rank)
+  -- A cancellation that named neither version nor time stands where it arrived. What Vello wrote in the day before
+  -- is older than it, however late it comes; a clock that is further off than a day says nothing.
+  local ended = tonumber(e.ended or nil)
+  if ended and new.changed and ended - DAY < new.changed and new.changed < ended then return 'old' end
+  if new.version and version and new.version ~= version then return new.version > version and 'new' or 'old' end
+  if new.changed and changed and new.changed ~= changed then return new.changed > changed and 'new' or 'old' end
+  if new.rank == rank and (new.digest == '' or new.digest == e.digest) then return 'same' end
+  if not (new.version and version) then return 'new' end
+  if new.rank ~= rank then return new.rank > rank and 'new' or 'old' end
+  return new.digest > (e.digest or '') and 'new' or 'old'
+end
+
+local verbs = {}
+
+-- Store what Vello wants if it is newer, mark the record due, keep the link token, write the journal.
+-- ARGV 3 realm  4 asks for a link 0|1  5 rank  6 version  7 changed  8 digest  9 digest of its video link
+--      10 wish  11 start  12 end  13 candidate token  14 owner or ''  15 lease ms  16 text  17 retention s
+--      18 tombstone s
+-- Answers verdict, fence (0: not leased to the caller), now, rev, the entry.
+function verbs.accept()
+  local e = load(entry)
+  local rev = redis.call('GET', KEYS[3]) or '0'
+  if e.realm and e.realm ~= ARGV[3] then return {'foreign', 0, now, rev, {}} end
+  local asks = ARGV[4] == '1'
+  local new = {rank = tonumber(ARGV[5]), version = tonumber(ARGV[6]), changed = tonumber(ARGV[7]), digest = ARGV[8]}
+  local verdict = compare(e, new)
+  local set, moved = {}, false
+  if verdict == 'new' then
+    set.realm, set.rank = ARGV[3], ARGV[5]
+    if new.version or new.rank == 2 then set.version = ARGV[6] end
+    if new.changed or new.rank == 2 then set.changed = ARGV[7] end
+    if new.rank == 2 then
+      set.wish, set.digest, set.foreign, set.ends = '', '', '', ''
+      moved = e.rank ~= '2'
+    else
+      local told = e.told and (',' .. e.told .. ','):find(',' .. ARGV[9] .. ',', 1, true)
+      local foreign = told and '' or ARGV[9]
+      if ARGV[10] ~= '' then
+        set.wish, set.digest, set.foreign, set.ends = ARGV[10], ARGV[8], foreign, ARGV[12]
+        redis.call('ZADD', index, ARGV[11], record)
+        moved = e.digest ~= ARGV[8] or (e.foreign or '') ~= foreign
+      end
+      moved = moved or e.rank ~= ARGV[5]
+      set.ended = (not new.version and not new.changed and new.rank == 1) and tostring(now_s) or ''
+    end
+    if not e.rank then redis.call('ZADD', index, 'NX', now_s, record) end
+    tell('event', ARGV[16])
+  elseif verdict == 'old' then
+    tell('stale', ARGV[16])
+  end
+  local rank = set.rank or e.rank
+  if asks and rank ~= '2' then
+    local asked = tonumber(e.asked or 0)
+    if asked == 0 or (e.settled == e.generation and (e.state == 'failed' or e.settings ~= rev)) then moved = true end
+    if now_s - asked > 60 then set.asked = tostring(now_s) end
+    if not e.token then
+      set.token = ARGV[13]
+      redis.call('SET', base .. 'm:' .. ARGV[13], record, 'EX', DAY)
+    end
+  end
+  for name, value in pairs(set) do
+    if value == '' then
+      redis.call('HDEL', entry, name)
+      e[name] = nil
+    else
+      redis.call('HSET', entry, name, value)
+      e[name] = value
+    end
+  end
+  if moved then
+    local work = holds(e) or (e.asked and e.rank == '0')
+    redis.call('HSET', entry, 'state', work and 'pending' or (e.rank == '0' and 'none' or 'gone'))
+    redis.call('HINCRBY', entry, 'generation', 1)
+    redis.call('HDEL', entry, 'attempts', 'refusals')
+    unpark(e)
+    if not work then
+      redis.call('HSET', entry, 'settled', redis.call('HGET', entry, 'generation'))
+      redis.call('HDEL', entry, 'reason')
+      if not leased(e) then redis.call('ZREM', due, record) end
+    elseif not leased(e) and ARGV[14] == '' then
+      put_due(record, now)
+    end
+  end
+  if verdict == 'new' or moved then expire(e, tonumber(ARGV[17]), tonumber(ARGV[18])) end
+  local fence = 0
+  if ARGV[14] ~= '' then
+    local mine = leased(e) and e.owner == ARGV[14]
+    local score = redis.call('ZSCORE', due, record)
+    local ready = moved and (holds(e) or (e.asked and e.rank == '0'))
+    ready = ready or (score and tonumber(score) <= now)
+    if mine or (ready and not leased(e)) then fence = grant(e, ARGV[14], tonumber(ARGV[15])) end
+  end
+  local _, flat = load(entry)
+  return {verdict, fence, now, rev, flat}
+end
+
+-- Lease up to ARGV[2] due records to ARGV[3] for ARGV[4] ms.
+-- Answers now, when the next one is due ('' none), rev, then record, fence, entry for each.
+function verbs.claim()
+  local out = {now, '', redis.call('GET', KEYS[3]) or '0'}
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, ARGV[2])) do
+    record, entry, journal = id, base .. 'r:' .. id, base .. 'j:' .. id
+    local e = load(entry)
+    if not e.rank then
+      redis.call('ZREM', due, id)
+    elseif leased(e) then
+      redis.call('ZADD', due, e.lease, id)
+    else
+      if e.owner then tell('takeover', 'The process that worked on this stopped; another one takes over.') end
+      local fence = grant(e, ARGV[3], tonumber(ARGV[4]))
+      local _, flat = load(entry)
+      out[#out + 1] = id
+      out[#out + 1] = fence
+      out[#out + 1] = flat
+    end
+  end
+  local next = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')
+  if next[2] then out[2] = next[2] end
+  return out
+end
+
+-- Lengthen the lease with fence ARGV[3] by ARGV[4] ms. Answers 1, or 0 when it is somebody else's.
+function verbs.renew()
+  local e = load(entry)
+  if e.fence ~= ARGV[3] or not e.owner then return 0 end
+  redis.call('HSET', entry, 'lease', now + tonumber(ARGV[4]))
+  redis.call('ZADD', due, now + tonumber(ARGV[4]), record)
+  return 1
+end
+
+local function change(set, del, lines)
+  for i = 1, #set, 2 do redis.call('HSET', entry, set[i], set[i + 1]) end
+  for _, name in ipairs(del) do redis.call('HDEL', entry, name) end
+  for i = 1, #lines, 2 do tell(lines[i], lines[i + 1]) end
+end
+
+-- Write what a run found out; compare-and-set on the fence.
+-- ARGV 3 fence  4 nonce of this commit  5 generation the run planned for  6 hold|done|retry|park|back
+--      7 delay ms  8 lease ms  9 connection to park on  10 {set, del, journal}  11 retention s  12 tombstone s
+-- Answers ok | moved (Vello wants something newer: go round again, the lease is kept) | lost, now, rev, the entry.
+function verbs.commit()
+  local e = load(entry)
+  local mode, rev, verdict = ARGV[6], redis.call('GET', KEYS[3]) or '0', 'ok'
+  if e.nonce == ARGV[4] then
+    local _, flat = load(entry)
+    return {e.owner and mode ~= 'hold' and 'moved' or 'ok', now, rev, flat}
+  end
+  if e.fence ~= ARGV[3] or not e.owner then
+    local _, flat = load(entry)
+    return {'lost', now, rev, flat}
+  end
+  local what = cjson.decode(ARGV[10])
+  change(what.set, what.del, what.journal)
+  redis.call('HSET', entry, 'nonce', ARGV[4])
+  local moved = e.generation ~= ARGV[5]
+  if mode == 'hold' or (mode == 'done' and moved) then
+    verdict = mode == 'hold' and 'ok' or 'moved'
+    redis.call('HSET', entry, 'lease', now + tonumber(ARGV[8]), 'state', 'pending')
+    redis.call('ZADD', due, now + tonumber(ARGV[8]), record)
+  else
+    redis.call('HDEL', entry, 'owner', 'lease')
+    if mode == 'done' then
+      redis.call('HSET', entry, 'settled', ARGV[5])
+      redis.call('HDEL', entry, 'attempts', 'refusals')
+      redis.call('ZREM', due, record)
+    elseif mode == 'back' or moved then
+      put_due(record, now)
+    else
+      redis.call('HINCRBY', entry, 'attempts', 1)
+      if mode == 'retry' then
+        put_due(record, now + tonumber(ARGV[7]))
+      else
+        local parked = base .. 'parked:' .. ARGV[9]
+        redis.call('ZREM', due, record)
+        redis.call('HSET', entry, 'parked', ARGV[9])
+        redis.call('ZADD', parked, tonumber(e.ends or now_s), record)
+        redis.call('EXPIRE', parked, tonumber(ARGV[12]))
+      end
+    end
+  end
+  local after, flat = load(entry)
+  expire(after, tonumber(ARGV[11]), tonumber(ARGV[12]))
+  return {verdict, now, rev, flat}
+end
+
+-- Look at the record again now, whoever asks. ARGV 3 text. Answers 1, or 0 when there is no such record.
+function verbs.nudge()
+  local e = load(entry)
+  if not e.rank then return 0 end
+  unpark(e)
+  redis.call('HINCRBY', entry, 'generation', 1)
+  redis.call('HDEL', entry, 'attempts', 'refusals')
+  if ARGV[3] ~= '' then tell('asked', ARGV[3]) end
+  if not leased(e) then put_due(record, now) end
+  return 1
+end
+
+-- Hand over a meeting (ARGV 3 name, ARGV 4 envelope) that nobody else knows of, so that it is removed.
+function verbs.orphan()
+  local e = load(entry)
+  if e['x:' .. ARGV[3]] == ARGV[4] then return 1 end
+  redis.call('HSET', entry, 'x:' .. ARGV[3], ARGV[4])
+  if not e.rank then redis.call('HSET', entry, 'rank', '2', 'generation', '0') end
+  tell('orphan', 'A meeting was made by a process that had lost its lease; it will be removed.')
+  redis.call('HINCRBY', entry, 'generation', 1)
+  redis.call('HSET', entry, 'state', 'pending')
+  expire(e, tonumber(ARGV[5]), tonumber(ARGV[6]))
+  if not leased(e) then put_due(record, now) end
+  return 1
+end
+
+-- Remember that Vello was told the link with digest ARGV[3]; ARGV[4] '1' when it is the hosted one.
+function verbs.told()
+  local told = redis.call('HGET', entry, 'told')
+  local kept = {}
+  for digest in string.gmatch(told or '', '[^,]+') do
+    if digest ~= ARGV[3] then kept[#kept + 1] = digest end
+  end
+  kept[#kept + 1] = ARGV[3]
+  while #kept > 8 do table.remove(kept, 1) end
+  if redis.call('EXISTS', entry) == 0 then return 0 end
+  redis.call('HSET', entry, 'told', table.concat(kept, ','))
+  if ARGV[4] == '1' then redis.call('HSET', entry, 'hosted', '1') end
+  return 1
+end
+
+-- Make up to ARGV[3] records due that were parked on connection ARGV[2]. Answers how many.
+function verbs.unpark()
+  local parked = base .. 'parked:' .. ARGV[2]
+  local ids = redis.call('ZRANGE', parked, 0, tonumber(ARGV[3]) - 1)
+  for _, id in ipairs(ids) do
+    record, entry, journal = id, base .. 'r:' .. id, base .. 'j:' .. id
+    local e = load(entry)
+    redis.call('ZREM', parked, id)
+    if e.rank then
+      redis.call('HDEL', entry, 'parked', 'attempts', 'refusals')
+      if not leased(e) then put_due(id, now) end
+    end
+  end
+  return #ids
+end
+
+return verbs[verb]()

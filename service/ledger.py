@@ -1,0 +1,366 @@
+"""The ledger: what Vello wants of every record and what was done about it, in Redis or Valkey.
+
+The only place that knows these keys. n is a record's shard, so everything about a record shares one slot::
+
+    vm:{s<n>}:due            records by the time somebody must look at them      no TTL
+    vm:{s<n>}:index          records by the start of their meeting               no TTL
+    vm:{s<n>}:rev            revision of the settings                            no TTL
+    vm:{s<n>}:r:<record>     the entry           vm:{s<n>}:j:<record>   its journal
+    vm:{s<n>}:m:<token>      link token -> record
+    vm:{s<n>}:parked:<id>    records that wait for a connection to be reconnected
+    vm:wake                  channel: the shard in which something became due
+"""
+
+import hashlib
+import json
+import secrets
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib import resources
+from typing import Any, Final
+
+import structlog
+
+from service.entry import Entry, Placement, Reason, State, digest
+from service.store import Script, Store
+from service.vault import Damaged, UnknownKey, Vault
+from service.vello import UPDATE_METADATA, Event, Rank, Record
+
+SHARDS: Final = 64
+WAKE_CHANNEL: Final = "vm:wake"
+RETENTION: Final = 30 * 86_400
+"""Seconds a record is kept after its meeting ended, or after its last word if that is later."""
+TOMBSTONE: Final = 90 * 86_400
+"""Seconds a deleted record is remembered, so that late events cannot revive it."""
+
+_log = structlog.get_logger(__name__)
+_SCRIPT = Script(resources.files("service").joinpath("ledger.lua").read_text())
+_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_CONTENT = ("company", "office", "resource", "service", "user", "customer", "start", "duration")
+_STORED = (*_CONTENT, "language", "record_number", "archived")
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on one record until it expires; `fence` proves it at every commit."""
+
+    entry: Entry
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of an event: its verdict (new, old, same, foreign), the entry, and a lease if one was granted."""
+
+    verdict: str
+    entry: Entry | None
+    lease: Lease | None
+    revision: str
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Leases on due records of one shard; `next_in` seconds until the next one is due, None if none is."""
+
+    leases: list[Lease]
+    next_in: float | None
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one run writes. `mode`: hold the lease, done, retry after `delay` seconds, park on a connection, back."""
+
+    mode: str
+    set: dict[str, str] = field(default_factory=dict)
+    drop: tuple[str, ...] = ()
+    journal: tuple[tuple[str, str], ...] = ()
+    delay: float = 0.0
+    park: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """`verdict` is ok, moved (go round again, the lease is kept) or lost (somebody else has the record)."""
+
+    verdict: str
+    entry: Entry | None
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some records with their place in the order; `last` continues after them, None at the end."""
+
+    entries: list[tuple[int, Entry]]
+    last: tuple[int, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalLine:
+    """One sentence of a record's story. `at` in unix seconds."""
+
+    at: int
+    what: str
+    text: str
+
+
+def shard_of(record: str) -> int:
+    """The shard that holds a record."""
+    return zlib.crc32(record.encode()) % SHARDS
+
+
+def new_token(record: str) -> str:
+    """A link token: one character that names the record's shard, then 128 random bits."""
+    return _ALPHABET[shard_of(record)] + secrets.token_urlsafe(16)
+
+
+class Ledger:
+    """Every verb is one round trip and safe to repeat. All raise `StoreUnavailable` when the store cannot be used."""
+
+    def __init__(self, store: Store, vault: Vault, lease_seconds: float = 15.0) -> None:
+        self._store = store
+        self._vault = vault
+        self._lease_ms = int(lease_seconds * 1000)
+        self.lease_seconds = lease_seconds
+
+    async def accept(self, event: Event, realm: str, hosted_prefix: str, *, inline: bool) -> Accepted:
+        """Store what `event` says if it is newer, and mark its record due.
+
+        `realm` is the company in the webhook's URL ('' for the installation's own). A video link below
+        `hosted_prefix` is ours. With `inline` the caller gets the lease when there is something to do now.
+        """
+        record = event.record
+        assert record is not None  # noqa: S101 - the caller sorts out events without a record
+        link = record.video_link
+        ours = link is not None and link.startswith(hosted_prefix)
+        wish = {} if record.partial else {name: getattr(record, name) for name in _STORED}
+        content = json.dumps(wish, sort_keys=True, separators=(",", ":")) if wish else ""
+        answer = await self._call(
+            "accept",
+            record.id,
+            realm,
+            int(event.type == UPDATE_METADATA),
+            int(record.rank),
+            "" if record.version is None else record.version,
+            "" if record.changed is None else record.changed,
+            hashlib.sha256(content.encode()).hexdigest()[:16] if content else "",
+            "" if ours else digest(link),
+            content,
+            record.start or 0,
+            (record.start or 0) + (record.duration or 0),
+            new_token(record.id),
+            secrets.token_hex(8) if inline else "",
+            self._lease_ms,
+            _told_by(event),
+            RETENTION,
+            TOMBSTONE,
+        )
+        verdict, fence, now, revision, flat = answer
+        entry = self._entry(record.id, flat)
+        lease = Lease(entry, fence) if entry and fence else None
+        return Accepted(verdict, entry, lease, revision, now // 1000)
+
+    async def claim(self, shards: Sequence[int], limit: int) -> list[Claimed]:
+        """Lease up to `limit` due records in each of `shards`, in one round trip."""
+        calls = [(_shard_keys(shard), ("claim", limit, secrets.token_hex(8), self._lease_ms)) for shard in shards]
+        return [self._claimed(answer) for answer in await self._store.pipeline_call(_SCRIPT, calls)]
+
+    async def renew(self, lease: Lease) -> bool:
+        """Lengthen a lease; False when somebody else has the record by now."""
+        return bool(await self._call("renew", lease.entry.record, lease.fence, self._lease_ms))
+
+    async def commit(self, lease: Lease, change: Change) -> Committed:
+        """Write what a run found out, if its lease still holds."""
+        what = {
+            "set": [text for pair in change.set.items() for text in pair],
+            "del": list(change.drop),
+            "journal": [text for line in change.journal for text in line],
+        }
+        verdict, _, revision, flat = await self._call(
+            "commit",
+            lease.entry.record,
+            lease.fence,
+            secrets.token_hex(8),
+            lease.entry.generation,
+            change.mode,
+            int(change.delay * 1000),
+            self._lease_ms,
+            change.park,
+            json.dumps(what),
+            RETENTION,
+            TOMBSTONE,
+        )
+        return Committed(verdict, self._entry(lease.entry.record, flat), revision)
+
+    async def nudge(self, record: str, text: str) -> bool:
+        """Look at a record again now; False when there is no such record."""
+        return bool(await self._call("nudge", record, text))
+
+    async def orphan(self, record: str, placement: Placement) -> None:
+        """Hand over a meeting that a run made after it had lost its lease, so that it is removed."""
+        envelope = self.seal(record, placement)
+        await self._call("orphan", record, placement.name, envelope, RETENTION, TOMBSTONE)
+
+    async def told(self, record: str, link: str, *, hosted: bool) -> None:
+        """Remember the link that Vello is being told."""
+        await self._call("told", record, digest(link), int(hosted))
+
+    async def unpark(self, connection: str) -> int:
+        """Make every record due that waited for `connection`; answers how many."""
+        count, batch = 0, 500
+        for shard in range(SHARDS):
+            while True:
+                woken = await self._store.call(_SCRIPT, _shard_keys(shard), ("unpark", connection, batch))
+                count += woken
+                if woken < batch:
+                    break
+        return count
+
+    async def get(self, record: str) -> tuple[Entry, list[JournalLine], float | None] | None:
+        """A record, its journal, and when somebody will look at it next (unix seconds)."""
+        base, keys = _base(shard_of(record)), _keys(record)
+        flat, lines, due = await self._store.pipeline(
+            [("HGETALL", keys[3]), ("LRANGE", keys[4], 0, -1), ("ZSCORE", f"{base}due", record)]
+        )
+        entry = self._entry(record, flat)
+        if entry is None:
+            return None
+        journal = [JournalLine(**json.loads(line)) for line in lines]
+        return entry, journal, float(due) / 1000 if due is not None else None
+
+    async def resolve(self, token: str) -> tuple[Entry, str] | None:
+        """The record behind a hosted link, and the settings' revision."""
+        shard = _ALPHABET.find(token[:1]) if len(token) == 23 else -1
+        if shard < 0:
+            return None
+        record = await self._store.execute("GET", f"{_base(shard)}m:{token}")
+        if record is None:
+            return None
+        keys = _keys(record)
+        flat, revision = await self._store.pipeline([("HGETALL", keys[3]), ("GET", keys[2])])
+        entry = self._entry(record, flat)
+        return (entry, revision or "0") if entry else None
+
+    async def page(self, after: tuple[int, str], limit: int) -> Page:
+        """Up to `limit` records of all shards by start of their meeting, those after `after` (start, record).
+
+        Records that vanished are taken off the index on the way.
+        """
+        commands = [
+            ("ZRANGEBYSCORE", f"{_base(shard)}index", after[0], "+inf", "WITHSCORES", "LIMIT", 0, limit + 1)
+            for shard in range(SHARDS)
+        ]
+        rows: list[tuple[int, str]] = []
+        for members in await self._store.pipeline(commands):
+            rows += [
+                (int(float(score)), str(record)) for record, score in zip(members[0::2], members[1::2], strict=True)
+            ]
+        rows = sorted(row for row in rows if row > after)[:limit]
+        if not rows:
+            return Page([], None)
+        flats = await self._store.pipeline([("HGETALL", _keys(record)[3]) for _, record in rows])
+        found, vanished = [], []
+        for (at, record), flat in zip(rows, flats, strict=True):
+            entry = self._entry(record, flat)
+            if entry:
+                found.append((at, entry))
+            else:
+                vanished.append(("ZREM", f"{_base(shard_of(record))}index", record))
+        if vanished:
+            await self._store.pipeline(vanished)
+        return Page(found, rows[-1])
+
+    async def bump_revision(self) -> str:
+        """Tell every shard that the settings changed; the next call about any record says so."""
+        revision = secrets.token_hex(8)
+        await self._store.pipeline([("SET", f"{_base(shard)}rev", revision) for shard in range(SHARDS)])
+        return revision
+
+    def seal(self, record: str, placement: Placement) -> str:
+        """A placement as an envelope: its join URL is nobody's business."""
+        return self._vault.seal(json.dumps(placement.dump()), f"meeting:{record}")
+
+    async def _call(self, verb: str, record: str, *rest: str | int) -> Any:
+        return await self._store.call(_SCRIPT, _keys(record), (verb, record, *rest))
+
+    def _claimed(self, answer: list[Any]) -> Claimed:
+        now, due, revision, *rest = answer
+        leases = []
+        for record, fence, flat in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
+            try:
+                entry = self._entry(record, flat)
+            except (UnknownKey, Damaged) as error:  # one unreadable record must not stop its whole shard
+                _log.error("record_unreadable", record=record, reason=str(error))
+                continue
+            if entry:
+                leases.append(Lease(entry, fence))
+        return Claimed(leases, max(0.0, (float(due) - now) / 1000) if due else None, revision)
+
+    def _entry(self, record: str, flat: Any) -> Entry | None:
+        row = dict(flat) if isinstance(flat, dict) else dict(zip(flat[0::2], flat[1::2], strict=True))
+        if "rank" not in row:
+            return None
+        reason = row.get("reason")
+        entry = Entry(
+            record=record,
+            rank=Rank(int(row["rank"])),
+            realm=row.get("realm", ""),
+            wish=Record(id=record, **json.loads(row["wish"])) if "wish" in row else None,
+            foreign="foreign" in row,
+            version=int(row["version"]) if "version" in row else None,
+            changed=int(row["changed"]) if "changed" in row else None,
+            asked=int(row.get("asked", 0)),
+            generation=int(row.get("generation", 0)),
+            settled=int(row.get("settled", 0)),
+            token=row.get("token"),
+            meeting=self._placement(record, row.get("meeting")),
+            intent=self._placement(record, row.get("intent")),
+            made=int(row.get("made", 0)),
+            told=tuple(row["told"].split(",")) if row.get("told") else (),
+            hosted="hosted" in row,
+            state=State(row.get("state", "none")),
+            reason=Reason(**json.loads(reason)) if reason else None,
+            attempts=int(row.get("attempts", 0)),
+            refusals=int(row.get("refusals", 0)),
+            leased_until=int(row.get("lease", 0)) // 1000,
+            parked=row.get("parked"),
+        )
+        names = sorted(name for name in row if name.startswith("x:"))
+        if not names:
+            return entry
+        retired = (self._placement(record, row[name]) for name in names)
+        return replace(entry, retired=tuple(placement for placement in retired if placement))
+
+    def _placement(self, record: str, envelope: str | None) -> Placement | None:
+        if not envelope:
+            return None
+        return Placement.load(json.loads(self._vault.open(envelope, f"meeting:{record}")))
+
+
+def reason_text(reason: Reason) -> str:
+    """A reason as the entry stores it."""
+    return json.dumps(asdict(reason))
+
+
+def _told_by(event: Event) -> str:
+    record = event.record
+    version = "no version" if record is None or record.version is None else f"version {record.version}"
+    return f"Vello sent {event.type} ({version})."
+
+
+def _base(shard: int) -> str:
+    return f"vm:{{s{shard}}}:"
+
+
+def _shard_keys(shard: int) -> tuple[str, ...]:
+    base = _base(shard)
+    return (f"{base}due", f"{base}index", f"{base}rev")
+
+
+def _keys(record: str) -> tuple[str, ...]:
+    shard = shard_of(record)
+    base = _base(shard)
+    return (*_shard_keys(shard), f"{base}r:{record}", f"{base}j:{record}")

@@ -1,0 +1,94 @@
+"""Which link Vello is told for a record, and what the page behind the hosted link shows. Pure."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from providers.base import Capabilities
+from service.choices import Choice
+from service.entry import Entry, State, digest
+from service.plan import Verdict, plan, unwanted
+from service.vello import Rank
+
+GRACE: Final = 2 * 3600
+"""Seconds after its end for which a meeting whose window is enforced can still be entered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link for Vello; `hosted` when it is the booking's page at this service."""
+
+    url: str
+    hosted: bool
+
+
+class Moment(StrEnum):
+    """What the page behind a hosted link has to say."""
+
+    OPEN = "open"
+    EARLY = "early"
+    OVER = "over"
+    PENDING = "pending"
+    TROUBLE = "trouble"
+    CANCELLED = "cancelled"
+    NONE = "none"
+
+
+def hosted_url(public_url: str, token: str) -> str:
+    """The booking's page."""
+    return f"{public_url}/m/{token}"
+
+
+def link_for(entry: Entry, choice: Choice | None, capabilities: Capabilities | None, public_url: str) -> Link | None:
+    """The link Vello is to have now; None where no video meeting is wanted.
+
+    A direct link needs a meeting that is there; once Vello has a hosted link it keeps it, so that what was sent to
+    a customer stays the truth.
+    """
+    if unwanted(entry, choice) is not None or choice is None or entry.token is None:
+        return None
+    mints = capabilities is not None and capabilities.mints_link
+    meeting = entry.meeting.meeting if entry.meeting else None
+    if choice.link == "direct" and meeting and not mints and not entry.hosted:
+        # A meeting that is about to be replaced is no link to hand out.
+        if plan(entry, choice, capabilities).verdict is not Verdict.REPLACE:
+            return Link(meeting.join_url, hosted=False)
+    return Link(hosted_url(public_url, entry.token), hosted=True)
+
+
+def digest_of(link: Link) -> str:
+    """The fingerprint by which the ledger remembers a link."""
+    return digest(link.url)
+
+
+def vello_was_told(entry: Entry, link: Link | None) -> bool:
+    """Whether the last link Vello was given is the one it would be given now."""
+    return link is None or not entry.told or entry.told[-1] == digest_of(link)
+
+
+def window(entry: Entry, choice: Choice | None) -> tuple[int, int]:
+    """From when until when a meeting with an enforced window can be entered, UTC unix seconds.
+
+    A booking that was entered late, or long after, stays open for a while after Vello asked for its link.
+    """
+    wish = entry.wish
+    start, duration = (wish.start or 0, wish.duration or 0) if wish else (0, 0)
+    before = choice.opens_before if choice else 0
+    return start - before, max(start + duration, entry.asked) + GRACE
+
+
+def moment(entry: Entry, choice: Choice | None, capabilities: Capabilities | None, now: int) -> Moment:
+    """What the page shows at `now`."""
+    if entry.rank is not Rank.LIVE:
+        return Moment.CANCELLED
+    if unwanted(entry, choice) is not None:
+        return Moment.NONE
+    if entry.meeting is None:
+        return Moment.TROUBLE if entry.state is State.FAILED else Moment.PENDING
+    if capabilities is not None and capabilities.enforces_window:
+        opens, closes = window(entry, choice)
+        if now < opens:
+            return Moment.EARLY
+        if now >= closes:
+            return Moment.OVER
+    return Moment.OPEN

@@ -1,0 +1,124 @@
+"""What must change for a record, decided in one place. Pure: no clock, no store, no provider.
+
+wanted?   meeting stands?   verdict
+no        no                IGNORE
+no        yes               DELETE
+yes       no                CREATE
+yes       elsewhere         REPLACE   (another connection or host, or a provider that cannot keep the link)
+yes       outdated          UPDATE
+yes       as wanted         DELETE what is left over from a replacement, else KEEP
+"""
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+
+from providers.base import Capabilities, MeetingSpec
+from service.choices import Choice
+from service.entry import Entry, Placement
+from service.vello import Rank, Record
+
+
+class Verdict(StrEnum):
+    """What a run does next."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    REPLACE = "replace"
+    DELETE = "delete"
+    KEEP = "keep"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """The plan's verdict: `why` in words; `target` the meeting to change or remove, `wanted` the one to be."""
+
+    verdict: Verdict
+    why: str
+    target: Placement | None = None
+    wanted: Placement | None = None
+
+
+def unwanted(entry: Entry, choice: Choice | None) -> str | None:
+    """Why this record is to have no video meeting, None when it is to have one."""
+    wish = entry.wish
+    if entry.rank is Rank.DELETED:
+        return "the booking was deleted"
+    if wish is not None and wish.archived:
+        return "the booking was archived"
+    if entry.rank is Rank.CANCELLED or wish is None:
+        return "the booking was cancelled"
+    if not entry.asked:
+        return "Vello has not asked for a link"
+    if entry.foreign:
+        return "the booking has a video link that is not ours"
+    if choice is None or choice.connection is None:
+        return "no provider is chosen for the office"
+    if choice.services is not None and wish.service not in choice.services:
+        return "the service is not selected for video"
+    return None
+
+
+def key_of(record: str) -> str:
+    """The name by which providers know a record; it gives Vello's id away to nobody."""
+    return hashlib.sha256(record.encode()).hexdigest()[:32]
+
+
+def spec_of(entry: Entry, wish: Record, choice: Choice, *, generation: int) -> MeetingSpec:
+    """What we want of the provider for this record."""
+    return MeetingSpec(
+        key=key_of(entry.record),
+        generation=generation,
+        title=choice.title_of(wish),
+        start=wish.start or 0,
+        duration=wish.duration or 0,
+        time_zone=choice.time_zone,
+        host=choice.hosts.get(wish.resource or "", choice.default_host),
+        options={name: value for name, value in choice.options.items() if name != "opens_before"},
+    )
+
+
+def plan(entry: Entry, choice: Choice | None, capabilities: Capabilities | None) -> Action:
+    """The next thing to do for `entry`; `capabilities` are those of the chosen connection."""
+    why = unwanted(entry, choice)
+    if why is not None:
+        standing = entry.meeting or next(iter(entry.retired), None)
+        return Action(Verdict.DELETE if standing else Verdict.IGNORE, why, target=standing)
+    assert choice is not None and entry.wish is not None and choice.connection is not None  # noqa: S101, PT018 - unwanted() says so
+    now = entry.meeting
+    spec = spec_of(entry, entry.wish, choice, generation=now.spec.generation if now else entry.made)
+    wanted = Placement(choice.connection, spec, now.meeting if now else None)
+    if now is None:
+        return Action(Verdict.CREATE, "Vello wants a link and there is no meeting", wanted=wanted)
+    replacement = _replacement(now, wanted, capabilities)
+    if replacement:
+        anew = spec_of(entry, entry.wish, choice, generation=entry.made + 1)
+        return Action(Verdict.REPLACE, replacement, now, Placement(choice.connection, anew, None))
+    if now.spec != spec:
+        return Action(Verdict.UPDATE, _difference(now.spec, spec), now, wanted)
+    for leftover in entry.retired:
+        if leftover.name != now.name:
+            return Action(Verdict.DELETE, "it was replaced", leftover)
+    return Action(Verdict.KEEP, "the meeting is as wanted", now)
+
+
+def _replacement(now: Placement, wanted: Placement, capabilities: Capabilities | None) -> str | None:
+    if now.connection != wanted.connection:
+        return "the office chose another connection"
+    if capabilities is None:
+        return None
+    if capabilities.needs_host and now.spec.host != wanted.spec.host:
+        return "another person hosts it"
+    if not capabilities.keeps_link and (now.spec.start, now.spec.duration) != (
+        wanted.spec.start,
+        wanted.spec.duration,
+    ):
+        return "it moved and the provider cannot move a meeting"
+    return None
+
+
+def _difference(now: MeetingSpec, wanted: MeetingSpec) -> str:
+    if (now.start, now.duration) != (wanted.start, wanted.duration):
+        return "the booking moved"
+    return "title, host or options changed"

@@ -1,0 +1,269 @@
+"""Vello's side of the contract: its signature, its events, its records. Pure: bytes in, values or an error out.
+
+Source: Vello's "Events and Webhooks" page. Vello sends a record in one of two shapes, as `data` itself or under
+`data.object`; a cancelled or deleted event may carry nothing but the record's id.
+"""
+
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+SIGNATURE_HEADER = "vello-signature"
+MAX_BODY = 256 * 1024
+"""Largest event accepted, in bytes."""
+
+UPDATE_METADATA = "record.update_metadata"
+CANCELLED = "record.cancelled"
+DELETED = "record.deleted"
+RECORD_EVENTS = frozenset({"record.created", "record.updated", CANCELLED, DELETED, UPDATE_METADATA})
+
+_MAX_TIME = 7_258_118_400  # year 2200: later than any booking, early enough to catch milliseconds
+_MAX_DURATION = 31 * 86_400
+_MAX_COUNTER = 2**53 - 1  # Lua's numbers are doubles
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_LANGUAGE = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8}){0,3}")
+_MAX_TEXT = 2_000
+
+
+class SignatureInvalid(Exception):
+    """The event was not signed by Vello with a token and for an endpoint URL that we know."""
+
+
+class InvalidEvent(Exception):
+    """The body is not an event Vello could mean; `code` is for programs, `message` one sentence for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Rank(IntEnum):
+    """What a record's state outranks when nothing else orders two events. Deleted is final."""
+
+    LIVE = 0
+    CANCELLED = 1
+    DELETED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A booking as one event states it. Times are UTC unix seconds, `duration` seconds.
+
+    `start` and `duration` are None when a cancelled or deleted event carried only the id. `video_link` is what
+    Vello holds in the record's metadata, ours or somebody else's.
+    """
+
+    id: str
+    rank: Rank = Rank.LIVE
+    company: str | None = None
+    office: str | None = None
+    resource: str | None = None
+    service: str | None = None
+    user: str | None = None
+    customer: str | None = None
+    start: int | None = None
+    duration: int | None = None
+    language: str | None = None
+    record_number: str | None = None
+    archived: bool = False
+    version: int | None = None
+    changed: int | None = None
+    video_link: str | None = field(default=None, repr=False)
+
+    @property
+    def partial(self) -> bool:
+        """True when the event told that the record ended, but not what it was."""
+        return self.start is None or self.duration is None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that Vello says. `record` is None for events that are not about a record we follow."""
+
+    id: str
+    type: str
+    record: Record | None
+
+
+def sign(token: str, endpoint_url: str, body: bytes) -> str:
+    """The signature Vello puts on `body`: lower-case hex SHA-512 of token, endpoint URL and raw body."""
+    return hashlib.sha512(token.encode() + endpoint_url.encode() + body).hexdigest()
+
+
+def verify(body: bytes, signature: str | None, tokens: Iterable[str], endpoint_urls: Iterable[str]) -> None:
+    """Raise `SignatureInvalid` unless one token with one endpoint URL signs `body`.
+
+    Every pair is compared, in constant time, so the answer's time tells nothing of which one was close.
+    """
+    given = (signature or "").encode("latin-1", "replace")
+    urls = tuple(endpoint_urls)
+    good = False
+    for token in tokens:
+        for url in urls:
+            good |= hmac.compare_digest(sign(token, url, body).encode(), given)
+    if not good:
+        raise SignatureInvalid("the Vello-Signature header is missing or does not match")
+
+
+def parse(body: bytes) -> Event:
+    """The event that `body` states.
+
+    Raises: InvalidEvent for anything Vello cannot mean; unknown fields and unknown event types are no error.
+    """
+    event = _load(body)
+    if not isinstance(event, dict):
+        raise InvalidEvent("invalid_event", "The body is JSON but not an event: an object was expected.")
+    event_type, event_id = _short(event, "type"), _short(event, "id")
+    if event_type not in RECORD_EVENTS:
+        return Event(event_id, event_type, None)
+    data = event.get("data")
+    if isinstance(data, dict) and isinstance(data.get("object"), dict):
+        data = data["object"]
+    if not isinstance(data, dict):
+        raise InvalidEvent("invalid_event", "The event carries no record: an object was expected in `data`.")
+    return Event(event_id, event_type, _record(data, event_type))
+
+
+def _short(event: Mapping[str, Any], name: str) -> str:
+    value = event.get(name)
+    if not isinstance(value, str) or not 0 < len(value) <= 200 or not value.isprintable():
+        raise InvalidEvent("invalid_event", f"The event's `{name}` is missing or not a short line of text.")
+    return value
+
+
+def _load(body: bytes) -> Any:
+    try:
+        event = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except RecursionError:
+        raise InvalidEvent("invalid_json", "The body is nested too deeply.") from None
+    except ValueError:
+        raise InvalidEvent("invalid_json", "The body is not valid JSON in UTF-8.") from None
+    if b"\\u0000" in body and _has_nul(event):
+        raise InvalidEvent("invalid_event", "The event contains a NUL character.")
+    return event
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise InvalidEvent("invalid_json", "The body names a field twice, so what it means is unclear.")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _has_nul(value: Any) -> bool:
+    """Whether a string in `value` has a NUL; its depth is bounded, because the parser has accepted it."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            stack.extend(item.keys())
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+        elif isinstance(item, str) and "\0" in item:
+            return True
+    return False
+
+
+def _record(data: Mapping[str, Any], event_type: str) -> Record:
+    record_id = _uuid(data, "id")
+    if record_id is None:
+        raise _wrong("id", "a UUID")
+    start = _integer(data, "time", _MAX_TIME)
+    duration = _integer(data, "duration", _MAX_DURATION)
+    ends = event_type in (CANCELLED, DELETED)
+    if not ends and start is None:
+        raise _wrong("time", "unix seconds")
+    if not ends and duration is None:
+        raise _wrong("duration", "seconds")
+    archived = _flag(data, "archived")
+    rank = Rank.CANCELLED if _flag(data, "canceled") or archived else Rank.LIVE
+    if event_type == CANCELLED:
+        rank = Rank.CANCELLED
+    elif event_type == DELETED:
+        rank = Rank.DELETED
+    return Record(
+        id=record_id,
+        rank=rank,
+        company=_uuid(data, "company"),
+        office=_uuid(data, "office"),
+        resource=_uuid(data, "resource"),
+        service=_uuid(data, "service"),
+        user=_uuid(data, "user"),
+        customer=_uuid(data, "customer"),
+        start=start,
+        duration=duration,
+        language=_language(data),
+        record_number=_number(data),
+        archived=archived,
+        version=_integer(data, "version", _MAX_COUNTER),
+        changed=_integer(data, "changed", _MAX_TIME),
+        video_link=_video_link(data),
+    )
+
+
+def _wrong(name: str, expected: str) -> InvalidEvent:
+    return InvalidEvent("invalid_record", f"The record's `{name}` is missing or wrong: {expected} expected.")
+
+
+def _uuid(data: Mapping[str, Any], name: str) -> str | None:
+    value = data.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _UUID.fullmatch(value):
+        raise _wrong(name, "a UUID")
+    return value.lower()
+
+
+def _integer(data: Mapping[str, Any], name: str, most: int) -> int | None:
+    value = data.get(name)
+    if value is None:
+        return None
+    if type(value) is not int or not 0 <= value <= most:
+        raise _wrong(name, f"a whole number from 0 to {most}")
+    return value
+
+
+def _flag(data: Mapping[str, Any], name: str) -> bool:
+    value = data.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise _wrong(name, "true or false")
+    return bool(value)
+
+
+def _text(value: Any, name: str) -> str | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or len(value) > _MAX_TEXT or not value.isprintable():
+        raise _wrong(name, "a line of text")
+    return value
+
+
+def _language(data: Mapping[str, Any]) -> str | None:
+    """The record's language tag; an odd one is no reason to refuse a booking, the page then asks the browser."""
+    value = _text(data.get("language"), "language")
+    return value if value and _LANGUAGE.fullmatch(value) else None
+
+
+def _number(data: Mapping[str, Any]) -> str | None:
+    value = data.get("record_number")
+    return str(value) if type(value) is int else _text(value, "record_number")
+
+
+def _video_link(data: Mapping[str, Any]) -> str | None:
+    metadata = data.get("metadata")
+    if metadata is None or metadata == []:
+        return None
+    if not isinstance(metadata, dict):
+        raise _wrong("metadata", "an object")
+    return _text(metadata.get("video_link"), "metadata.video_link")

@@ -1,0 +1,341 @@
+"""`/api/v1`: offices, connections, companies and records as JSON, for whoever holds ADMIN_TOKEN."""
+
+import hmac
+import secrets
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import ValidationError
+
+from providers.base import Options
+from service.choices import DEFAULT, Choice, Choices
+from service.companies import Companies, Company
+from service.connections import Connection, Connections, Health, UnknownConnection
+from service.entry import Entry, State
+from service.ledger import Ledger
+from service.links import link_for, vello_was_told
+from service.reconcile import Settings
+from service.rehearsal import rehearse
+from service.web.errors import Problem, sentence
+from service.web.schema import (
+    CompanyNew,
+    CompanyPage,
+    CompanyRead,
+    ConnectionNew,
+    ConnectionPage,
+    ConnectionRead,
+    Office,
+    OfficePage,
+    RecordPage,
+    RecordRead,
+    Rehearsal,
+)
+
+_SCAN = 5_000  # records one page request looks at, however few of them match
+
+OfficeId = Annotated[str, Path(pattern=r"^(default|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$")]
+RecordId = Annotated[str, Path(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")]
+
+
+class Api:
+    """The API's operations over the parts that do the work."""
+
+    def __init__(
+        self, ledger: Ledger, settings: Settings, companies: Companies, public_url: str, admin_token: str
+    ) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._companies = companies
+        self._public_url = public_url
+        self._admin_token = admin_token
+
+    @property
+    def _choices(self) -> Choices:
+        return self._settings.choices
+
+    @property
+    def _connections(self) -> Connections:
+        return self._settings.connections
+
+    def router(self) -> APIRouter:
+        """All routes; each asks for the bearer token and works on settings read just now."""
+        bearer = HTTPBearer(auto_error=False, description="ADMIN_TOKEN")
+
+        async def admin(
+            credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+        ) -> None:
+            given = credentials.credentials if credentials else ""
+            if not hmac.compare_digest(given.encode(), self._admin_token.encode()):
+                message = "Send the header `Authorization: Bearer ADMIN_TOKEN`."
+                raise Problem(401, "unauthorized", message, {"WWW-Authenticate": "Bearer"})
+            await self._settings.load()
+
+        router = APIRouter(prefix="/api/v1", dependencies=[Depends(admin)])
+        get, put, post, delete = router.get, router.put, router.post, router.delete
+        get("/offices", tags=["offices"])(self.list_offices)
+        get("/offices/{office}", tags=["offices"])(self.get_office)
+        put("/offices/{office}", tags=["offices"])(self.put_office)
+        delete("/offices/{office}", tags=["offices"], status_code=204)(self.delete_office)
+        get("/connections", tags=["connections"])(self.list_connections)
+        post("/connections", tags=["connections"], status_code=201)(self.add_connection)
+        get("/connections/{connection}", tags=["connections"])(self.get_connection)
+        delete("/connections/{connection}", tags=["connections"], status_code=204)(self.delete_connection)
+        post("/connections/{connection}/test", tags=["connections"])(self.test_connection)
+        get("/companies", tags=["companies"])(self.list_companies)
+        post("/companies", tags=["companies"], status_code=201)(self.add_company)
+        delete("/companies/{company}", tags=["companies"], status_code=204)(self.delete_company)
+        get("/records", tags=["records"])(self.list_records)
+        get("/records/{record}", tags=["records"])(self.get_record)
+        post("/records/{record}/reconcile", tags=["records"], status_code=202)(self.reconcile_record)
+        return router
+
+    async def list_offices(self) -> OfficePage:
+        """Every office with a choice, or seen in an event."""
+        return OfficePage(offices=[self._office(office) for office in await self._choices.listed()])
+
+    async def get_office(self, office: OfficeId) -> Office:
+        """One office; 404 when it neither chose anything nor was seen in an event."""
+        if office.lower() not in await self._choices.listed():
+            raise Problem(404, "unknown_office", "This office has no choice and was not seen in an event.")
+        return self._office(office.lower())
+
+    async def put_office(self, office: OfficeId, choice: Choice) -> Office:
+        """Store an office's choice. It holds for a booking from the next time Vello says something about it."""
+        self._check(choice)
+        await self._choices.put(office.lower(), choice)
+        await self._changed()
+        return self._office(office.lower())
+
+    async def delete_office(self, office: OfficeId) -> Response:
+        """Forget an office's own choice; the default serves it from now on."""
+        if not await self._choices.remove(office.lower()):
+            raise Problem(404, "unknown_office", "This office has no choice and was not seen in an event.")
+        await self._changed()
+        return Response(status_code=204)
+
+    async def list_connections(self) -> ConnectionPage:
+        """Every connection with its health."""
+        health = await self._connections.health()
+        return ConnectionPage(connections=[self._connection(row, health) for row in self._connections.all()])
+
+    async def add_connection(self, new: ConnectionNew) -> ConnectionRead:
+        """Make a connection that needs no browser."""
+        fields = dict(new.model_extra or {})
+        try:
+            settings = self._connections.validated(new.provider, fields)
+        except KeyError:
+            raise Problem(422, "invalid", f"`provider`: no provider is called {new.provider!r} here.") from None
+        except ValidationError as error:
+            raise _invalid(error) from None
+        if new.method is not None and new.method != settings.method:
+            message = f"`method`: these fields make a connection of the method {settings.method!r}."
+            raise Problem(422, "invalid", message)
+        row = await self._connections.add(new.provider, new.name or settings.account, settings)
+        await self._changed()
+        return self._connection(row, {})
+
+    async def get_connection(self, connection: str) -> ConnectionRead:
+        """One connection with its health."""
+        return self._connection(self._known(connection), await self._connections.health())
+
+    async def delete_connection(
+        self,
+        connection: str,
+        force: Annotated[bool, Query(description="Remove it although it is used.")] = False,
+    ) -> Response:
+        """Forget a connection; 409 with what depends on it, unless forced."""
+        self._known(connection)
+        offices, meetings = self._choices.using(connection), await self._meetings(connection)
+        if (offices or meetings) and not force:
+            named = ", ".join(offices) or "no office"
+            message = (
+                f"It is chosen by {named} and holds {meetings} meetings; choose another connection there first, "
+                "or send ?force=true and the meetings stay at the provider."
+            )
+            raise Problem(409, "in_use", message)
+        await self._connections.remove(connection)
+        await self._changed()
+        return Response(status_code=204)
+
+    async def test_connection(self, connection: str) -> Rehearsal:
+        """Make, move, find and delete a real meeting; what waited for the connection goes on when that works."""
+        row = self._known(connection)
+        office = next((self._choices.own(office) for office in self._choices.using(connection)), None)
+        try:
+            provider = self._connections.provider(connection)
+        except UnknownConnection:
+            raise Problem(409, "no_adapter", f"No adapter called {row.provider!r} is installed.") from None
+        steps = await rehearse(provider, office.default_host if office else None)
+        failed = next((step for step in steps if not step.ok), None)
+        if failed:
+            await self._connections.mark(connection, "failing", failed.text)
+        else:
+            await self._connections.mark(connection, "ready")
+            await self._ledger.unpark(connection)
+        return Rehearsal(ok=failed is None, steps=steps)
+
+    async def list_companies(self) -> CompanyPage:
+        """Companies added in settings; the installation's own comes from the environment."""
+        reached = await self._companies.reached_at()
+        rows = await self._companies.all()
+        return CompanyPage(companies=[_company(row, reached.get(row.id)) for row in rows])
+
+    async def add_company(self, new: CompanyNew) -> CompanyRead:
+        """Take events of another company at its own webhook URL."""
+        url = new.endpoint_url or f"{self._public_url}/webhooks/vello/{new.id}"
+        company = Company(new.id, new.name, (url,), tuple(new.tokens or [secrets.token_urlsafe(32)]))
+        if not await self._companies.add(company):
+            raise Problem(409, "exists", "A company with this id is there already; delete it first.")
+        return _company(company, None).model_copy(update={"tokens": list(company.tokens)})
+
+    async def delete_company(self, company: str) -> Response:
+        """Refuse a company's events from now on."""
+        if not await self._companies.remove(company.lower()):
+            raise Problem(404, "unknown_company", "No company with this id has been added.")
+        return Response(status_code=204)
+
+    async def list_records(
+        self,
+        state: State | None = None,
+        office: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        cursor: Annotated[str, Query(pattern=r"^\d{1,11}\.[0-9a-f-]{0,36}$")] = "0.",
+    ) -> RecordPage:
+        """Records by the start of their meeting, the soonest first."""
+        found: list[RecordRead] = []
+        start, _, last = cursor.partition(".")
+        after, looked = (int(start), last), 0
+        while looked < _SCAN:
+            rows = await self._ledger.page(after, limit)
+            for at, entry in rows.entries:
+                after, looked = (at, entry.record), looked + 1
+                mine = entry.wish.office if entry.wish else None
+                if (state is None or entry.state is state) and (office is None or mine == office.lower()):
+                    found.append(self._record(entry))
+                if len(found) == limit:
+                    return RecordPage(records=found, cursor=f"{after[0]}.{after[1]}")
+            if rows.last is None:
+                return RecordPage(records=found, cursor=None)
+            after = rows.last
+        return RecordPage(records=found, cursor=f"{after[0]}.{after[1]}")
+
+    async def get_record(self, record: RecordId) -> RecordRead:
+        """One record with its journal."""
+        found = await self._ledger.get(record.lower())
+        if found is None:
+            raise Problem(404, "unknown_record", "Vello has not told us of this record, or it was long ago.")
+        entry, journal, next_at = found
+        shown = self._record(entry)
+        return shown.model_copy(
+            update={"journal": journal, "next_attempt_at": int(next_at) if next_at is not None else None}
+        )
+
+    async def reconcile_record(self, record: RecordId) -> RecordRead:
+        """Look at a record again now; the answer is the record as it is before that."""
+        if not await self._ledger.nudge(record.lower(), "An admin asked to look at this again."):
+            raise Problem(404, "unknown_record", "Vello has not told us of this record, or it was long ago.")
+        return await self.get_record(record)
+
+    async def _changed(self) -> None:
+        await self._ledger.bump_revision()
+        await self._settings.load()
+
+    def _known(self, connection: str) -> Connection:
+        try:
+            return self._connections.get(connection)
+        except UnknownConnection:
+            raise Problem(404, "unknown_connection", "No connection has this id.") from None
+
+    def _check(self, choice: Choice) -> None:
+        """A choice must name a connection that exists, and options that its adapter declares."""
+        declared: type[Options] = Options
+        if choice.connection is not None:
+            try:
+                declared = self._connections.options(choice.connection)
+            except UnknownConnection:
+                raise Problem(422, "invalid", "`connection`: no connection has this id.") from None
+        try:
+            declared.model_validate(choice.options)
+        except ValidationError as error:
+            raise _invalid(error, "options") from None
+
+    async def _meetings(self, connection: str) -> int:
+        """How many records hold a meeting of this connection, counted up to the first thousands."""
+        count, looked, after = 0, 0, (0, "")
+        while looked < _SCAN:
+            rows = await self._ledger.page(after, 200)
+            looked += len(rows.entries)
+            count += sum(
+                entry.meeting is not None and entry.meeting.connection == connection for _, entry in rows.entries
+            )
+            if rows.last is None:
+                break
+            after = rows.last
+        return count
+
+    def _office(self, office: str) -> Office:
+        own = self._choices.own(office)
+        shown = own or (self._choices.of(office) if office != DEFAULT else None) or Choice()
+        fields = shown.model_dump() if own else {**shown.model_dump(), "name": None}
+        return Office(id=office, own=own is not None, **fields)
+
+    def _connection(self, row: Connection, health: dict[str, Health]) -> ConnectionRead:
+        now = health.get(row.id, Health())
+        try:
+            warnings = self._connections.settings_of(row).warnings()
+        except UnknownConnection:
+            now, warnings = Health("failing", f"No adapter called {row.provider!r} is installed."), []
+        return ConnectionRead(
+            id=row.id,
+            provider=row.provider,
+            method=row.method,
+            name=row.name,
+            account=row.account,
+            state=now.state,
+            reason=now.reason,
+            scopes=[],
+            missing_scopes=[],
+            warnings=warnings,
+            checked_at=now.checked_at,
+            in_use_by=self._choices.using(row.id),
+        )
+
+    def _record(self, entry: Entry) -> RecordRead:
+        wish, placed = entry.wish, entry.meeting
+        choice = self._choices.of(wish.office if wish else None)
+        capabilities = self._connections.capabilities(choice.connection if choice else None)
+        link = link_for(entry, choice, capabilities, self._public_url)
+        connection = placed.connection if placed else None
+        try:
+            provider = self._connections.get(connection).provider if connection else None
+        except UnknownConnection:
+            provider = None
+        return RecordRead(
+            id=entry.record,
+            company=wish.company if wish else None,
+            office=wish.office if wish else None,
+            version=entry.version,
+            start=wish.start if wish else None,
+            duration=wish.duration if wish else None,
+            state=entry.state,
+            reason=entry.reason.text if entry.reason else None,
+            link=link.url if link else None,
+            vello_told=vello_was_told(entry, link),
+            provider=provider,
+            connection=connection,
+            host=placed.meeting.host if placed and placed.meeting else None,
+            meeting_id=placed.meeting.id if placed and placed.meeting else None,
+            join_url=placed.meeting.join_url if placed and placed.meeting else None,
+            attempts=entry.attempts,
+            next_attempt_at=None,
+        )
+
+
+def _company(row: Company, reached: int | None) -> CompanyRead:
+    return CompanyRead(id=row.id, name=row.name, endpoint_url=row.endpoint_urls[0], reached_at=reached)
+
+
+def _invalid(error: ValidationError, *within: str) -> Problem:
+    first = error.errors(include_input=False, include_url=False)[0]
+    return Problem(422, "invalid", sentence((*within, *first["loc"]), first["msg"]))

@@ -1,0 +1,70 @@
+"""The one shape in which every error is answered: `{"error": {"code", "message"}}`."""
+
+from collections.abc import Mapping
+
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from service.store import StoreUnavailable
+
+_log = structlog.get_logger(__name__)
+_CODES = {
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+}
+
+
+class Problem(HTTPException):
+    """An error for whoever called: a status, a code for programs, a sentence for people."""
+
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status, message, dict(headers) if headers else None)
+        self.code = code
+
+
+def problem(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """An error as a response."""
+    return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
+
+
+def answer_errors(app: FastAPI) -> None:
+    """Make every error of `app` leave in the one shape."""
+
+    async def known(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
+        code = error.code if isinstance(error, Problem) else _CODES.get(error.status_code, "refused")
+        return problem(error.status_code, code, str(error.detail), error.headers)
+
+    async def invalid(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is registered for
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return problem(400, "invalid_json", "The body is not valid JSON.")
+        return problem(422, "invalid", sentence(first["loc"][1:] or first["loc"], first["msg"]))
+
+    async def unavailable(_: Request, error: Exception) -> JSONResponse:
+        _log.error("store_unavailable", reason=str(error))
+        message = "The store cannot be reached; nothing was changed. Please send this again."
+        return problem(503, "store_unavailable", message, {"Retry-After": "5"})
+
+    async def unexpected(_: Request, error: Exception) -> JSONResponse:
+        _log.error("unexpected_error", exc_info=error)
+        return problem(500, "internal_error", "Something went wrong here; the operator's log says what.")
+
+    app.add_exception_handler(HTTPException, known)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(StoreUnavailable, unavailable)
+    app.add_exception_handler(Exception, unexpected)
+
+
+def sentence(where: tuple[int | str, ...], what: str) -> str:
+    """A validation error in words: which field, and what is wrong with it."""
+    name = ".".join(str(part) for part in where)
+    return f"`{name}`: {what.removeprefix('Value error, ')}." if name else f"{what}."

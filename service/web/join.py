@@ -1,0 +1,125 @@
+"""`/m/{token}` and `/m/{token}/join`: the booking's page, and the click that leads into the meeting."""
+
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from providers.base import Capabilities
+from service.choices import Choice
+from service.connections import UnknownConnection
+from service.entry import Entry
+from service.ledger import Ledger
+from service.links import Moment, moment, window
+from service.reconcile import Settings
+from service.store import StoreUnavailable
+
+HEADERS: Mapping[str, str] = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex, nofollow",
+}
+"""What every page is sent with: nobody caches it, frames it, indexes it or learns its address."""
+
+_STATUS = {Moment.CANCELLED: 410, Moment.OVER: 410, Moment.NONE: 404}
+_REFRESH = 5  # seconds after which a page that waits for its meeting looks again
+_UNKNOWN = "unknown"
+_UNAVAILABLE = "unavailable"
+
+
+class Join:
+    """Shows where a booking's meeting stands and sends people into it."""
+
+    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        pages = Environment(
+            loader=PackageLoader("service.web"), autoescape=select_autoescape(), undefined=StrictUndefined
+        )
+        self._page = pages.get_template("meeting.html")
+
+    def routes(self) -> list[Route]:
+        """The page and the click."""
+        return [
+            Route("/m/{token}", self._show, methods=["GET"]),
+            Route("/m/{token}/join", self._join, methods=["GET"]),
+        ]
+
+    async def _show(self, request: Request) -> Response:
+        token = request.path_params["token"]
+        try:
+            entry = await self._look(token)
+        except StoreUnavailable:
+            return self._answer(_UNAVAILABLE, 503)
+        if entry is None:
+            return self._answer(_UNKNOWN, 404)
+        choice, capabilities = self._promise(entry)
+        at = moment(entry, choice, capabilities, int(time.time()))
+        return self._answer(at, _STATUS.get(at, 200), token, entry, choice)
+
+    async def _join(self, request: Request) -> Response:
+        token = request.path_params["token"]
+        try:
+            entry = await self._look(token)
+        except StoreUnavailable:
+            return self._answer(_UNAVAILABLE, 503)
+        if entry is None:
+            return self._answer(_UNKNOWN, 404)
+        choice, capabilities = self._promise(entry)
+        now = int(time.time())
+        at = moment(entry, choice, capabilities, now)
+        placed = entry.meeting
+        if at is not Moment.OPEN or placed is None or placed.meeting is None:
+            return self._answer(at, _STATUS.get(at, 200), token, entry, choice)
+        try:
+            provider = self._settings.connections.provider(placed.connection)
+        except UnknownConnection:
+            return self._answer(Moment.TROUBLE, 200, token, entry, choice)
+        _, until = window(entry, choice)
+        url = provider.join_url(placed.meeting, placed.spec, "guest", now, until)
+        return RedirectResponse(url, 303, HEADERS)
+
+    async def _look(self, token: str) -> Entry | None:
+        found = await self._ledger.resolve(token)
+        if found is None:
+            return None
+        entry, revision = found
+        await self._settings.refresh(revision)
+        return entry
+
+    def _promise(self, entry: Entry) -> tuple[Choice | None, Capabilities | None]:
+        """The office's choice, and what the connection that holds the meeting can promise."""
+        choice = self._settings.choices.of(entry.wish.office if entry.wish else None)
+        connection = entry.meeting.connection if entry.meeting else choice.connection if choice else None
+        return choice, self._settings.connections.capabilities(connection)
+
+    def _answer(
+        self,
+        at: str,
+        status: int,
+        token: str = "",
+        entry: Entry | None = None,
+        choice: Choice | None = None,
+    ) -> Response:
+        wish = entry.wish if entry else None
+        zone = ZoneInfo(choice.time_zone if choice else "UTC")
+        start = datetime.fromtimestamp(wish.start, zone) if wish and wish.start is not None else None
+        opens = datetime.fromtimestamp(window(entry, choice)[0], zone) if entry and start else None
+        body = self._page.render(
+            at=str(at),
+            token=token,
+            office=choice.name if choice else None,
+            start=start,
+            opens=opens,
+            refresh=_REFRESH if at in (Moment.PENDING, Moment.TROUBLE, _UNAVAILABLE) else None,
+        )
+        headers = {**HEADERS, "Retry-After": str(_REFRESH)} if status == 503 else HEADERS
+        return Response(body, status, headers, media_type="text/html")

@@ -1,0 +1,125 @@
+"""What the API takes and gives, as its OpenAPI document says it."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.choices import Choice, Uuid
+from service.entry import State
+from service.ledger import JournalLine
+from service.rehearsal import Step
+
+
+class Office(Choice):
+    """An office and its choice; `own` is false when the choice is the default's."""
+
+    id: str
+    own: bool
+
+
+class ConnectionRead(BaseModel):
+    """A connection as it may be shown: no secret ever comes back."""
+
+    id: str
+    provider: str
+    method: str
+    name: str
+    account: str
+    state: Literal["ready", "reconnect", "failing"]
+    reason: str | None
+    scopes: list[str]
+    missing_scopes: list[str]
+    warnings: list[str]
+    checked_at: int | None
+    in_use_by: list[str]
+
+
+class ConnectionNew(BaseModel):
+    """A connection to make; the other fields are what the provider's adapter declares."""
+
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
+
+    provider: str = Field(min_length=1, max_length=64)
+    name: str | None = Field(default=None, min_length=1, max_length=200)
+    method: str | None = Field(default=None, max_length=64)
+
+
+class CompanyNew(BaseModel):
+    """A company to add; without `tokens` one is made and shown once."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    id: Uuid
+    name: str = Field(min_length=1, max_length=200)
+    endpoint_url: str | None = Field(default=None, min_length=1, max_length=500)
+    tokens: list[Annotated[str, Field(min_length=1, max_length=500)]] | None = Field(
+        default=None, min_length=1, max_length=10
+    )
+
+
+class CompanyRead(BaseModel):
+    """A company; `tokens` are there only in the answer that made it. `reached_at`: its last connection.test."""
+
+    id: str
+    name: str
+    endpoint_url: str
+    tokens: list[str] | None = None
+    reached_at: int | None = None
+
+
+class RecordRead(BaseModel):
+    """A record: what Vello wants and what became of it. Times in unix seconds, `duration` in seconds.
+
+    `vello_told` is false while Vello holds another link than the one it would be told now.
+    """
+
+    id: str
+    company: str | None
+    office: str | None
+    version: int | None
+    start: int | None
+    duration: int | None
+    state: State
+    reason: str | None
+    link: str | None
+    vello_told: bool
+    provider: str | None
+    connection: str | None
+    host: str | None
+    meeting_id: str | None
+    join_url: str | None
+    attempts: int
+    next_attempt_at: int | None
+    journal: list[JournalLine] | None = None
+
+
+class OfficePage(BaseModel):
+    """All offices."""
+
+    offices: list[Office]
+
+
+class ConnectionPage(BaseModel):
+    """All connections."""
+
+    connections: list[ConnectionRead]
+
+
+class CompanyPage(BaseModel):
+    """All companies added in settings."""
+
+    companies: list[CompanyRead]
+
+
+class RecordPage(BaseModel):
+    """Some records by start; `cursor` continues, null at the end."""
+
+    records: list[RecordRead]
+    cursor: str | None
+
+
+class Rehearsal(BaseModel):
+    """What a connection's test did, step by step."""
+
+    ok: bool
+    steps: list[Step]

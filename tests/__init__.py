@@ -1,0 +1,1 @@
+"""Tests: one file per source file, real servers on loopback addresses."""

@@ -1,0 +1,1 @@
+"""Tests of the adapters; `contract` holds the laws all of them inherit."""

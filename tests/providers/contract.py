@@ -1,0 +1,305 @@
+"""The laws every provider keeps. An adapter's tests inherit `ProviderLaws` and say what their vendor is."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import pytest
+
+from providers.base import (
+    Meeting,
+    MeetingNotFound,
+    MeetingProvider,
+    MeetingSpec,
+    Options,
+    OutcomeUnknown,
+    ProviderError,
+    ProviderInfo,
+    ProviderSettings,
+    ReconnectRequired,
+    TemporaryError,
+)
+from tests.servers import RawServer
+
+
+class Vendor(Protocol):
+    """A vendor's fake server as the laws need it."""
+
+    async def meetings(self, spec: MeetingSpec) -> Sequence[str]:
+        """Ids of the meetings that exist for this key and generation."""
+
+    async def vanish(self, meeting: Meeting) -> None:
+        """Remove the meeting behind the adapter's back."""
+
+    async def opens(self, join_url: str) -> bool:
+        """Whether a guest gets in through this link."""
+
+    async def lose_next_answer(self) -> None:
+        """Do what the next call asks and break off the connection."""
+
+    async def fail_next(self, status: int, retry_after: int | None = None, times: int = 1) -> None:
+        """Refuse the next calls with this status before anything happens."""
+
+
+def a_spec(**changes: Any) -> MeetingSpec:
+    """What is wanted of a meeting tomorrow, under a key of its own."""
+    start = int(time.time()) + 86_400
+    spec = MeetingSpec(key=secrets.token_hex(16), generation=0, title="A consultation", start=start, duration=1800)
+    return replace(spec, **changes)
+
+
+class ProviderLaws:
+    """What holds for every provider.
+
+    A subclass has fixtures `provider` and `settings`, and `vendor`: the fake server behind the provider, or None
+    if the vendor has nothing that could fail, vanish or get lost; then no verb may send anything.
+    """
+
+    info: ProviderInfo
+
+    @pytest.fixture
+    def secret_texts(self, settings: ProviderSettings) -> list[str]:
+        """What must never show anywhere."""
+        fields = type(settings).model_fields
+        return [str(value) for name, value in settings.reveal().items() if "Secret" in str(fields[name].annotation)]
+
+    @pytest.fixture
+    def host(self) -> RawServer | None:
+        """Where a provider without a vendor would send calls if it sent any."""
+        return None
+
+    async def test_creating_twice_gives_one_meeting(self, provider: MeetingProvider, vendor: Vendor | None) -> None:
+        spec = a_spec()
+        if provider.capabilities.idempotent_create:
+            first, second = await provider.create(spec), await provider.create(spec)
+        else:
+            first = await provider.create(spec)
+            second = await provider.find(spec) or await provider.create(spec)
+        assert first == second
+        if vendor:
+            assert await vendor.meetings(spec) == [first.id]
+
+    async def test_creating_at_the_same_time_gives_one_meeting(
+        self, provider: MeetingProvider, vendor: Vendor | None
+    ) -> None:
+        if not provider.capabilities.idempotent_create:
+            pytest.skip("this vendor has no idempotent create; the ledger's lease keeps creates apart")
+        spec = a_spec()
+        meetings = await asyncio.gather(*(provider.create(spec) for _ in range(5)))
+        assert len({meeting.id for meeting in meetings}) == 1
+        if vendor:
+            assert await vendor.meetings(spec) == [meetings[0].id]
+
+    async def test_other_bookings_and_generations_have_other_meetings(self, provider: MeetingProvider) -> None:
+        spec = a_spec()
+        wanted = [spec, replace(spec, generation=1), a_spec()]
+        meetings = [await provider.create(each) for each in wanted]
+        assert len({meeting.id for meeting in meetings}) == 3
+        assert len({meeting.join_url for meeting in meetings}) == 3
+
+    async def test_moving_a_meeting_keeps_its_link_or_the_flag_says_it_cannot(self, provider: MeetingProvider) -> None:
+        spec = a_spec()
+        meeting = await provider.create(spec)
+        moved = await provider.update(meeting, replace(spec, start=spec.start + 3600, title="Later"))
+        assert (moved.join_url == meeting.join_url) == provider.capabilities.keeps_link
+
+    async def test_moving_twice_is_moving_once(self, provider: MeetingProvider) -> None:
+        spec = a_spec()
+        meeting = await provider.create(spec)
+        later = replace(spec, start=spec.start + 3600)
+        assert await provider.update(meeting, later) == await provider.update(meeting, later)
+
+    async def test_moving_a_vanished_meeting_says_that_it_is_gone(
+        self, provider: MeetingProvider, vendor: Vendor | None
+    ) -> None:
+        if not vendor:
+            pytest.skip("a room that exists by its name cannot vanish")
+        spec = a_spec()
+        meeting = await provider.create(spec)
+        await vendor.vanish(meeting)
+        with pytest.raises(MeetingNotFound):
+            await provider.update(meeting, spec)
+
+    async def test_removing_a_meeting_closes_its_link_or_the_flag_says_it_cannot(
+        self, provider: MeetingProvider, vendor: Vendor | None
+    ) -> None:
+        if not vendor:
+            pytest.skip("no server here to ask whether the link opens")
+        meeting = await provider.create(a_spec())
+        assert await vendor.opens(meeting.join_url) != provider.capabilities.mints_link
+        await provider.delete(meeting)
+        if provider.capabilities.enforces_teardown:
+            assert not await vendor.opens(meeting.join_url)
+
+    async def test_removing_a_meeting_twice_is_a_success(self, provider: MeetingProvider) -> None:
+        meeting = await provider.create(a_spec())
+        await provider.delete(meeting)
+        await provider.delete(meeting)
+
+    async def test_removing_a_vanished_meeting_is_a_success(
+        self, provider: MeetingProvider, vendor: Vendor | None
+    ) -> None:
+        meeting = await provider.create(a_spec())
+        if vendor:
+            await vendor.vanish(meeting)
+        await provider.delete(meeting)
+
+    async def test_finding_answers_what_was_created(self, provider: MeetingProvider) -> None:
+        spec = a_spec()
+        meeting = await provider.create(spec)
+        assert await provider.find(spec) == meeting
+
+    async def test_finding_answers_nothing_before_a_create(
+        self, provider: MeetingProvider, vendor: Vendor | None
+    ) -> None:
+        if not vendor:
+            pytest.skip("a room that exists by its name is always there")
+        assert await provider.find(a_spec()) is None
+
+    async def test_finding_answers_what_a_lost_answer_created(
+        self, provider: MeetingProvider, vendor: Vendor | None
+    ) -> None:
+        if not vendor:
+            pytest.skip("no call, so no answer to lose")
+        spec = a_spec()
+        await vendor.lose_next_answer()
+        with pytest.raises(OutcomeUnknown):
+            await provider.create(spec)
+        found = await provider.find(spec)
+        assert found
+        assert await vendor.meetings(spec) == [found.id]
+
+    async def test_a_lost_answer_of_a_removal_is_no_failure(
+        self, provider: MeetingProvider, vendor: Vendor | None
+    ) -> None:
+        if not vendor:
+            pytest.skip("no call, so no answer to lose")
+        spec = a_spec()
+        meeting = await provider.create(spec)
+        await vendor.lose_next_answer()
+        await provider.delete(meeting)
+        assert await vendor.meetings(spec) == []
+
+    async def test_a_limit_is_temporary_and_carries_the_vendors_time(
+        self, provider: MeetingProvider, vendor: Vendor | None
+    ) -> None:
+        if not vendor:
+            pytest.skip("no call, so no limit")
+        spec = a_spec()
+        await vendor.fail_next(429, retry_after=17)
+        with pytest.raises(TemporaryError) as caught:
+            await provider.create(spec)
+        assert caught.value.retry_after == 17
+        assert await vendor.meetings(spec) == []
+
+    async def test_a_server_error_leaves_the_outcome_of_a_create_unknown(
+        self, provider: MeetingProvider, vendor: Vendor | None
+    ) -> None:
+        if not vendor:
+            pytest.skip("no call, so no server error")
+        await vendor.fail_next(500)
+        with pytest.raises(OutcomeUnknown):
+            await provider.create(a_spec())
+
+    async def test_a_server_error_of_a_harmless_verb_is_temporary(
+        self, provider: MeetingProvider, vendor: Vendor | None
+    ) -> None:
+        if not vendor:
+            pytest.skip("no call, so no server error")
+        spec = a_spec()
+        await provider.create(spec)
+        await vendor.fail_next(503, times=3)
+        with pytest.raises(TemporaryError):
+            await provider.find(spec)
+
+    async def test_refused_credentials_ask_for_a_reconnect_whatever_the_verb(
+        self, provider: MeetingProvider, vendor: Vendor | None
+    ) -> None:
+        if not vendor:
+            pytest.skip("no call, so no credentials refused")
+        spec = a_spec()
+        meeting = await provider.create(spec)
+        for verb in (
+            lambda: provider.create(a_spec()),
+            lambda: provider.update(meeting, spec),
+            lambda: provider.delete(meeting),
+            lambda: provider.find(spec),
+            provider.probe,
+        ):
+            await vendor.fail_next(401)
+            with pytest.raises(ReconnectRequired):
+                await verb()
+
+    async def test_a_provider_without_a_vendor_sends_nothing(
+        self, provider: MeetingProvider, vendor: Vendor | None, host: RawServer | None
+    ) -> None:
+        if vendor:
+            pytest.skip("this provider has a vendor to call")
+        assert host
+        spec = a_spec()
+        meeting = await provider.create(spec)
+        await provider.update(meeting, spec)
+        await provider.find(spec)
+        await provider.delete(meeting)
+        assert host.connections == 0
+
+    async def test_a_probe_answers_a_sentence(self, provider: MeetingProvider) -> None:
+        assert (await provider.probe()).endswith(".")
+
+    async def test_a_click_mints_a_link_of_its_own_only_where_the_flag_says_so(self, provider: MeetingProvider) -> None:
+        spec = a_spec()
+        meeting = await provider.create(spec)
+        links = [provider.join_url(meeting, spec, role, spec.start, spec.end) for role in ("host", "guest")]
+        if provider.capabilities.mints_link:
+            assert len({*links, meeting.join_url}) == 3
+        else:
+            assert links == [meeting.join_url] * 2
+
+    async def test_links_tell_nothing_of_the_booking(self, provider: MeetingProvider) -> None:
+        spec = a_spec(title="Fertility consultation")
+        meeting = await provider.create(spec)
+        link = provider.join_url(meeting, spec, "guest", spec.start, spec.end).lower()
+        assert not any(word in link for word in ("fertility", "consultation", spec.key))
+
+    async def test_nothing_secret_is_in_logs_errors_or_reprs(
+        self,
+        provider: MeetingProvider,
+        vendor: Vendor | None,
+        settings: ProviderSettings,
+        secret_texts: list[str],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        spec = a_spec()
+        meeting = await provider.create(spec)
+        shown = [repr(provider), repr(meeting), repr(settings), str(settings), str(settings.model_dump())]
+        shown += settings.warnings()
+        for status in (400, 401, 403, 429, 500) if vendor else ():
+            assert vendor
+            await vendor.fail_next(status)
+            with pytest.raises(ProviderError) as caught:
+                await provider.update(meeting, spec)
+            shown += [repr(caught.value), caught.value.text]
+        link = provider.join_url(meeting, spec, "host", spec.start, spec.end)
+        await provider.delete(meeting)
+        everything = "\n".join([*shown, caplog.text])
+        assert not [text for text in [*secret_texts, link] if text in everything]
+
+    def test_settings_survive_the_vault(self, settings: ProviderSettings) -> None:
+        assert self.info.settings(**settings.reveal()) == settings
+
+    def test_settings_that_are_wrong_are_refused_without_showing_them(self) -> None:
+        with pytest.raises(ValueError, match="unheard_of") as caught:
+            self.info.settings(unheard_of="very-secret-value")  # type: ignore[call-arg]
+        assert "very-secret-value" not in str(caught.value)
+
+    def test_the_registry_row_fits_the_settings(self, settings: ProviderSettings) -> None:
+        assert isinstance(settings, self.info.settings)
+        assert issubclass(self.info.options, Options)
+        assert self.info.name.isidentifier()
+        assert settings.method
+        assert settings.account

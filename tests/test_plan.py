@@ -1,0 +1,129 @@
+"""The plan: every verdict, and what it never says."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers.base import Capabilities
+from service.choices import Choice
+from service.entry import Entry
+from service.plan import Verdict, key_of, plan, spec_of, unwanted
+from service.vello import Rank
+from tests.entries import CHOICE, RECORD, WISH, asked, capabilities, placed, ready
+
+OTHER = Choice(connection="jitsi-2")
+MOVED = replace(WISH, start=WISH.start + 3600 if WISH.start else 0)
+LEFTOVER = placed(spec_of(asked(), WISH, CHOICE, generation=0), "old", "m-0")
+
+
+@pytest.mark.parametrize(
+    ("entry", "choice", "flags", "verdict"),
+    [
+        (asked(), CHOICE, {}, Verdict.CREATE),
+        (asked(asked=0), CHOICE, {}, Verdict.IGNORE),
+        (asked(), None, {}, Verdict.IGNORE),
+        (asked(), Choice(connection=None), {}, Verdict.IGNORE),
+        (asked(foreign=True), CHOICE, {}, Verdict.IGNORE),
+        (asked(rank=Rank.CANCELLED), CHOICE, {}, Verdict.IGNORE),
+        (asked(rank=Rank.DELETED, wish=None), CHOICE, {}, Verdict.IGNORE),
+        (asked(wish=replace(WISH, archived=True)), CHOICE, {}, Verdict.IGNORE),
+        (asked(), Choice(connection="zoom-1", services=(WISH.service or "",)), {}, Verdict.CREATE),
+        (asked(), Choice(connection="zoom-1", services=()), {}, Verdict.IGNORE),
+        (
+            asked(wish=replace(WISH, service=None)),
+            Choice(connection="zoom-1", services=()),
+            {},
+            Verdict.IGNORE,
+        ),
+        (ready(), CHOICE, {}, Verdict.KEEP),
+        (ready(wish=MOVED), CHOICE, {}, Verdict.UPDATE),
+        (ready(), Choice(connection="zoom-1", title="Call {record_number}"), {}, Verdict.UPDATE),
+        (ready(), Choice(connection="zoom-1", options={"waiting_room": True}), {}, Verdict.UPDATE),
+        (ready(), Choice(connection="zoom-1", options={"opens_before": 30}), {}, Verdict.KEEP),
+        (ready(), Choice(connection="zoom-1", default_host="b@x"), {}, Verdict.UPDATE),
+        (ready(), Choice(connection="zoom-1", default_host="b@x"), {"needs_host": True}, Verdict.REPLACE),
+        (ready(wish=MOVED), CHOICE, {"keeps_link": False}, Verdict.REPLACE),
+        (ready(), OTHER, {}, Verdict.REPLACE),
+        (ready(), Choice(connection=None), {}, Verdict.DELETE),
+        (ready(rank=Rank.CANCELLED), CHOICE, {}, Verdict.DELETE),
+        (ready(rank=Rank.DELETED, wish=None), CHOICE, {}, Verdict.DELETE),
+        (ready(foreign=True), CHOICE, {}, Verdict.DELETE),
+        (ready(retired=(LEFTOVER,)), CHOICE, {}, Verdict.DELETE),
+        (asked(rank=Rank.CANCELLED, retired=(LEFTOVER,)), CHOICE, {}, Verdict.DELETE),
+    ],
+)
+def test_the_plan_says(entry: Entry, choice: Choice | None, flags: dict[str, Any], verdict: Verdict) -> None:
+    action = plan(entry, choice, capabilities(**flags))
+    assert action.verdict is verdict
+    assert action.why
+    assert (unwanted(entry, choice) is None) == (
+        verdict in (Verdict.CREATE, Verdict.KEEP, Verdict.UPDATE, Verdict.REPLACE)
+        or (entry.retired == (LEFTOVER,) and entry.live)
+    )
+
+
+def test_a_replacement_is_made_before_the_old_one_is_removed() -> None:
+    entry = ready()
+    action = plan(entry, OTHER, capabilities())
+    assert (action.verdict, action.target) == (Verdict.REPLACE, entry.meeting)
+    assert action.wanted is not None
+    assert (action.wanted.connection, action.wanted.spec.generation) == ("jitsi-2", 1)
+    replaced = replace(entry, meeting=placed(action.wanted.spec, "jitsi-2", "m-2"), retired=(placed_of(entry),), made=1)
+    then = plan(replaced, OTHER, capabilities())
+    assert (then.verdict, then.target) == (Verdict.DELETE, entry.meeting)
+
+
+def test_a_leftover_that_is_the_current_meeting_is_never_removed() -> None:
+    entry = ready()
+    assert plan(replace(entry, retired=(placed_of(entry),)), CHOICE, capabilities()).verdict is Verdict.KEEP
+
+
+def test_a_torn_down_meeting_comes_back_under_another_name() -> None:
+    action = plan(asked(made=3), CHOICE, capabilities())
+    assert action.wanted is not None
+    assert action.wanted.spec.generation == 3
+
+
+def test_the_host_is_the_resources_own_or_the_default() -> None:
+    choice = Choice(connection="z", hosts={WISH.resource or "": "anna@x"}, default_host="desk@x")
+    assert spec_of(asked(), WISH, choice, generation=0).host == "anna@x"
+    assert spec_of(asked(), replace(WISH, resource=None), choice, generation=0).host == "desk@x"
+
+
+def test_a_provider_is_never_told_vellos_ids() -> None:
+    spec = spec_of(asked(), WISH, CHOICE, generation=0)
+    ids = [value for value in (WISH.id, WISH.office, WISH.service, WISH.resource) if value]
+    assert not any(value in repr(spec) for value in ids)
+    assert len(key_of(RECORD)) == 32
+
+
+@given(
+    rank=st.sampled_from(Rank),
+    was_asked=st.booleans(),
+    foreign=st.booleans(),
+    stands=st.booleans(),
+    chosen=st.sampled_from([None, CHOICE, OTHER, Choice(connection=None)]),
+    flags=st.fixed_dictionaries({"keeps_link": st.booleans(), "needs_host": st.booleans()}),
+)
+def test_nothing_unwanted_is_made_and_nothing_wanted_is_removed(
+    rank: Rank, was_asked: bool, foreign: bool, stands: bool, chosen: Choice | None, flags: dict[str, bool]
+) -> None:
+    entry = replace(ready() if stands else asked(), rank=rank, asked=int(was_asked), foreign=foreign)
+    action = plan(entry, chosen, capabilities(**flags))
+    if unwanted(entry, chosen) is not None:
+        assert action.verdict is (Verdict.DELETE if stands else Verdict.IGNORE)
+    else:
+        assert action.verdict not in (Verdict.DELETE, Verdict.IGNORE)
+        assert stands or action.verdict is Verdict.CREATE
+
+
+def placed_of(entry: Entry) -> Any:
+    return entry.meeting
+
+
+def test_capabilities_of_a_vanished_connection_change_nothing() -> None:
+    nothing: Capabilities | None = None
+    assert plan(ready(), CHOICE, nothing).verdict is Verdict.KEEP
