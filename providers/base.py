@@ -135,9 +135,7 @@ class Options(BaseModel):
 class ProviderSettings(BaseModel, ABC):
     """What a connection is made of. Secrets are `SecretStr`, so they never show in a repr or an answer."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, str_strip_whitespace=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, str_strip_whitespace=True)
 
     @property
     @abstractmethod

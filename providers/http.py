@@ -16,12 +16,14 @@ into an error's text, a repr or a log.
 import copy
 import logging
 import re
+import ssl
 import time
 from asyncio import timeout
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from json import loads
 from typing import Any, Self
@@ -48,8 +50,14 @@ for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
+@cache
+def _trust() -> ssl.SSLContext:
+    # Reading all certificates takes longer than most calls.
+    return httpx.create_ssl_context(trust_env=False)
+
+
 def _transport() -> httpx.AsyncBaseTransport:
-    return httpx.AsyncHTTPTransport(trust_env=False, limits=httpx.Limits(max_connections=100))
+    return httpx.AsyncHTTPTransport(_trust(), trust_env=False, limits=httpx.Limits(max_connections=100))
 
 
 class _NeverSent(Exception):
@@ -155,9 +163,7 @@ class Http:
     def __repr__(self) -> str:
         return f"Http({self._base_url!r})"
 
-    def at(
-        self, base_url: str, *, headers: Mapping[str, str] | None = None, explain: Explain | None = None
-    ) -> Self:
+    def at(self, base_url: str, *, headers: Mapping[str, str] | None = None, explain: Explain | None = None) -> Self:
         """The same connections under another base URL; `headers` come on top, closing this closes both."""
         other = copy.copy(self)
         other._base_url = base_url.rstrip("/")
@@ -268,9 +274,7 @@ class Http:
 
 def _retrying(safe: bool) -> tenacity.AsyncRetrying:
     if safe:
-        again = tenacity.retry_if_exception_type((_NeverSent, _AnswerLost)) | tenacity.retry_if_result(
-            _is_busy
-        )
+        again = tenacity.retry_if_exception_type((_NeverSent, _AnswerLost)) | tenacity.retry_if_result(_is_busy)
     else:
         again = tenacity.retry_any(tenacity.retry_if_exception_type(_NeverSent))
     return tenacity.AsyncRetrying(
@@ -300,9 +304,7 @@ def _error_of(answer: Answer) -> ProviderError:
         text = f"{host} has a problem of its own (status {status})."
         return TemporaryError(text, answer.retry_after) if answer.safe else OutcomeUnknown(text)
     if 300 <= status < 400:
-        return PermanentError(
-            f"{host} sends us to another address (status {status}): check the address.", "admin"
-        )
+        return PermanentError(f"{host} sends us to another address (status {status}): check the address.", "admin")
     return PermanentError(f"{host} refuses the call (status {status}).", "admin")
 
 

@@ -171,9 +171,7 @@ class JitsiSettings(ProviderSettings):
                 "use it for trials only."
             )
         if self.method == "plain":
-            found.append(
-                "No tokens are checked here: who knows a link gets in at any time, even after a cancellation."
-            )
+            found.append("No tokens are checked here: who knows a link gets in at any time, even after a cancellation.")
         if self.secret and len(self.secret.get_secret_value().encode()) < GOOD_SECRET:
             found.append(f"The secret is shorter than {GOOD_SECRET} bytes and can be guessed.")
         return found
@@ -297,11 +295,8 @@ def _claims(settings: JitsiSettings, room: str, role: Role, now: int, until: int
         "nbf": now - CLOCK_SKEW,
         "exp": max(until, now + CLOCK_SKEW),
         "context": {
-            # No names: whoever holds the link can read the token.
-            "user": {
-                "id": secrets.token_hex(16),
-                "moderator": _word(is_host) if settings.is_jaas else is_host,
-            },
+            # No names: whoever holds the link can read the token. Words, because some clients choke on booleans.
+            "user": {"id": secrets.token_hex(16), "moderator": _word(is_host)},
             "features": {name: _word(is_host and name in settings.host_features) for name in FEATURES},
         },
     }
@@ -394,6 +389,4 @@ def _private_key(value: SecretStr) -> SecretStr:
     return SecretStr(pem)
 
 
-PROVIDER = ProviderInfo(
-    name="jitsi", title="Jitsi Meet", settings=JitsiSettings, options=Options, connect=Jitsi
-)
+PROVIDER = ProviderInfo(name="jitsi", title="Jitsi Meet", settings=JitsiSettings, options=Options, connect=Jitsi)

@@ -107,9 +107,7 @@ class Memory:
 
     async def find(self, spec: MeetingSpec) -> Meeting | None:
         """GET the meetings with this key and generation; there is one at most."""
-        answer = await self._http.send(
-            "GET", "/meetings", params={"key": spec.key, "generation": spec.generation}
-        )
+        answer = await self._http.send("GET", "/meetings", params={"key": spec.key, "generation": spec.generation})
         found = answer.object().get("meetings")
         if not isinstance(found, list):
             raise answer.unusable("holds no list of meetings")
@@ -164,9 +162,7 @@ def _explain(answer: Answer) -> ProviderError | None:
         case 404, "gone":
             return MeetingNotFound("The reference server has no such meeting.")
         case 409, "burnt":
-            return PermanentError(
-                "This meeting was removed for good; it needs a new generation.", "developer"
-            )
+            return PermanentError("This meeting was removed for good; it needs a new generation.", "developer")
     return None
 
 

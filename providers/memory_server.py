@@ -329,9 +329,7 @@ def _html(sentence: str) -> str:
 
 def main() -> None:
     """Listen on one address until stopped; the first line printed is the server's URL."""
-    parser = argparse.ArgumentParser(
-        prog="python -m providers.memory_server", description="A meeting server."
-    )
+    parser = argparse.ArgumentParser(prog="python -m providers.memory_server", description="A meeting server.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9009, help="0 takes a free one")
     parser.add_argument("--token", help="the bearer token callers must send")

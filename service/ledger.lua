@@ -54,7 +54,7 @@ end
 
 local function put_due(id, at)
   redis.call('ZADD', due, at, id)
-  if at <= now then wake() end
+  wake()
 end
 
 local function unpark(e)

@@ -49,10 +49,10 @@ def link_for(entry: Entry, choice: Choice | None, capabilities: Capabilities | N
         return None
     mints = capabilities is not None and capabilities.mints_link
     meeting = entry.meeting.meeting if entry.meeting else None
-    if choice.link == "direct" and meeting and not mints and not entry.hosted:
-        # A meeting that is about to be replaced is no link to hand out.
-        if plan(entry, choice, capabilities).verdict is not Verdict.REPLACE:
-            return Link(meeting.join_url, hosted=False)
+    direct = choice.link == "direct" and not mints and not entry.hosted
+    # A meeting that is about to be replaced is no link to hand out.
+    if direct and meeting and plan(entry, choice, capabilities).verdict is not Verdict.REPLACE:
+        return Link(meeting.join_url, hosted=False)
     return Link(hosted_url(public_url, entry.token), hosted=True)
 
 

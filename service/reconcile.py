@@ -227,6 +227,8 @@ class Reconciler:
         else:
             provider = self._settings.connections.provider(target.connection)
             await self._call(entry, "delete", target, provider.delete(target.meeting))
+            if not capabilities.enforces_teardown:
+                text = f"The meeting was given up: {action.why}. Whoever has its link can still open the room."
         current = entry.meeting is not None and entry.meeting.name == target.name
         made = entry.made + (1 if current and _torn_down(capabilities) else 0)
         after = replace(
@@ -374,4 +376,4 @@ def _settled(action: Action, entry: Entry) -> str:
 
 def _wait(attempts: int) -> float:
     """Seconds until the next try: doubled each time, capped, with jitter."""
-    return float(min(_LONGEST_WAIT, 2.0 * 2 ** min(attempts, 12))) * random.uniform(0.5, 1.0)  # noqa: S311
+    return float(min(_LONGEST_WAIT, 2 ** min(attempts, 12))) * random.uniform(0.5, 1.0)  # noqa: S311

@@ -241,11 +241,11 @@ def _without_errors(answers: list[Any]) -> list[Any]:
 
 def _state(error: Exception) -> str | None:
     """Name the server's state behind an error: LOST without a usable answer, None for a caller's mistake."""
-    code = getattr(error, "status_code", None)
-    if code in _REASONS:
-        return str(code)
-    if isinstance(error, errors.AuthenticationError | errors.AuthorizationError):
-        return "NOAUTH"
+    for each in (error, error.__cause__):  # what a server says to a login, redis-py wraps as a lost connection
+        if (code := getattr(each, "status_code", None)) in _REASONS:
+            return str(code)
+        if isinstance(each, errors.AuthenticationError | errors.AuthorizationError):
+            return "NOAUTH"
     if isinstance(error, errors.ConnectionError | errors.TimeoutError | errors.InvalidResponse | OSError):
         return "LOST"
     wrapped = _WRAPPED.search(str(error))

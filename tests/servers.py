@@ -110,6 +110,7 @@ class RawServer:
         self.url = ""
         self.connections = 0
         self.requests: list[bytes] = []
+        self.arrived = asyncio.Event()
         self._replies = list(replies)
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -150,6 +151,7 @@ class RawServer:
         if reply is Misbehaviour.DROP_UNREAD:
             return
         self.requests.append(await _request(reader))
+        self.arrived.set()
         if reply is Misbehaviour.HANG:
             await asyncio.Event().wait()
         elif isinstance(reply, bytes):

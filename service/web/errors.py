@@ -39,8 +39,10 @@ def answer_errors(app: FastAPI) -> None:
 
     async def known(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
-        code = error.code if isinstance(error, Problem) else _CODES.get(error.status_code, "refused")
-        return problem(error.status_code, code, str(error.detail), error.headers)
+        if isinstance(error, Problem):
+            return problem(error.status_code, error.code, error.detail, error.headers)
+        code, message = _PLAIN.get(error.status_code, ("refused", f"{error.detail}."))
+        return problem(error.status_code, code, message, error.headers)
 
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is registered for

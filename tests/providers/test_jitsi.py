@@ -1,4 +1,4 @@
-"""Jitsi: links, tokens as an independent library reads them, and settings that fit together."""
+"""Jitsi: rooms, links, and tokens as an independent library reads them."""
 
 import hashlib
 import hmac
@@ -10,15 +10,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    KeySerializationEncryption,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from providers.base import Meeting, MeetingSpec, Role, TemporaryError
 from providers.http import Http
@@ -33,24 +26,14 @@ ROOM_KEY = "0123456789abcdef0123456789abcdef"
 APP_ID = "vpaas-magic-cookie-0123456789abcdef"
 
 RSA_KEY = rsa.generate_private_key(65537, 2048)
-
-
-def pem(
-    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey,
-    protection: KeySerializationEncryption | None = None,
-) -> str:
-    """The key as an admin pastes it."""
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection or NoEncryption()).decode()
-
-
-PUBLIC_PEM = RSA_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+PEM = RSA_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 PLAIN: dict[str, Any] = {"url": "https://meet.example.org"}
 HS256: dict[str, Any] = {**PLAIN, "app_id": "vello", "secret": SECRET}
-RS256: dict[str, Any] = {**PLAIN, "app_id": "vello", "private_key": pem(RSA_KEY), "key_id": "vello/2026"}
+RS256: dict[str, Any] = {**PLAIN, "app_id": "vello", "private_key": PEM, "key_id": "vello/2026"}
 JAAS: dict[str, Any] = {
     "url": "https://8x8.vc",
     "app_id": APP_ID,
-    "private_key": pem(RSA_KEY),
+    "private_key": PEM,
     "key_id": "4f2c1a",
 }
 
@@ -198,11 +181,11 @@ class TestClaims:
         assert claims["context"]["user"]["moderator"] == "true"
         assert set(claims["context"]["features"].values()) == {"false"}
 
-    @pytest.mark.parametrize(("role", "moderator"), [("host", True), ("guest", False)])
-    async def test_only_hosts_are_moderators_and_nobody_has_a_name(self, role: Role, moderator: bool) -> None:
+    @pytest.mark.parametrize(("role", "moderator"), [("host", "true"), ("guest", "false")])
+    async def test_only_hosts_are_moderators_and_nobody_has_a_name(self, role: Role, moderator: str) -> None:
         user = read(token_of(await mint(connect(HS256), role)), SECRET, "HS256")["context"]["user"]
         assert user.keys() == {"id", "moderator"}
-        assert user["moderator"] is moderator
+        assert user["moderator"] == moderator
 
     async def test_a_guest_of_jaas_is_no_moderator(self) -> None:
         claims = read(token_of(await mint(connect(JAAS))), RSA_KEY.public_key(), "RS256")
@@ -268,7 +251,7 @@ class TestCapabilities:
 
     def test_a_plain_server_enforces_nothing(self) -> None:
         promised = connect(PLAIN).capabilities
-        assert not (promised.mints_link or promised.enforces_teardown or promised.enforces_window)
+        assert {promised.mints_link, promised.enforces_teardown, promised.enforces_window} == {False}
         assert promised.keeps_link
         assert promised.idempotent_create
 
@@ -288,117 +271,6 @@ class TestProbe:
                     await provider.probe()
             await client.close()
             assert server.requests[0].startswith(b"GET / HTTP/1.1\r\n")
-
-
-class TestSettings:
-    """Which settings fit together."""
-
-    @pytest.mark.parametrize(
-        ("given", "kept"),
-        [
-            ("https://Meet.Example.org/", "https://meet.example.org"),
-            (" https://meet.example.org:443 ", "https://meet.example.org"),
-            ("https://meet.example.org:8443/", "https://meet.example.org:8443"),
-            ("http://localhost:8000", "http://localhost:8000"),
-            ("http://127.0.0.1:80", "http://127.0.0.1"),
-            ("http://[::1]:8000/", "http://[::1]:8000"),
-        ],
-    )
-    def test_an_address_is_kept_in_one_form(self, given: str, kept: str) -> None:
-        assert JitsiSettings(url=given).url == kept
-
-    @pytest.mark.parametrize(
-        ("url", "sentence"),
-        [
-            ("http://meet.example.org", "must begin with https"),
-            ("http://10.0.0.1", "must begin with https"),
-            ("http://localhost.example.org", "must begin with https"),
-            ("meet.example.org", "needs a host"),
-            ("https://", "needs a host"),
-            ("https://mööte.example.org", "needs a host"),
-            ("https://meet.example.org:port", "is not the address"),
-            ("https://me:pw@meet.example.org", "no user name"),
-            ("https://meet.example.org/?jwt=x", "query or fragment"),
-            ("https://meet.example.org/#x", "query or fragment"),
-            ("https://meet.example.org/clinic", "tenant"),
-        ],
-    )
-    def test_another_address_is_refused(self, url: str, sentence: str) -> None:
-        with pytest.raises(ValueError, match=sentence):
-            JitsiSettings(url=url)
-
-    @pytest.mark.parametrize(
-        ("fields", "sentence"),
-        [
-            ({**PLAIN, "secret": SECRET}, "needs the server's app_id"),
-            ({**PLAIN, "app_id": "vello"}, "An app_id needs a secret"),
-            ({**PLAIN, "subject": "x"}, "A subject needs"),
-            ({**PLAIN, "key_id": "x"}, "A key_id needs"),
-            ({**RS256, "key_id": ""}, "A private_key needs a key_id"),
-            ({**RS256, "secret": SECRET}, "not both"),
-            ({**HS256, "secret": PUBLIC_PEM}, "holds a public key"),
-            ({**HS256, "url": "https://meet.jit.si"}, "meet.jit.si takes no tokens"),
-            ({"url": "https://8x8.vc"}, "needs app_id, key_id and private_key"),
-            ({**JAAS, "private_key": None, "secret": SECRET}, "takes a private_key, not a secret"),
-            ({**JAAS, "app_id": "vello"}, "vpaas-magic-cookie"),
-            ({**JAAS, "key_id": "vpaas-magic-cookie-ff/1"}, "another AppID"),
-            ({**JAAS, "tenant": "clinic"}, "leave them out"),
-            ({**JAAS, "audience": "x"}, "leave it out"),
-            ({**PLAIN, "tenant": "a/b"}, "tenant may hold only"),
-            ({**PLAIN, "room_prefix": "Dr. Who"}, "room_prefix may hold only"),
-            ({**PLAIN, "room_key": "short"}, "at least 32"),
-            ({**RS256, "private_key": "nonsense"}, "no private key in PEM"),
-            ({**RS256, "private_key": PUBLIC_PEM}, "no private key in PEM"),
-            ({**RS256, "private_key": pem(RSA_KEY, BestAvailableEncryption(b"x"))}, "passphrase"),
-            ({**RS256, "private_key": pem(ec.generate_private_key(ec.SECP256R1()))}, "must be an RSA key"),
-            ({**RS256, "private_key": pem(rsa.generate_private_key(65537, 1024))}, "at least 2048 bits"),
-        ],
-        ids=lambda value: value if isinstance(value, str) else "",
-    )
-    def test_what_does_not_fit_is_refused_without_showing_secrets(self, fields: dict[str, Any], sentence: str) -> None:
-        with pytest.raises(ValueError, match=sentence) as caught:
-            JitsiSettings.model_validate(fields)
-        assert SECRET not in str(caught.value)
-        assert "BEGIN" not in str(caught.value)
-
-    @pytest.mark.parametrize(
-        ("fields", "method", "account"),
-        [
-            (PLAIN, "plain", "https://meet.example.org"),
-            ({**HS256, "tenant": "Clinic"}, "token", "https://meet.example.org/clinic"),
-            (RS256, "token", "https://meet.example.org"),
-            (JAAS, "jaas", f"https://8x8.vc/{APP_ID}"),
-        ],
-    )
-    def test_method_and_account_are_named(self, fields: dict[str, Any], method: str, account: str) -> None:
-        settings = JitsiSettings.model_validate(fields)
-        assert (settings.method, settings.account) == (method, account)
-
-    def test_empty_fields_of_a_form_count_as_absent(self) -> None:
-        settings = JitsiSettings.model_validate(
-            {**PLAIN, "app_id": "", "secret": " ", "audience": "", "room_prefix": "", "tenant": None}
-        )
-        assert (settings.method, settings.audience, settings.room_prefix) == ("plain", "jitsi", "meeting")
-
-    def test_a_key_with_escaped_line_ends_is_read(self) -> None:
-        escaped = pem(RSA_KEY).replace("\n", "\\n")
-        assert JitsiSettings.model_validate({**RS256, "private_key": escaped}).method == "token"
-
-    @pytest.mark.parametrize(
-        ("fields", "warned"),
-        [
-            ({"url": "https://meet.jit.si"}, ["meet.jit.si", "even after a cancellation"]),
-            (PLAIN, ["even after a cancellation"]),
-            ({**HS256, "secret": "short"}, ["shorter than 32 bytes"]),
-            (HS256, []),
-            (RS256, []),
-            (JAAS, []),
-        ],
-    )
-    def test_an_admin_is_told_what_is_weak(self, fields: dict[str, Any], warned: list[str]) -> None:
-        warnings = JitsiSettings.model_validate(fields).warnings()
-        assert len(warnings) == len(warned)
-        assert all(part in sentence for part, sentence in zip(warned, warnings, strict=True))
 
 
 async def test_a_stored_meeting_is_all_a_click_needs() -> None:

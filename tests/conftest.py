@@ -1,0 +1,53 @@
+"""Fixtures that every test may ask for: a real Valkey, a store on it, and a real Redis where one is installed."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from service.store import Store
+from tests.servers import MemoryServer
+from tests.stores import StoreServer
+from tests.tools import need
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def valkey_url() -> AsyncIterator[str]:
+    """The URL of the session's Valkey; a test that needs it empty asks for `store`."""
+    async with StoreServer() as server:
+        yield server.url
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def redis_url() -> AsyncIterator[str]:
+    """The URL of the session's Redis, from the system's package."""
+    async with StoreServer(need("redis-server")) as server:
+        yield server.url
+
+
+@pytest.fixture
+async def store(valkey_url: str) -> AsyncIterator[Store]:
+    """A store on an empty database."""
+    opened = await Store.open(valkey_url)
+    await opened.execute("FLUSHALL")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def store_url(store: Store, valkey_url: str) -> str:
+    """The URL of an empty database."""
+    return valkey_url
+
+
+@pytest.fixture(scope="session")
+def _meeting_server() -> Iterator[MemoryServer]:
+    with MemoryServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def meeting_server(_meeting_server: MemoryServer) -> MemoryServer:
+    """The session's reference meeting server, without meetings, faults and calls."""
+    await _meeting_server.reset()
+    return _meeting_server

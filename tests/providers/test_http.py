@@ -1,0 +1,396 @@
+"""The HTTP client against servers that do every wrong thing there is, byte by byte."""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from providers.base import (
+    MeetingNotFound,
+    OutcomeUnknown,
+    PermanentError,
+    ProviderError,
+    ReconnectRequired,
+    TemporaryError,
+)
+from providers.http import MAX_RETRY_AFTER, Answer, Http
+from tests.servers import Misbehaviour, RawServer, Reply, http
+
+Open = Callable[..., Http]
+CUT_OFF = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"
+NOT_HTTP = b"220 mail.example.org ESMTP\r\n\r\n"
+
+
+@pytest.fixture
+async def open_http() -> AsyncIterator[Open]:
+    """Clients that are closed after the test; impatient unless told otherwise."""
+    clients: list[Http] = []
+
+    def open_one(url: str, **more: object) -> Http:
+        limits = {"connect": 0.3, "read": 0.3, "deadline": 5.0}
+        clients.append(Http(url, **{**limits, **more}))  # type: ignore[arg-type]
+        return clients[-1]
+
+    yield open_one
+    await asyncio.gather(*(client.close() for client in clients))
+
+
+async def failure(call: Awaitable[Answer]) -> ProviderError:
+    """The error the call ends in."""
+    with pytest.raises(ProviderError) as caught:
+        await call
+    return caught.value
+
+
+@pytest.fixture
+def self_signed(tmp_path: Path) -> ssl.SSLContext:
+    """A server's side of TLS with a certificate that only it believes in."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + timedelta(days=1))
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+    pem = builder.sign(key, SHA256()).public_bytes(Encoding.PEM)
+    pem += key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "server.pem").write_bytes(pem)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "server.pem")
+    return context
+
+
+def unused_port() -> int:
+    """A loopback port where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+async def test_a_call_arrives_as_it_was_meant_and_so_does_its_answer(open_http: Open) -> None:
+    async with RawServer(http(201, '{"id": 7}', x_request_id="abc")) as server:
+        client = open_http(f"{server.url}/api/", headers={"authorization": "Bearer t"})
+        answer = await client.send("POST", "/things", json={"a": 1}, params={"q": "ä b"}, headers={"x-y": "z"})
+    assert (answer.status, answer.object(), answer.headers["X-Request-Id"]) == (201, {"id": 7}, "abc")
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /api/things?q=%C3%A4+b HTTP/1.1") or b"?q=%C3%A4%20b " in head
+    assert b"bearer t" in head.lower()
+    assert b"x-y: z" in head.lower()
+    assert body == b'{"a":1}'
+
+
+async def test_a_body_that_is_not_json_is_sent_as_it_is(open_http: Open) -> None:
+    async with RawServer(http(200)) as server:
+        form = {"content-type": "application/x-www-form-urlencoded"}
+        await open_http(server.url).send("POST", "/token", content="a=1&b=2", headers=form)
+    assert server.requests[0].endswith(b"\r\n\r\na=1&b=2")
+
+
+LOST: list[Reply] = [
+    Misbehaviour.HANG,
+    Misbehaviour.DROP,
+    Misbehaviour.DROP_UNREAD,
+    CUT_OFF,
+    NOT_HTTP,
+]
+
+
+@pytest.mark.parametrize("reply", LOST, ids=str)
+async def test_a_lost_answer_of_a_call_that_may_not_be_repeated_is_unknown_after_one_try(
+    open_http: Open, reply: Reply
+) -> None:
+    async with RawServer(reply) as server:
+        error = await failure(open_http(server.url).send("POST", "/", json={}))
+        assert isinstance(error, OutcomeUnknown)
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("reply", LOST, ids=str)
+async def test_a_lost_answer_of_a_safe_call_is_temporary_after_three_tries(open_http: Open, reply: Reply) -> None:
+    async with RawServer(reply) as server:
+        error = await failure(open_http(server.url).send("GET", "/"))
+        assert isinstance(error, TemporaryError)
+        assert server.connections == 3
+
+
+@pytest.mark.parametrize("reply", [*LOST, http(502), http(503), http(504)], ids=str)
+async def test_a_safe_call_works_at_the_second_try(open_http: Open, reply: Reply) -> None:
+    async with RawServer(reply, http(200, '"fine"')) as server:
+        assert (await open_http(server.url).send("GET", "/")).json() == "fine"
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "safe", "tries"),
+    [
+        ("GET", None, 3),
+        ("HEAD", None, 3),
+        ("PUT", None, 3),
+        ("DELETE", None, 3),
+        ("POST", None, 1),
+        ("PATCH", None, 1),
+        ("POST", True, 3),
+        ("PATCH", True, 3),
+        ("PUT", False, 1),
+    ],
+)
+async def test_only_what_is_safe_is_repeated_after_a_busy_answer(
+    open_http: Open, method: str, safe: bool | None, tries: int
+) -> None:
+    async with RawServer(http(503, b"")) as server:
+        error = await failure(open_http(server.url).send(method, "/", safe=safe))
+        assert type(error) is (TemporaryError if tries == 3 else OutcomeUnknown)
+        assert server.connections == tries
+
+
+@pytest.mark.parametrize("status", [429, 400, 401, 404, 500, 501])
+async def test_other_answers_are_never_asked_for_twice(open_http: Open, status: int) -> None:
+    async with RawServer(http(status)) as server:
+        await failure(open_http(server.url).send("GET", "/"))
+        assert server.connections == 1
+
+
+async def test_a_vendor_that_names_a_time_is_not_asked_again_before(open_http: Open) -> None:
+    async with RawServer(http(503, retry_after="9")) as server:
+        error = await failure(open_http(server.url).send("GET", "/"))
+        assert isinstance(error, TemporaryError)
+        assert error.retry_after == 9
+        assert server.connections == 1
+
+
+async def test_nobody_listening_is_temporary_even_for_a_call_that_may_not_be_repeated(open_http: Open) -> None:
+    error = await failure(open_http(f"http://127.0.0.1:{unused_port()}").send("POST", "/", json={}))
+    assert isinstance(error, TemporaryError)
+    assert error.text == "127.0.0.1 cannot be reached."
+
+
+async def test_a_host_that_does_not_pick_up_got_no_call(open_http: Open) -> None:
+    port = unused_port()
+    client = open_http(f"http://127.0.0.1:{port}")
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(0)
+        # With its queue full, the kernel ignores the next caller: a connect timeout, not a refusal.
+        with socket.create_connection(("127.0.0.1", port)):
+            error = await failure(client.send("POST", "/", json={}))
+    assert isinstance(error, TemporaryError)
+
+
+async def test_a_call_that_was_never_sent_is_tried_three_times_and_a_bad_certificate_named(
+    open_http: Open, self_signed: ssl.SSLContext
+) -> None:
+    handshakes: list[ssl.SSLObject] = []
+    self_signed.sni_callback = lambda connection, name, context: handshakes.append(connection)
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=self_signed)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        error = await failure(open_http(f"https://localhost:{port}").send("POST", "/"))
+    assert isinstance(error, TemporaryError)
+    assert error.text == "localhost cannot be reached: its certificate is not trusted."
+    assert len(handshakes) == 3
+
+
+@pytest.mark.parametrize(("method", "kind"), [("POST", OutcomeUnknown), ("GET", TemporaryError)])
+async def test_the_deadline_ends_everything(open_http: Open, method: str, kind: type[ProviderError]) -> None:
+    async with RawServer(Misbehaviour.HANG) as server:
+        client = open_http(server.url, read=60.0, deadline=0.3)
+        assert type(await failure(client.send(method, "/"))) is kind
+        assert server.connections == 1
+
+
+async def test_a_callers_own_cancellation_stays_one(open_http: Open) -> None:
+    async with RawServer(Misbehaviour.HANG) as server:
+        call = asyncio.create_task(open_http(server.url, read=60.0).send("POST", "/"))
+        await server.arrived.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (301, PermanentError),
+        (400, PermanentError),
+        (401, ReconnectRequired),
+        (403, PermanentError),
+        (404, PermanentError),
+        (408, OutcomeUnknown),
+        (425, TemporaryError),
+        (429, TemporaryError),
+        (500, OutcomeUnknown),
+        (503, OutcomeUnknown),
+    ],
+)
+async def test_a_status_says_what_to_do_next(open_http: Open, status: int, kind: type[ProviderError]) -> None:
+    async with RawServer(http(status, location="http://127.0.0.1:9/elsewhere")) as server:
+        error = await failure(open_http(server.url).send("POST", "/"))
+        assert type(error) is kind
+        assert str(status) in error.text
+        assert server.connections == 1
+
+
+async def test_an_adapter_can_take_another_status_for_an_answer(open_http: Open) -> None:
+    async with RawServer(http(404)) as server:
+        assert (await open_http(server.url).send("GET", "/", accept=range(200, 500))).status == 404
+
+
+def _in_two_minutes() -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=120)
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "most"),
+    [
+        ("0", 0, 0),
+        ("30", 30, 30),
+        ("1.5", 1.5, 1.5),
+        ("999999999999", MAX_RETRY_AFTER, MAX_RETRY_AFTER),
+        (lambda: format_datetime(_in_two_minutes(), usegmt=True), 100, 121),
+        (lambda: _in_two_minutes().strftime("%Y-%m-%dT%H:%M:%SZ"), 100, 121),
+        (lambda: _in_two_minutes().replace(tzinfo=None).isoformat(), 100, 121),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
+        ("9999-12-31T23:59:59Z", MAX_RETRY_AFTER, MAX_RETRY_AFTER),
+    ],
+    ids=str,
+)
+async def test_the_vendors_time_is_read_in_all_its_forms(
+    open_http: Open, value: str | Callable[[], str], least: float, most: float
+) -> None:
+    text = value if isinstance(value, str) else value()
+    async with RawServer(http(429, retry_after=text)) as server:
+        error = await failure(open_http(server.url).send("POST", "/"))
+    assert isinstance(error, TemporaryError)
+    assert error.retry_after is not None
+    assert least <= error.retry_after <= most
+
+
+@pytest.mark.parametrize("value", ["", "soon", "-5", "nan", "inf", "1e9", "0x10", "²", "9" * 5 + " minutes"])
+async def test_a_senseless_time_is_ignored(open_http: Open, value: str) -> None:
+    async with RawServer(http(429, retry_after=value)) as server:
+        error = await failure(open_http(server.url).send("POST", "/"))
+    assert isinstance(error, TemporaryError)
+    assert error.retry_after is None
+
+
+@pytest.mark.parametrize("body", ["<html>", "", "{", b"\xff\xfe\xfd", "[" * 100_000], ids=lambda body: body[:6])
+@pytest.mark.parametrize(("method", "kind"), [("POST", OutcomeUnknown), ("GET", TemporaryError)])
+async def test_an_answer_that_is_not_json_is_no_answer(
+    open_http: Open, body: str | bytes, method: str, kind: type[ProviderError]
+) -> None:
+    async with RawServer(http(200, body)) as server:
+        answer = await open_http(server.url).send(method, "/")
+        with pytest.raises(kind):
+            answer.json()
+
+
+async def test_json_that_is_no_object_is_not_one(open_http: Open) -> None:
+    async with RawServer(http(200, "[]")) as server:
+        answer = await open_http(server.url).send("POST", "/")
+        assert answer.json() == []
+        with pytest.raises(OutcomeUnknown, match="not a JSON object"):
+            answer.object()
+
+
+@pytest.mark.parametrize(("method", "kind"), [("POST", OutcomeUnknown), ("GET", TemporaryError)])
+async def test_an_answer_that_is_too_long_is_not_read_to_its_end(
+    open_http: Open, method: str, kind: type[ProviderError]
+) -> None:
+    endless = b"HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n" + b"x" * 4000
+    async with RawServer(endless) as server:
+        error = await failure(open_http(server.url, max_body=1000).send(method, "/"))
+        assert type(error) is kind
+        assert "too long" in error.text
+        assert server.connections == 1
+
+
+async def test_an_error_with_a_long_body_is_still_that_error(open_http: Open) -> None:
+    async with RawServer(http(403, b"x" * 4000)) as server:
+        error = await failure(open_http(server.url, max_body=1000).send("POST", "/"))
+    assert isinstance(error, PermanentError)
+
+
+def explain(answer: Answer) -> ProviderError | None:
+    """A vendor that says with 400 and a code that a meeting is gone."""
+    if answer.status == 400 and answer.object().get("code") == 3001:
+        return MeetingNotFound("It is gone.")
+    return None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (400, '{"code": 3001}', MeetingNotFound),
+        (400, '{"code": 300}', PermanentError),
+        (400, "<html>a proxy</html>", TemporaryError),
+        (404, '{"code": 3001}', PermanentError),
+    ],
+)
+async def test_the_vendors_code_is_read_with_the_status(
+    open_http: Open, status: int, body: str, kind: type[ProviderError]
+) -> None:
+    async with RawServer(http(status, body)) as server:
+        client = open_http(server.url, explain=explain)
+        assert type(await failure(client.send("POST", "/"))) is kind
+
+
+async def test_another_base_url_keeps_headers_and_the_vendors_reading(open_http: Open) -> None:
+    async with RawServer(http(400, '{"code": 3001}')) as server:
+        first = open_http("http://127.0.0.1:9", headers={"x-a": "1"}, explain=explain)
+        error = await failure(first.at(server.url, headers={"x-b": "2"}).send("GET", "/"))
+    assert isinstance(error, MeetingNotFound)
+    assert b"x-a: 1" in server.requests[0]
+    assert b"x-b: 2" in server.requests[0]
+
+
+async def test_cookies_are_not_kept(open_http: Open) -> None:
+    async with RawServer(http(200, set_cookie="session=1")) as server:
+        client = open_http(server.url)
+        await client.send("GET", "/")
+        await client.send("GET", "/")
+        assert b"cookie" not in server.requests[1].lower()
+
+
+async def test_proxies_of_the_environment_are_not_used(open_http: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "")
+    async with RawServer(http(200)) as server:
+        assert (await open_http(server.url).send("GET", "/")).status == 200
+
+
+@pytest.mark.parametrize("reply", [http(200), http(400), http(503), *LOST], ids=str)
+async def test_nothing_secret_is_in_logs_errors_or_reprs(
+    open_http: Open, caplog: pytest.LogCaptureFixture, reply: Reply
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with RawServer(reply) as server:
+        client = open_http(server.url, headers={"authorization": "Bearer hush-header"})
+        shown = [repr(client)]
+        try:
+            shown.append(repr(await client.send("POST", "/", json={"x": "hush-body"}, params={"k": "hush-query"})))
+        except ProviderError as error:
+            shown += [repr(error), str(error.__cause__), error.text]
+    assert "hush" not in "\n".join([*shown, caplog.text])
+
+
+@pytest.mark.parametrize("value", ["hush\r\nx: y", "hush-ä"])
+async def test_a_header_that_cannot_be_sent_is_refused_unseen(open_http: Open, value: str) -> None:
+    async with RawServer(http(200)) as server:
+        error = await failure(open_http(server.url, headers={"authorization": value}).send("POST", "/"))
+        assert isinstance(error, PermanentError)
+        assert "hush" not in repr(error)
+        assert server.requests == []
+
+
+@pytest.mark.parametrize("url", ["", "ftp://127.0.0.1", "http://127.0.0.1:port"])
+async def test_an_address_that_is_none_is_for_the_admin_or_us(open_http: Open, url: str) -> None:
+    assert isinstance(await failure(open_http(url).send("GET", "/")), PermanentError)

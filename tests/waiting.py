@@ -1,0 +1,28 @@
+"""The only place where tests sleep: until something is so, or for an outage whose length is the point."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+
+_POLL = 0.01
+
+
+async def wait_until(
+    predicate: Callable[[], bool | Awaitable[bool]],
+    timeout: float = 5.0,  # noqa: ASYNC109 (a bound that fails the test, nothing to compose)
+) -> None:
+    """Return as soon as `predicate` is true; fail after `timeout` seconds."""
+    try:
+        async with asyncio.timeout(timeout):
+            while True:
+                answer = predicate()
+                if await answer if inspect.isawaitable(answer) else answer:
+                    return
+                await asyncio.sleep(_POLL)
+    except TimeoutError:
+        raise AssertionError(f"still not so after {timeout:g} seconds") from None
+
+
+async def outage(seconds: float) -> None:
+    """Let an outage last."""
+    await asyncio.sleep(seconds)
