@@ -6,12 +6,14 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import cast, get_args
 
+import structlog
 import uvicorn
+from pydantic import SecretStr
 
 from service import logs
 from service.app import Role, opened
@@ -23,6 +25,7 @@ from service.store import StoreRefused, StoreUnavailable
 from service.trigger import NotSent, changed, event, sample_record, send
 from service.vello import RECORD_EVENTS
 
+_log = structlog.get_logger(__name__)
 _HOST, _PORT = "127.0.0.1", 8080
 _GRACE = 15  # seconds that requests may take to finish at a stop
 
@@ -52,7 +55,9 @@ async def _serve(config: Config, host: str, port: int, role: Role) -> None:
                 timeout_graceful_shutdown=_GRACE,
             )
         )
+        _log.info("listening", host=host, port=port, role=role)
         await server.serve()
+        _log.info("stopping")
         if not server.started:
             raise OSError(f"{host}:{port} cannot be listened on")
 
@@ -60,37 +65,40 @@ async def _serve(config: Config, host: str, port: int, role: Role) -> None:
 def serve(host: str, port: int, role: Role) -> int:
     """Run the service until SIGTERM or SIGINT."""
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
+    first = not (Config.load(create=False, needs=()).data_dir / FILE_NAME).exists()
     config = Config.load(public_url_default=f"http://{shown}:{port}")
     logs.configure(config.log_level, config.log_format)
-    print(_greeting(config), flush=True)
+    print(_greeting(config, first=first), flush=True)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(config, host, port, role))
     return 0
 
 
-def _loop_factory():  # type: ignore[no-untyped-def]
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
-    except ImportError:  # not on Windows
+    except ImportError:  # it has no build for this platform
         return None
     return uvloop.new_event_loop
 
 
-def _greeting(config: Config) -> str:
+def _greeting(config: Config, *, first: bool) -> str:
+    """Six lines; what the first start made up is shown then, and never again."""
     kept = config.data_dir / FILE_NAME
-    token, admin = "the one in VELLO_WEBHOOK_TOKEN", "the one in ADMIN_TOKEN"
-    if "VELLO_WEBHOOK_TOKEN" in config.generated:
-        token = config.webhook_tokens[0].get_secret_value()
-    if "ADMIN_TOKEN" in config.generated:
-        admin = config.admin_token.get_secret_value()
+
+    def shown(name: str, value: SecretStr) -> str:
+        if name not in config.generated:
+            return f"the one in {name}"
+        return value.get_secret_value() if first else f"the one kept in {kept}"
+
     return "\n".join(
         (
-            f"vello-meetings {metadata.version('vello-meetings')} at {config.public_url}",
-            "Paste into Vello, as the webhook's URL and token:",
-            f"  {config.endpoint_urls[0]}",
-            f"  {token}",
-            f"Settings: {config.public_url}/api/v1 with `Authorization: Bearer …`, the token being {admin}",
-            f"Made once and kept in {kept}: {', '.join(sorted(config.generated)) or 'nothing'}",
+            f"vello-meetings {metadata.version('vello-meetings')} starts at {config.public_url}",
+            f"In Vello, enter the webhook URL {config.endpoint_urls[0]}",
+            f"and the token: {shown('VELLO_WEBHOOK_TOKEN', config.webhook_tokens[0])}",
+            f"Settings are at {config.public_url}/api/v1 (header `Authorization: Bearer ADMIN_TOKEN`),",
+            f"the admin token: {shown('ADMIN_TOKEN', config.admin_token)}",
+            f"Made once, kept in {kept}: {', '.join(sorted(config.generated)) or 'nothing'}",
         )
     )
 

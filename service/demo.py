@@ -104,7 +104,7 @@ def demo() -> int:
             "LOG_LEVEL": "error",
         }
         print(f"Starting a service at {base} with an embedded store that is thrown away afterwards.")
-        command = [sys.executable, "-m", "service", "serve", "--port", str(port)]
+        command = [sys.executable, "-P", "-m", "service", "serve", "--port", str(port)]
         service = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)  # noqa: S603 - ourselves
         stack.callback(_stop, service)
         try:

@@ -66,6 +66,8 @@ class EmbeddedValkey:
 
         Raises EmbeddedUnavailable.
         """
+        if self._supervisor is not None:
+            return self._url
         self._binary = find_binary()
         try:
             self._prepare()
@@ -79,7 +81,7 @@ class EmbeddedValkey:
             await self.close()
             raise
         self._supervisor = asyncio.create_task(self._supervise(), name="embedded-valkey")
-        return f"unix://{quote(str(self._socket))}"
+        return self._url
 
     async def close(self) -> None:
         """Stop watching, and the server if this service started it; other services then start it again."""
@@ -99,6 +101,10 @@ class EmbeddedValkey:
         with suppress(FileNotFoundError):
             if self._log_path.stat().st_size > _LARGEST_LOG:
                 self._log_path.unlink()
+
+    @property
+    def _url(self) -> str:
+        return f"unix://{quote(str(self._socket))}"
 
     @property
     def _log_path(self) -> Path:
@@ -136,19 +142,20 @@ class EmbeddedValkey:
     async def _ensure(self) -> None:
         """Start the server if nobody runs it, and wait until the one that runs answers."""
         end = asyncio.get_running_loop().time() + self._patience
-        if self._process is not None and self._process.poll() is not None:
-            self._process = None
+        started = False
         while True:
+            if self._process is not None and (code := self._process.poll()) is not None:
+                self._process = None
+                if started:
+                    raise EmbeddedUnavailable(
+                        f"The embedded store ended at its start (code {code}): {_tail(self._log_path)}"
+                    )
             if self._process is None:
                 self._process = self._start_if_free()
+                started = self._process is not None
             self._watch = await self._answer()
             if self._watch is not None:
                 return
-            if self._process is not None and (code := self._process.poll()) is not None:
-                self._process = None
-                raise EmbeddedUnavailable(
-                    f"The embedded store ended at its start (code {code}): {_tail(self._log_path)}"
-                )
             if asyncio.get_running_loop().time() > end:
                 raise EmbeddedUnavailable(
                     f"The embedded store in {self._directory} runs but has not answered for "

@@ -49,7 +49,7 @@ def configure(level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for library in ("httpx", "httpcore", "asyncio", "uvicorn.access"):
+    for library in ("httpx", "httpcore", "asyncio", "uvicorn"):
         logging.getLogger(library).setLevel("WARNING")
 
 

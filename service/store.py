@@ -19,7 +19,6 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 CONNECT_TIMEOUT = 2.0
-SOCKET_TIMEOUT = 5.0
 PATIENCE = 3.0
 """Seconds a call may take, all its repeats included, before it says that the store is unavailable."""
 MIN_REDIS = (6, 2)
@@ -98,7 +97,6 @@ class Store:
             timeout=patience,
             # One repeat at once replaces a connection that died in the pool; waiting is `_persist`'s part.
             retry=Retry(NoBackoff(), 1),
-            socket_timeout=SOCKET_TIMEOUT,
             **_connection_options(url),
         )
         store = cls(Redis.from_pool(pool), url, patience)
@@ -155,12 +153,11 @@ class Store:
         """
         pause, lost = _PAUSE, False
         while True:
-            client = Redis.from_url(
-                self._url, socket_timeout=None, retry=Retry(NoBackoff(), 0), **_connection_options(self._url)
-            )
+            client = Redis.from_url(self._url, retry=Retry(NoBackoff(), 0), **_connection_options(self._url))
             try:
                 async with client, client.pubsub() as listener:
-                    await asyncio.wait_for(_confirm(listener, channels), CONNECT_TIMEOUT)
+                    async with asyncio.timeout(CONNECT_TIMEOUT):
+                        await _confirm(listener, channels)
                     if lost:
                         _log.info("store_subscription_restored", channels=channels)
                     pause, lost = _PAUSE, False
@@ -214,6 +211,9 @@ def _connection_options(url: str) -> dict[str, Any]:
         "decode_responses": True,
         "protocol": 2,  # RESP3 only adds push messages, which nothing here reads
         "socket_connect_timeout": CONNECT_TIMEOUT,
+        # Every wait has a bound of ours. redis-py's own one sends through asyncio.wait_for, which on Python 3.11
+        # now and then swallows a cancellation, and with it the deadline of whoever is waiting for us.
+        "socket_timeout": None,
     }
     if not url.startswith("unix:"):
         options["socket_keepalive"] = True

