@@ -205,6 +205,7 @@ async def _perform(state: State, request: Request, call: Call, do: Do) -> Respon
     faults = state.faults
     concerned = faults.only in (None, call.verb)
     if concerned:
+        await request.body()  # who hangs up while it waits has asked all the same
         await asyncio.sleep(faults.delay)
         if faults.fail:
             raise _next_failure(faults, call)

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
 from providers import registry
+from providers.base import MeetingProvider, ProviderInfo, ProviderSettings
 from providers.http import Http
 from service.choices import DEFAULT, Choice, Choices
 from service.companies import Companies, Company
@@ -48,9 +49,13 @@ async def opened(config: Config, role: Role = "all") -> AsyncIterator[FastAPI]:
         store = await _store(config, stack)
         await _check_keys(store, config)
         vault = Vault(config.secret_keys)
-        http = Http()
-        stack.push_async_callback(http.close)
-        connections = Connections(store, vault, registry.load(), lambda info, made: info.connect(made, http))
+
+        def connect(info: ProviderInfo, made: ProviderSettings) -> MeetingProvider:
+            http = Http()  # one for each connection, so that a server that hangs holds up nobody else
+            stack.push_async_callback(http.close)
+            return info.connect(made, http)
+
+        connections = Connections(store, vault, registry.load(), connect)
         settings = Settings(Choices(store), connections)
         ledger = Ledger(store, vault, config.lease_seconds)
         await settings.load()
@@ -69,7 +74,7 @@ async def opened(config: Config, role: Role = "all") -> AsyncIterator[FastAPI]:
             routes = [*webhook.routes(), *join.routes(), *routes, static]
             api = Api(ledger, settings, companies, config.public_url, config.admin_token.get_secret_value()).router()
         if role != "web":
-            worker = Worker(store, ledger, reconciler, settings)
+            worker = Worker(store, ledger, reconciler)
             worker.start()
             stack.push_async_callback(worker.stop)
         yield _application(routes, api)

@@ -80,10 +80,10 @@ class Reconciler:
         self._settings = settings
         self._running: dict[str, asyncio.Task[None]] = {}
 
-    def start(self, lease: Lease) -> asyncio.Task[None]:
-        """Begin to work on a leased record in a task of its own."""
+    def start(self, lease: Lease, revision: str) -> asyncio.Task[None]:
+        """Begin to work on a leased record in a task of its own, with the settings of `revision`."""
         record = lease.entry.record
-        task = asyncio.create_task(self._run(lease), name=f"reconcile {record}")
+        task = asyncio.create_task(self._run(lease, revision), name=f"reconcile {record}")
         self._running[record] = task
 
         def done(finished: asyncio.Task[None]) -> None:
@@ -109,10 +109,10 @@ class Reconciler:
             if late:
                 await asyncio.wait(late, timeout=patience)
 
-    async def _run(self, lease: Lease) -> None:
-        record = lease.entry.record
-        structlog.contextvars.bind_contextvars(record=record)
+    async def _run(self, lease: Lease, revision: str) -> None:
+        structlog.contextvars.bind_contextvars(record=lease.entry.record)
         try:
+            await self._settings.refresh(revision)
             async with self._renewing(lease):
                 await self._rounds(lease)
         except StoreUnavailable as error:

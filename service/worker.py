@@ -2,19 +2,20 @@
 
 import asyncio
 import contextlib
+import math
 from typing import Final
 
 import structlog
 
 from service.ledger import SHARDS, WAKE_CHANNEL, Ledger
-from service.reconcile import Reconciler, Settings
+from service.reconcile import Reconciler
 from service.store import Store, StoreUnavailable
 
 CONCURRENCY: Final = 64
 """Records one process works on at a time."""
-_BATCH: Final = 8
 _RESCAN: Final = 5.0
 """Seconds after which a shard is looked at even if nobody woke us: messages may be lost."""
+_PAUSE: Final = 1.0  # seconds after a failure
 
 _log = structlog.get_logger(__name__)
 
@@ -22,11 +23,10 @@ _log = structlog.get_logger(__name__)
 class Worker:
     """Claims due records of every shard; `stop` ends the claiming, the reconciler drains what runs."""
 
-    def __init__(self, store: Store, ledger: Ledger, reconciler: Reconciler, settings: Settings) -> None:
+    def __init__(self, store: Store, ledger: Ledger, reconciler: Reconciler) -> None:
         self._store = store
         self._ledger = ledger
         self._reconciler = reconciler
-        self._settings = settings
         self._wake = asyncio.Event()
         self._look_at = dict.fromkeys(range(SHARDS), 0.0)
         self._tasks: list[asyncio.Task[None]] = []
@@ -59,29 +59,29 @@ class Worker:
             self._wake.clear()
             free = CONCURRENCY - len(self._reconciler.running())
             ready = [shard for shard, at in self._look_at.items() if at <= clock()]
-            if ready and free > 0:
-                try:
-                    await self._claim(ready, free)
-                except StoreUnavailable as error:
-                    _log.warning("worker_waits", reason=str(error))
-                    await asyncio.sleep(1.0)
+            if not ready or free <= 0:
+                until = _RESCAN if free <= 0 else max(0.0, min(self._look_at.values()) - clock())
+                await self._rest(until, busy=free <= 0)
                 continue
-            until = _RESCAN if free <= 0 else max(0.0, min(self._look_at.values()) - clock())
-            await self._rest(until, busy=free <= 0)
+            try:
+                await self._claim(ready[:free], free)
+            except StoreUnavailable as error:
+                _log.warning("worker_waits", reason=str(error))
+                await asyncio.sleep(_PAUSE)
+                self._rescan()
+            except Exception:  # a fault of ours must not end the loop that carries out everything
+                _log.exception("worker_failed")
+                await asyncio.sleep(_PAUSE)
+                self._rescan()
 
     async def _claim(self, shards: list[int], free: int) -> None:
-        clock = asyncio.get_running_loop().time
-        shards = shards[: max(1, free)]
-        each = max(1, min(_BATCH, free // len(shards)))
         for shard in shards:
-            self._look_at[shard] = clock() + _RESCAN
-        for shard, claimed in zip(shards, await self._ledger.claim(shards, each), strict=True):
-            if claimed.leases:
-                await self._settings.refresh(claimed.revision)
+            self._look_at[shard] = math.inf  # who wakes us from now on means something newer
+        for shard, claimed in zip(shards, await self._ledger.claim(shards, max(1, free // len(shards))), strict=True):
             for lease in claimed.leases:
-                self._reconciler.start(lease)
-            if claimed.next_in is not None:
-                self._look_at[shard] = min(self._look_at[shard], clock() + claimed.next_in)
+                self._reconciler.start(lease, claimed.revision)
+            next_in = _RESCAN if claimed.next_in is None else min(_RESCAN, claimed.next_in)
+            self._look_at[shard] = min(self._look_at[shard], asyncio.get_running_loop().time() + next_in)
 
     async def _rest(self, seconds: float, *, busy: bool) -> None:
         """Wait until woken, until something is due, or, when there is no room, until a run is done."""

@@ -51,13 +51,13 @@ class Running:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    async def settled(self, record: str, timeout: float = 10.0) -> dict[str, Any]:
+    async def settled(self, record: str, timeout: float = 10.0) -> dict[str, Any]:  # noqa: ASYNC109 (fails the test)
         """A record once nothing is pending any more."""
         seen: dict[str, Any] = {}
 
         async def done() -> bool:
             seen.update(await self.record(record))
-            return seen["state"] != "pending"
+            return bool(seen["state"] != "pending")
 
         await wait_until(done, timeout)
         return seen

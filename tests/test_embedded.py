@@ -104,6 +104,12 @@ async def test_nobody_else_may_reach_it(data_dir: Path) -> None:
     assert modes == [0o700, 0o700]
 
 
+async def test_ctrl_c_on_the_service_does_not_reach_its_server(data_dir: Path) -> None:
+    """The terminal sends it to the whole session; the service still needs its store to finish."""
+    async with service_on(data_dir) as (_, store):
+        assert os.getsid(await process_of(store)) != os.getsid(0)
+
+
 async def test_the_server_gets_none_of_our_secrets(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if sys.platform != "linux":
         pytest.skip("only Linux shows a process's environment")

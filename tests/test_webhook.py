@@ -37,10 +37,14 @@ async def test_vellos_documented_example_gets_a_link(jitsi: Running) -> None:
     assert (await jitsi.record(DOCUMENTED_ID))["start"] == 1578952635
 
 
-async def test_asking_again_gives_the_same_link_and_makes_nothing(memory: Running, meeting_server: MemoryServer) -> None:
+async def test_asking_again_gives_the_same_link_and_makes_nothing(
+    memory: Running, meeting_server: MemoryServer
+) -> None:
     data = record()
     first = await memory.link(data)
-    assert first == await memory.link(data) == await memory.link({**data, "metadata": {"video_link": first}, "version": 2})
+    assert (
+        first == await memory.link(data) == await memory.link({**data, "metadata": {"video_link": first}, "version": 2})
+    )
     assert len(await meeting_server.calls("create")) == 1
 
 
@@ -75,7 +79,17 @@ async def test_the_signed_url_is_the_configured_one_whatever_the_request_says(st
         assert (await service.client.post("/webhooks/vello", content=DOCUMENTED, headers=wrong)).status_code == 401
 
 
-@pytest.mark.parametrize("raw", [b"", b"{}", b"[1]", b"[" * 200_000, body("record.created", {"id": "x"}), body("record.updated", record(duration=-1))])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{}",
+        b"[1]",
+        b"[" * 200_000,
+        body("record.created", {"id": "x"}),
+        body("record.updated", record(duration=-1)),
+    ],
+)
 async def test_what_is_no_event_is_400_and_leaves_no_trace(jitsi: Running, raw: bytes) -> None:
     answer = await jitsi.post(raw)
     assert answer.status_code == 400
@@ -111,7 +125,9 @@ async def test_the_connection_test_and_unknown_events_are_200(jitsi: Running) ->
     assert await jitsi.say("record.confirmed", {"id": 7}) == {}
 
 
-async def test_a_meeting_is_made_only_when_vello_asked_for_its_link(memory: Running, meeting_server: MemoryServer) -> None:
+async def test_a_meeting_is_made_only_when_vello_asked_for_its_link(
+    memory: Running, meeting_server: MemoryServer
+) -> None:
     data = record()
     for kind in ("record.created", "record.updated"):
         assert await memory.say(kind, data) == {}
@@ -215,7 +231,9 @@ async def test_what_has_ended_gets_no_link(memory: Running, ended: dict[str, boo
     assert await memory.say("record.update_metadata", record(**ended)) == {"metadata": {}}
 
 
-async def test_without_a_chosen_provider_there_is_no_link_and_later_there_is(store_url: str, meeting_server: MemoryServer) -> None:
+async def test_without_a_chosen_provider_there_is_no_link_and_later_there_is(
+    store_url: str, meeting_server: MemoryServer
+) -> None:
     data = record(office=None)
     async with running(store_url) as service:
         assert await service.say("record.update_metadata", data) == {"metadata": {}}
@@ -223,7 +241,9 @@ async def test_without_a_chosen_provider_there_is_no_link_and_later_there_is(sto
         assert await service.link(data)
 
 
-async def test_an_office_serves_itself_and_the_default_serves_the_rest(jitsi: Running, meeting_server: MemoryServer) -> None:
+async def test_an_office_serves_itself_and_the_default_serves_the_rest(
+    jitsi: Running, meeting_server: MemoryServer
+) -> None:
     mine = record()
     answer = await jitsi.admin("POST", "/connections", json={"provider": "memory", "url": meeting_server.url})
     choice = {"connection": answer.json()["id"], "tag": "video", "services": [mine["service"]]}
@@ -304,7 +324,9 @@ async def test_errors_have_one_shape_everywhere(jitsi: Running) -> None:
         await jitsi.admin("GET", "/offices/not-an-office"),
         await jitsi.admin("PUT", "/offices/default", json={"link": "sideways"}),
         await jitsi.admin("GET", "/records/" + str(uuid.uuid4())),
-        await jitsi.client.put("/api/v1/offices/default", content=b"{", headers={"Authorization": "Bearer admin-token-0123456789"}),
+        await jitsi.client.put(
+            "/api/v1/offices/default", content=b"{", headers={"Authorization": "Bearer admin-token-0123456789"}
+        ),
     ]
     for answer in answers:
         assert answer.status_code >= 400

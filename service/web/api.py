@@ -103,15 +103,17 @@ class Api:
     async def put_office(self, office: OfficeId, choice: Choice) -> Office:
         """Store an office's choice. It holds for a booking from the next time Vello says something about it."""
         self._check(choice)
+        before = self._choices.of(office.lower())
         await self._choices.put(office.lower(), choice)
-        await self._changed()
+        await self._changed(before)
         return self._office(office.lower())
 
     async def delete_office(self, office: OfficeId) -> Response:
         """Forget an office's own choice; the default serves it from now on."""
+        before = self._choices.own(office.lower())
         if not await self._choices.remove(office.lower()):
             raise Problem(404, "unknown_office", "This office has no choice and was not seen in an event.")
-        await self._changed()
+        await self._changed(before)
         return Response(status_code=204)
 
     async def list_connections(self) -> ConnectionPage:
@@ -237,9 +239,11 @@ class Api:
             raise Problem(404, "unknown_record", "Vello has not told us of this record, or it was long ago.")
         return await self.get_record(record)
 
-    async def _changed(self) -> None:
+    async def _changed(self, before: Choice | None = None) -> None:
         await self._ledger.bump_revision()
         await self._settings.load()
+        if before and before.connection:  # what waited for it may now be served by another one
+            await self._ledger.unpark(before.connection)
 
     def _known(self, connection: str) -> Connection:
         try:

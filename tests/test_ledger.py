@@ -1,0 +1,238 @@
+"""The ledger's laws: order, leases, fences, and that every verb may be repeated blindly."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from providers.base import Meeting, MeetingSpec
+from service.entry import Entry, Placement
+from service.ledger import Accepted, Change, Lease, Ledger, shard_of
+from service.store import Script, Store
+from service.vault import Vault
+from service.vello import DELETED, UPDATE_METADATA
+from tests.events import START, event, record
+from tests.waiting import wait_until
+
+VAULT = Vault([("k1", b"k" * 32)])
+PREFIX = "https://meetings.example.org/m/"
+SPEC = MeetingSpec("0" * 32, 0, "Appointment", START, 1800)
+
+
+class Stuttering(Store):
+    """A store whose every script runs twice, as when the first answer was lost and the client repeats it."""
+
+    async def call(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        await super().call(script, keys, args)
+        return await super().call(script, keys, args)
+
+
+@pytest.fixture(params=[Store, Stuttering])
+async def ledger(request: pytest.FixtureRequest, store_url: str) -> Any:
+    store = await request.param.open(store_url)
+    yield Ledger(store, VAULT, lease_seconds=30)
+    await store.close()
+
+
+@pytest.fixture
+async def hasty(store: Store) -> Ledger:
+    """A ledger whose leases end almost at once: the holder looks dead to everybody else."""
+    return Ledger(store, VAULT, lease_seconds=0.05)
+
+
+async def say(ledger: Ledger, kind: str, data: Any, *, inline: bool = False) -> Accepted:
+    return await ledger.accept(event(kind, data), "", PREFIX, inline=inline)
+
+
+async def claim(ledger: Ledger, about: str) -> Lease | None:
+    claimed = await ledger.claim([shard_of(about)], 8)
+    return next((lease for lease in claimed[0].leases if lease.entry.record == about), None)
+
+
+async def entry_of(ledger: Ledger, about: str) -> Entry:
+    found = await ledger.get(about)
+    assert found
+    return found[0]
+
+
+async def test_a_link_that_was_asked_for_makes_the_record_due_and_work_leases_it(ledger: Ledger) -> None:
+    data = record()
+    assert (await say(ledger, "record.created", data)).lease is None
+    assert await claim(ledger, data["id"]) is None
+    accepted = await say(ledger, UPDATE_METADATA, data)
+    assert accepted.entry
+    assert accepted.entry.token
+    lease = await claim(ledger, data["id"])
+    assert lease
+    assert await claim(ledger, data["id"]) is None
+    assert (await ledger.commit(lease, Change("done", {"state": "ready"}))).verdict == "ok"
+    assert await claim(ledger, data["id"]) is None
+
+
+async def test_an_inline_lease_is_given_once(ledger: Ledger) -> None:
+    data = record()
+    first = await say(ledger, UPDATE_METADATA, data, inline=True)
+    second = await say(ledger, UPDATE_METADATA, data, inline=True)
+    assert first.lease
+    assert second.lease is None
+    assert second.entry
+    assert second.entry.token == first.lease.entry.token
+
+
+async def test_a_newer_wish_sends_the_run_round_again(ledger: Ledger) -> None:
+    data = record()
+    lease = (await say(ledger, UPDATE_METADATA, data, inline=True)).lease
+    assert lease
+    await say(ledger, "record.updated", {**data, "version": 2, "time": START + 60})
+    committed = await ledger.commit(lease, Change("done", {"state": "ready"}))
+    assert committed.verdict == "moved"
+    assert committed.entry
+    assert committed.entry.wish
+    assert committed.entry.wish.start == START + 60
+    again = Lease(committed.entry, lease.fence)
+    assert (await ledger.commit(again, Change("done", {"state": "ready"}))).verdict == "ok"
+
+
+async def test_a_zombies_commit_is_refused(hasty: Ledger) -> None:
+    data = record()
+    zombie = (await say(hasty, UPDATE_METADATA, data, inline=True)).lease
+    assert zombie
+    taken: list[Lease] = []
+
+    async def expired() -> bool:
+        lease = await claim(hasty, data["id"])
+        taken.extend([lease] if lease else [])
+        return bool(taken)
+
+    await wait_until(expired)
+    assert taken[0].fence > zombie.fence
+    assert not await hasty.renew(zombie)
+    committed = await hasty.commit(zombie, Change("done", {"state": "ready", "made": "7"}))
+    assert committed.verdict == "lost"
+    assert (await entry_of(hasty, data["id"])).made == 0
+    assert (await hasty.commit(taken[0], Change("done", {"state": "ready"}))).verdict == "ok"
+
+
+async def test_a_lease_handed_back_or_parked_is_nobodys(ledger: Ledger) -> None:
+    data = record()
+    lease = (await say(ledger, UPDATE_METADATA, data, inline=True)).lease
+    assert lease
+    await ledger.commit(lease, Change("back"))
+    lease = await claim(ledger, data["id"])
+    assert lease
+    await ledger.commit(lease, Change("park", park="zoom-1"))
+    assert await claim(ledger, data["id"]) is None
+    assert (await entry_of(ledger, data["id"])).parked == "zoom-1"
+    await ledger.unpark("zoom-1")
+    assert await claim(ledger, data["id"])
+
+
+async def test_a_retry_is_not_due_before_its_time(ledger: Ledger) -> None:
+    data = record()
+    lease = (await say(ledger, UPDATE_METADATA, data, inline=True)).lease
+    assert lease
+    await ledger.commit(lease, Change("retry", delay=60))
+    claimed = (await ledger.claim([shard_of(data["id"])], 8))[0]
+    assert claimed.leases == []
+    assert claimed.next_in
+    assert 50 < claimed.next_in <= 60
+    assert (await entry_of(ledger, data["id"])).attempts == 1
+    assert (await say(ledger, UPDATE_METADATA, data, inline=True)).lease is None
+    moved = await say(ledger, UPDATE_METADATA, {**data, "version": 2, "time": START + 9}, inline=True)
+    assert moved.lease
+
+
+async def test_a_meeting_nobody_knows_of_is_kept_until_it_is_removed(ledger: Ledger) -> None:
+    data = record()
+    await say(ledger, "record.created", data)
+    orphan = Placement("zoom-1", SPEC, Meeting("m-1", "https://x.example/m-1"))
+    await ledger.orphan(data["id"], orphan)
+    lease = await claim(ledger, data["id"])
+    assert lease
+    assert lease.entry.retired == (orphan,)
+
+
+async def test_what_vello_was_told_is_known_again(ledger: Ledger) -> None:
+    data = record()
+    await say(ledger, UPDATE_METADATA, data)
+    await ledger.told(data["id"], "https://zoom.example/j/1", hosted=False)
+    for link, foreign in (
+        ("https://zoom.example/j/1/", False),
+        ("https://zoom.example/j/2", True),
+        (f"{PREFIX}x", False),
+    ):
+        data["version"] += 1
+        await say(ledger, "record.updated", {**data, "metadata": {"video_link": link}})
+        assert (await entry_of(ledger, data["id"])).foreign is foreign
+
+
+async def test_a_join_url_is_never_stored_in_clear(ledger: Ledger, store: Store) -> None:
+    data = record()
+    lease = (await say(ledger, UPDATE_METADATA, data, inline=True)).lease
+    assert lease
+    placed = Placement("zoom-1", SPEC, Meeting("m-1", "https://x.example/j/1?pwd=passcode"))
+    await ledger.commit(lease, Change("done", {"meeting": ledger.seal(data["id"], placed)}))
+    assert (await entry_of(ledger, data["id"])).meeting == placed
+    row = await store.execute("HGETALL", f"vm:{{s{shard_of(data['id'])}}}:r:{data['id']}")
+    assert "passcode" not in str(row)
+
+
+async def test_a_deleted_record_is_remembered_and_nothing_revives_it(ledger: Ledger) -> None:
+    data = record()
+    await say(ledger, DELETED, {"id": data["id"]})
+    for version in (1, 99):
+        assert (await say(ledger, UPDATE_METADATA, {**data, "version": version}, inline=True)).lease is None
+    entry = await entry_of(ledger, data["id"])
+    assert (entry.live, entry.wish, entry.token) == (False, None, None)
+
+
+async def test_pages_hold_every_record_once_whatever_their_shards(ledger: Ledger) -> None:
+    ids = set()
+    for number in range(70):
+        data = record(time=START + number // 7)
+        ids.add(data["id"])
+        await say(ledger, "record.created", data)
+    seen: list[tuple[int, str]] = []
+    after: tuple[int, str] | None = (0, "")
+    while after is not None:
+        page = await ledger.page(after, 9)
+        seen += [(at, entry.record) for at, entry in page.entries]
+        after = page.last
+    assert seen == sorted(seen)
+    assert {about for _, about in seen} == ids
+    assert len(seen) == 70
+
+
+words = st.fixed_dictionaries(
+    {
+        "version": st.integers(1, 3),
+        "changed": st.integers(1_700_000_000, 1_700_000_002),
+        "time": st.integers(START, START + 2),
+        "canceled": st.booleans(),
+    }
+)
+
+
+@given(words=st.lists(words, min_size=1, max_size=6), order=st.randoms(use_true_random=False), ends=st.booleans())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_every_order_of_the_same_words_ends_in_the_same_state(
+    ledger: Ledger, words: list[dict[str, Any]], order: Any, ends: bool
+) -> None:
+    """With ties of every kind: equal versions, equal times, different contents."""
+    plain = record()
+    outcomes = []
+    for _ in range(3):
+        about = {**plain, "id": record()["id"]}
+        said = [("record.cancelled" if word["canceled"] else "record.updated", {**about, **word}) for word in words * 2]
+        said += [(UPDATE_METADATA, {**about, **words[0]})]
+        said += [(DELETED, {"id": about["id"]})] if ends else []
+        order.shuffle(said)
+        for kind, data in said:
+            await say(ledger, kind, data)
+        entry = await entry_of(ledger, about["id"])
+        wish = entry.wish
+        content = (wish.start, wish.duration) if wish else None
+        outcomes.append((entry.rank, entry.version, entry.changed, content, bool(entry.asked) or ends, entry.state))
+    assert outcomes[0] == outcomes[1] == outcomes[2]

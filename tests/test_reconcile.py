@@ -1,0 +1,309 @@
+"""Runs and what they leave behind: refusals, dead accounts, replacements, zombies, stops."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from providers.base import Capabilities, Meeting, MeetingProvider, MeetingSpec, Options, ProviderInfo, Role
+from providers.memory import MemorySettings
+from service.choices import Choice, Choices
+from service.connections import Connections
+from service.ledger import Lease, Ledger, shard_of
+from service.reconcile import Reconciler, Settings
+from service.store import Store
+from service.vault import Vault
+from service.vello import UPDATE_METADATA
+from tests.events import START, event, record
+from tests.running import Running, running
+from tests.servers import MemoryServer
+from tests.waiting import wait_until
+
+VAULT = Vault([("k1", b"k" * 32)])
+
+
+@pytest.fixture
+async def service(store_url: str, meeting_server: MemoryServer) -> AsyncIterator[Running]:
+    async with running(store_url) as service:
+        await service.connect(meeting_server.url)
+        yield service
+
+
+async def test_what_is_refused_for_good_is_given_up_loudly_and_tried_again_at_vellos_next_word(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    data = record()
+    await meeting_server.faults(fail=[{"status": 400, "times": 3}], only="create")
+    link = await service.link(data)
+    assert link
+    failed = await service.settled(data["id"], timeout=20)
+    assert (failed["state"], failed["link"]) == ("failed", link)
+    assert failed["reason"]
+    assert failed["journal"][-1]["what"] == "failed"
+    assert "problem" in (await service.client.get(link)).text
+    assert len(await meeting_server.calls("create")) == 3
+    assert await service.link(data) == link
+    assert (await service.settled(data["id"]))["state"] == "ready"
+
+
+async def test_a_dead_account_parks_its_records_and_a_working_one_wakes_them(store_url: str) -> None:
+    data = record()
+    with MemoryServer(token="right") as vendor:
+        async with running(store_url) as service:
+            connection = await service.connect(vendor.url, token="wrong")
+            link = await service.link(data)
+            assert link
+            assert "/m/" in link
+            parked = await service.record(data["id"])
+            assert (parked["state"], parked["next_attempt_at"]) == ("pending", None)
+            shown = (await service.admin("GET", f"/connections/{connection}")).json()
+            assert shown["state"] == "reconnect"
+            assert shown["reason"]
+            working = await service.connect(vendor.url, token="right")
+            ready = await service.settled(data["id"])
+            assert (ready["state"], ready["connection"], ready["link"]) == ("ready", working, link)
+
+
+async def test_a_connection_that_works_again_wakes_what_was_parked_on_it(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    parked = record()
+    await meeting_server.faults(fail=[{"status": 401, "times": 1}], only="create")
+    await service.link(parked)
+    assert (await service.record(parked["id"]))["state"] == "pending"
+    assert await service.link(record())
+    assert (await service.settled(parked["id"]))["state"] == "ready"
+
+
+async def test_a_meeting_somebody_removed_is_made_anew(service: Running, meeting_server: MemoryServer) -> None:
+    data = record()
+    await service.link(data)
+    gone = (await meeting_server.meetings())[0]["id"]
+    await meeting_server.request("DELETE", f"/meetings/{gone}")
+    await service.say("record.updated", {**data, "version": 2, "time": START + 60})
+    ready = await service.settled(data["id"])
+    assert [meeting["id"] for meeting in await meeting_server.meetings()] == [ready["meeting_id"]] != [gone]
+    assert not ready["vello_told"]
+    assert await service.link({**data, "version": 2, "time": START + 60}) == ready["join_url"]
+    assert (await service.record(data["id"]))["vello_told"]
+
+
+async def test_a_replacement_stands_before_the_old_meeting_goes(store_url: str, meeting_server: MemoryServer) -> None:
+    data = record()
+    with MemoryServer() as other:
+        async with running(store_url) as service:
+            await service.connect(meeting_server.url)
+            await service.link(data)
+            await service.connect(other.url)
+            await other.faults(fail=[{"status": 503, "times": 2}], only="create")
+            await service.link(data)
+            assert len(await meeting_server.meetings()) == 1
+            await service.settled(data["id"], timeout=20)
+            assert len(await other.meetings()) == 1
+            await wait_until(lambda: _empty(meeting_server))
+
+
+async def _empty(server: MemoryServer) -> bool:
+    return await server.meetings() == []
+
+
+async def test_a_removed_connection_is_said_and_leaves_no_record_stuck(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    data = record()
+    await service.link(data)
+    connection = (await service.record(data["id"]))["connection"]
+    assert (await service.admin("DELETE", f"/connections/{connection}")).status_code == 409
+    assert (await service.admin("DELETE", f"/connections/{connection}", force=True)).status_code == 204
+    await service.say("record.cancelled", {"id": data["id"]})
+    gone = await service.settled(data["id"])
+    assert gone["state"] == "gone"
+    assert any("no longer exists" in line["text"] for line in gone["journal"])
+
+
+async def test_many_bookings_at_once_are_all_carried_out(service: Running, meeting_server: MemoryServer) -> None:
+    bookings = [record() for _ in range(150)]
+    await asyncio.gather(*[service.link(data) for data in bookings])
+    await asyncio.gather(
+        *[service.say("record.updated", {**data, "version": 2, "time": START + 60}) for data in bookings]
+    )
+    for data in bookings:
+        assert (await service.settled(data["id"]))["state"] == "ready"
+    assert [meeting["start"] for meeting in await meeting_server.meetings()] == [START + 60] * 150
+
+
+class Careless:
+    """A vendor without idempotency: every create makes another meeting, and can be held up halfway."""
+
+    def __init__(self) -> None:
+        self.meetings: dict[str, MeetingSpec] = {}
+        self.made = 0
+        self.arrived = asyncio.Event()
+        self.proceed = asyncio.Event()
+        self.proceed.set()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(True, True, False, False, False, False)
+
+    async def create(self, spec: MeetingSpec) -> Meeting:
+        self.arrived.set()
+        await self.proceed.wait()
+        self.made += 1
+        name = f"m-{self.made}"
+        self.meetings[name] = spec
+        return Meeting(name, f"https://careless.example/{name}")
+
+    async def update(self, meeting: Meeting, spec: MeetingSpec) -> Meeting:
+        self.meetings[meeting.id] = spec
+        return meeting
+
+    async def delete(self, meeting: Meeting) -> None:
+        self.meetings.pop(meeting.id, None)
+
+    async def find(self, spec: MeetingSpec) -> Meeting | None:
+        names = [name for name, made in self.meetings.items() if made.key == spec.key]
+        return Meeting(names[0], f"https://careless.example/{names[0]}") if names else None
+
+    async def probe(self) -> str:
+        return "Fine."
+
+    def join_url(self, meeting: Meeting, spec: MeetingSpec, role: Role, now: int, until: int) -> str:
+        return meeting.join_url
+
+
+class Bench:
+    """One process's ledger and reconciler on a careless vendor."""
+
+    def __init__(self, store: Store, vendor: Careless) -> None:
+        self.store = store
+        self.ledger = Ledger(store, VAULT, lease_seconds=30)
+
+        def connect(_: ProviderInfo, __: object) -> MeetingProvider:
+            return vendor
+
+        info = ProviderInfo("careless", "Careless", MemorySettings, Options, lambda made, http: vendor)
+        self.settings = Settings(Choices(store), Connections(store, VAULT, {"careless": info}, connect))
+        self.reconciler = Reconciler(self.ledger, self.settings)
+
+    def start(self, lease: Lease) -> asyncio.Task[None]:
+        return self.reconciler.start(lease, self.settings.revision)
+
+    async def prepare(self) -> None:
+        made = MemorySettings(url="http://127.0.0.1:1")
+        row = await self.settings.connections.add("careless", "Careless", made)
+        await self.settings.choices.put("default", Choice(connection=row.id))
+        await self.settings.load()
+
+    async def lease(self, data: dict[str, object]) -> Lease:
+        accepted = await self.ledger.accept(event(UPDATE_METADATA, data), "", "https://m.example/m/", inline=True)
+        assert accepted.lease
+        return accepted.lease
+
+    async def seize(self, about: str) -> Lease:
+        """Take the record over as if its holder had been silent for longer than its lease."""
+        base = f"vm:{{s{shard_of(about)}}}:"
+        await self.store.execute("HSET", f"{base}r:{about}", "lease", "0")
+        await self.store.execute("ZADD", f"{base}due", "0", about)
+        return (await self.ledger.claim([shard_of(about)], 1))[0].leases[0]
+
+
+async def test_what_a_zombie_makes_is_removed(store: Store) -> None:
+    vendor, data = Careless(), record()
+    bench = Bench(store, vendor)
+    await bench.prepare()
+    vendor.proceed.clear()
+    zombie = bench.start(await bench.lease(data))
+    await vendor.arrived.wait()
+    taken = await bench.seize(data["id"])
+    vendor.proceed.set()
+    await zombie
+    heir = Bench(store, vendor)
+    await heir.settings.load()
+    await heir.start(taken)
+    while lease := next(iter((await bench.ledger.claim([shard_of(data["id"])], 1))[0].leases), None):
+        await bench.start(lease)
+    found = await bench.ledger.get(data["id"])
+    assert found
+    assert found[0].meeting
+    assert found[0].meeting.meeting
+    assert list(vendor.meetings) == [found[0].meeting.meeting.id]
+
+
+async def test_what_a_zombie_makes_after_its_heir_is_removed_too(store: Store) -> None:
+    vendor, data = Careless(), record()
+    bench = Bench(store, vendor)
+    await bench.prepare()
+    vendor.proceed.clear()
+    zombie = bench.start(await bench.lease(data))
+    await vendor.arrived.wait()
+    taken = await bench.seize(data["id"])
+    quick = Careless()
+    quick.meetings, quick.made = vendor.meetings, 100
+    heir = Bench(store, quick)
+    await heir.settings.load()
+    await heir.start(taken)
+    vendor.proceed.set()
+    await zombie
+    assert len(vendor.meetings) == 2
+    while lease := next(iter((await bench.ledger.claim([shard_of(data["id"])], 1))[0].leases), None):
+        await bench.start(lease)
+    found = await bench.ledger.get(data["id"])
+    assert found
+    assert found[0].meeting
+    assert found[0].meeting.meeting
+    assert list(vendor.meetings) == [found[0].meeting.meeting.id] == ["m-101"]
+
+
+async def test_an_interrupted_create_is_looked_for_before_anything_is_made(store: Store) -> None:
+    vendor, data = Careless(), record()
+    bench = Bench(store, vendor)
+    await bench.prepare()
+    lease = await bench.lease(data)
+    task = bench.start(lease)
+    await task
+    found = await bench.ledger.get(data["id"])
+    assert found
+    assert found[0].meeting
+    # The state a kill -9 between the vendor's answer and our commit leaves: an intent, no meeting.
+    row = f"vm:{{s{shard_of(data['id'])}}}:r:{data['id']}"
+    intent = bench.ledger.seal(data["id"], found[0].meeting)
+    await store.execute("HDEL", row, "meeting", "settled")
+    await store.execute("HSET", row, "intent", intent)
+    await bench.start(await bench.seize(data["id"]))
+    assert list(vendor.meetings) == ["m-1"]
+    again = await bench.ledger.get(data["id"])
+    assert again
+    assert again[0].meeting == found[0].meeting
+
+
+async def test_a_stop_in_the_middle_hands_the_record_back_at_once(store: Store) -> None:
+    vendor, data = Careless(), record()
+    bench = Bench(store, vendor)
+    await bench.prepare()
+    vendor.proceed.clear()
+    bench.start(await bench.lease(data))
+    await vendor.arrived.wait()
+    await bench.reconciler.drain(0.05)
+    assert bench.reconciler.running() == []
+    vendor.proceed.set()
+    leases = (await bench.ledger.claim([shard_of(data["id"])], 1))[0].leases
+    assert [lease.entry.record for lease in leases] == [data["id"]]
+    await bench.start(leases[0])
+    assert len(vendor.meetings) == 1
+
+
+async def test_a_fault_of_an_adapter_is_logged_and_tried_again_later(store: Store) -> None:
+    vendor, data = Careless(), record()
+    bench = Bench(store, vendor)
+    await bench.prepare()
+
+    async def broken(spec: MeetingSpec) -> Meeting:
+        raise ZeroDivisionError
+
+    vendor.create = broken  # type: ignore[method-assign]
+    await bench.start(await bench.lease(data))
+    found = await bench.ledger.get(data["id"])
+    assert found
+    assert found[0].attempts == 1
+    assert found[2] is not None
