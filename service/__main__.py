@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from service import logs
 from service.app import Role, opened
-from service.config import Config, ConfigError
+from service.config import GOOD_TOKEN, Config, ConfigError
 from service.demo import demo
 from service.embedded import EmbeddedUnavailable
 from service.generated import FILE_NAME
@@ -69,6 +69,8 @@ def serve(host: str, port: int, role: Role) -> int:
     config = Config.load(public_url_default=f"http://{shown}:{port}")
     logs.configure(config.log_level, config.log_format)
     print(_greeting(config, first=first), flush=True)
+    if len(config.admin_token.get_secret_value()) < GOOD_TOKEN:
+        _log.warning("admin_token_short", cure="make a longer ADMIN_TOKEN with `openssl rand -hex 16`")
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(config, host, port, role))
     return 0

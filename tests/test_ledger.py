@@ -1,6 +1,6 @@
 """The ledger's laws: order, leases, fences, and that every verb may be repeated blindly."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -29,9 +29,16 @@ class Stuttering(Store):
         return await super().call(script, keys, args)
 
 
+@pytest.fixture(params=["valkey", "redis"])
+def server_url(request: pytest.FixtureRequest) -> str:
+    """A real Valkey, and a real Redis where one is installed."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
 @pytest.fixture(params=[Store, Stuttering])
-async def ledger(request: pytest.FixtureRequest, store_url: str) -> Any:
-    store = await request.param.open(store_url)
+async def ledger(request: pytest.FixtureRequest, server_url: str) -> AsyncIterator[Ledger]:
+    store = await request.param.open(server_url)
+    await store.execute("FLUSHALL")
     yield Ledger(store, VAULT, lease_seconds=30)
     await store.close()
 
@@ -168,7 +175,8 @@ async def test_what_vello_was_told_is_known_again(ledger: Ledger) -> None:
         assert (await entry_of(ledger, data["id"])).foreign is foreign
 
 
-async def test_a_join_url_is_never_stored_in_clear(ledger: Ledger, store: Store) -> None:
+async def test_a_join_url_is_never_stored_in_clear(store: Store) -> None:
+    ledger = Ledger(store, VAULT)
     data = record()
     lease = (await say(ledger, UPDATE_METADATA, data, inline=True)).lease
     assert lease
