@@ -60,8 +60,9 @@ class Entry:
     """One record as the ledger holds it. `wish` is None when Vello deleted it or never said what it was.
 
     `generation` counts changes of what is wanted; `settled` is the last one that was carried out. `made` counts the
-    meetings that were torn down for good. `told` are digests of the links Vello was given, the last one is current.
-    `asked` is when Vello last asked for a link (unix seconds, 0 never).
+    meetings that were torn down for good. `doubt`: a change of the meeting was begun and its outcome is not known.
+    `told` are digests of the links Vello was given, the last one is current. `asked` is when Vello last asked for a
+    link (unix seconds, 0 never).
     """
 
     record: str
@@ -79,6 +80,7 @@ class Entry:
     intent: Placement | None = None
     retired: tuple[Placement, ...] = ()
     made: int = 0
+    doubt: bool = False
     told: tuple[str, ...] = ()
     hosted: bool = False
     state: State = State.NONE

@@ -276,14 +276,16 @@ function verbs.commit()
   return {verdict, now, rev, flat}
 end
 
--- Look at the record again now, whoever asks. ARGV 3 text. Answers 1, or 0 when there is no such record.
+-- Look at the record again now, whoever asks; ARGV 4 '1': what its meeting is like is in doubt. ARGV 3 text.
+-- Answers 1, or 0 when there is no such record.
 function verbs.nudge()
   local e = load(entry)
   if not e.rank then return 0 end
   unpark(e)
   redis.call('HINCRBY', entry, 'generation', 1)
   redis.call('HDEL', entry, 'attempts', 'refusals')
-  if ARGV[3] ~= '' then tell('asked', ARGV[3]) end
+  if ARGV[4] == '1' then redis.call('HSET', entry, 'doubt', '1') end
+  tell('asked', ARGV[3])
   if not leased(e) then put_due(record, now) end
   return 1
 end

@@ -195,9 +195,9 @@ class Ledger:
         )
         return Committed(verdict, self._entry(lease.entry.record, flat), revision)
 
-    async def nudge(self, record: str, text: str) -> bool:
-        """Look at a record again now; False when there is no such record."""
-        return bool(await self._call("nudge", record, text))
+    async def nudge(self, record: str, text: str, *, doubt: bool = False) -> bool:
+        """Look at a record again now; False when there is no such record. With `doubt` its meeting is set right."""
+        return bool(await self._call("nudge", record, text, int(doubt)))
 
     async def orphan(self, record: str, placement: Placement) -> None:
         """Hand over a meeting that a run made after it had lost its lease, so that it is removed."""
@@ -319,6 +319,7 @@ class Ledger:
             meeting=self._placement(record, row.get("meeting")),
             intent=self._placement(record, row.get("intent")),
             made=int(row.get("made", 0)),
+            doubt="doubt" in row,
             told=tuple(row["told"].split(",")) if row.get("told") else (),
             hosted="hosted" in row,
             state=State(row.get("state", "none")),

@@ -97,6 +97,8 @@ def plan(entry: Entry, choice: Choice | None, capabilities: Capabilities | None)
         return Action(Verdict.REPLACE, replacement, now, Placement(choice.connection, anew, None))
     if now.spec != spec:
         return Action(Verdict.UPDATE, _difference(now.spec, spec), now, wanted)
+    if entry.doubt:
+        return Action(Verdict.UPDATE, "an earlier change was interrupted", now, wanted)
     for leftover in entry.retired:
         if leftover.name != now.name:
             return Action(Verdict.DELETE, "it was replaced", leftover)

@@ -16,7 +16,6 @@ from typing import Final, TypeVar
 import structlog
 
 from providers.base import (
-    Capabilities,
     Fixer,
     Meeting,
     MeetingNotFound,
@@ -143,29 +142,42 @@ class Reconciler:
         await self._ledger.commit(lease, Change("retry", delay=_wait(lease.entry.attempts)))
 
     async def _step(self, lease: Lease) -> _Step | None:
-        """One plan carried out; None when the lease was lost before the provider was called."""
+        """One plan carried out; None when the lease was lost before the provider was called.
+
+        What is begun is committed before the provider is called, so that a crash leaves no false certainty: an
+        intent before a create, a doubt before an update, and a meeting is given up before it is removed.
+        """
         entry = lease.entry
         if entry.intent is not None:
             return await self._guarded(entry, entry.intent.connection, lambda: self._resolve(entry))
         action = self._plan(entry)
-        target = action.wanted or action.target
-        if action.verdict in (Verdict.KEEP, Verdict.IGNORE) or target is None:
-            return self._finish(_Step(entry, Change("hold")))
-        connection = target.connection
-        if action.verdict is Verdict.DELETE:
-            return await self._guarded(entry, connection, lambda: self._delete(entry, action))
-        if action.verdict is Verdict.UPDATE:
-            return await self._guarded(entry, connection, lambda: self._update(entry, action))
-        intent = Change(
-            "hold",
-            {"intent": self._ledger.seal(entry.record, target)},
-            journal=((action.verdict, f"Making a meeting: {action.why}."),),
-        )
-        committed = await self._ledger.commit(lease, intent)
-        if committed.verdict == "lost":
-            return None
-        intended = replace(entry, intent=target)
-        return await self._guarded(intended, connection, lambda: self._create(intended, target), closes=("intent",))
+        target, wanted = action.target, action.wanted
+        if action.verdict is Verdict.DELETE and target:
+            begun = self._retire(entry, target)
+            retired = begun.entry if begun else entry
+            if begun and not await self._began(lease, begun.change):
+                return None
+            return await self._guarded(retired, target.connection, lambda: self._delete(retired, target, action.why))
+        if action.verdict is Verdict.UPDATE and target and wanted:
+            if not entry.doubt and not await self._began(lease, Change("hold", {"doubt": "1"})):
+                return None
+            closes = () if entry.doubt else ("doubt",)
+            return await self._guarded(
+                entry, target.connection, lambda: self._update(entry, target, wanted, action.why), closes=closes
+            )
+        if action.verdict in (Verdict.CREATE, Verdict.REPLACE) and wanted:
+            text = f"Making a meeting: {action.why}."
+            sealed = self._ledger.seal(entry.record, wanted)
+            if not await self._began(lease, Change("hold", {"intent": sealed}, journal=((action.verdict, text),))):
+                return None
+            intended = replace(entry, intent=wanted)
+            return await self._guarded(
+                intended, wanted.connection, lambda: self._create(intended, wanted), closes=("intent",)
+            )
+        return self._finish(_Step(entry, Change("hold")))
+
+    async def _began(self, lease: Lease, change: Change) -> bool:
+        return (await self._ledger.commit(lease, change)).verdict != "lost"
 
     def _plan(self, entry: Entry) -> Action:
         choice = self._settings.choices.of(entry.wish.office if entry.wish else None)
@@ -194,51 +206,49 @@ class Reconciler:
         if entry.meeting is not None and entry.meeting.name != placed.name:
             retired += (entry.meeting,)
             sets[f"x:{entry.meeting.name}"] = self._ledger.seal(entry.record, entry.meeting)
-        after = replace(entry, meeting=placed, intent=None, retired=retired, made=intent.spec.generation)
-        drop = ("intent", f"x:{placed.name}")
+        after = replace(entry, meeting=placed, intent=None, doubt=False, retired=retired, made=intent.spec.generation)
+        drop = ("intent", "doubt", f"x:{placed.name}")
         return self._finish(_Step(after, Change("hold", sets, drop, (("ready", text),))))
 
-    async def _update(self, entry: Entry, action: Action) -> _Step:
-        now, wanted = action.target, action.wanted
-        assert now is not None and now.meeting is not None and wanted is not None  # noqa: S101, PT018 - plan() says so
+    async def _update(self, entry: Entry, now: Placement, wanted: Placement, why: str) -> _Step:
         provider = self._settings.connections.provider(now.connection)
+        assert now.meeting is not None  # noqa: S101 - only an intent is without one
         try:
             meeting = await self._call(entry, "update", wanted, provider.update(now.meeting, wanted.spec))
         except MeetingNotFound:
-            after = replace(entry, meeting=None, made=entry.made + 1)
+            after = replace(entry, meeting=None, doubt=False, made=entry.made + 1)
             text = "The provider no longer has the meeting; a new one is made."
-            change = Change("hold", {"made": str(after.made)}, ("meeting",), (("vanished", text),))
-            return _Step(after, change)
+            gone = Change("hold", {"made": str(after.made)}, ("meeting", "doubt"), (("vanished", text),))
+            return _Step(after, gone)
         placed = replace(wanted, meeting=meeting)
-        change = Change(
-            "hold",
-            {"meeting": self._ledger.seal(entry.record, placed)},
-            journal=(("update", f"The meeting was changed: {action.why}."),),
-        )
-        return self._finish(_Step(replace(entry, meeting=placed), change))
+        sets = {"meeting": self._ledger.seal(entry.record, placed)}
+        change = Change("hold", sets, ("doubt",), (("update", f"The meeting was changed: {why}."),))
+        return self._finish(_Step(replace(entry, meeting=placed, doubt=False), change))
 
-    async def _delete(self, entry: Entry, action: Action) -> _Step:
-        target = action.target
-        assert target is not None and target.meeting is not None  # noqa: S101, PT018 - plan() says so
+    def _retire(self, entry: Entry, target: Placement) -> _Step | None:
+        """Give up the current meeting: from here on it is a leftover to remove, and nothing brings it back."""
+        if entry.meeting is None or entry.meeting.name != target.name:
+            return None
         capabilities = self._settings.connections.capabilities(target.connection)
-        text = f"The meeting was removed: {action.why}."
+        made = entry.made + (1 if capabilities is None or capabilities.enforces_teardown else 0)
+        others = tuple(old for old in entry.retired if old.name != target.name)
+        after = replace(entry, meeting=None, doubt=False, retired=(target, *others), made=made)
+        sets = {f"x:{target.name}": self._ledger.seal(entry.record, target), "made": str(made)}
+        return _Step(after, Change("hold", sets, ("meeting", "doubt")))
+
+    async def _delete(self, entry: Entry, target: Placement, why: str) -> _Step:
+        assert target.meeting is not None  # noqa: S101 - only an intent is without one
+        capabilities = self._settings.connections.capabilities(target.connection)
+        text = f"The meeting was removed: {why}."
         if capabilities is None:
             text = "The meeting's connection no longer exists, so it could not be removed there."
         else:
             provider = self._settings.connections.provider(target.connection)
             await self._call(entry, "delete", target, provider.delete(target.meeting))
             if not capabilities.enforces_teardown:
-                text = f"The meeting was given up: {action.why}. Whoever has its link can still open the room."
-        current = entry.meeting is not None and entry.meeting.name == target.name
-        made = entry.made + (1 if current and _torn_down(capabilities) else 0)
-        after = replace(
-            entry,
-            meeting=None if current else entry.meeting,
-            retired=tuple(old for old in entry.retired if old.name != target.name),
-            made=made,
-        )
-        drop = (f"x:{target.name}", "meeting") if current else (f"x:{target.name}",)
-        return self._finish(_Step(after, Change("hold", {"made": str(made)}, drop, (("delete", text),))))
+                text = f"The meeting was given up: {why}. Whoever has its link can still open the room."
+        after = replace(entry, retired=tuple(old for old in entry.retired if old.name != target.name))
+        return self._finish(_Step(after, Change("hold", drop=(f"x:{target.name}",), journal=(("delete", text),))))
 
     def _finish(self, step: _Step) -> _Step:
         """If nothing is left to do after this step, its commit settles the record."""
@@ -272,7 +282,7 @@ class Reconciler:
         `closes` are fields to drop when the error says that nothing happened.
         """
         try:
-            return await act()
+            step = await act()
         except UnknownConnection:
             error = PermanentError("The connection was removed; choose another one.", "admin")
             return self._refused(entry, error, ("intent",))
@@ -286,6 +296,9 @@ class Reconciler:
             return self._later(entry, error, "unknown", ())
         except ProviderError as error:
             return self._later(entry, error, "temporary", closes)
+        if await self._settings.connections.works(connection):
+            await self._ledger.unpark(connection)
+        return step
 
     def _later(self, entry: Entry, error: ProviderError, code: str, drop: tuple[str, ...], *, park: str = "") -> _Step:
         wait = _wait(entry.attempts)
@@ -310,23 +323,23 @@ class Reconciler:
         return _Step(entry, Change("done", sets, drop, (("failed", text),)))
 
     async def _give_away(self, before: Entry, mine: Entry, now: Entry | None) -> None:
-        """This run lost its lease while it worked: what it made and nobody else knows of must not stay."""
+        """This run lost its lease while it worked: what it did behind its heir's back must not stay."""
         made = mine.meeting
-        if made is None or made == before.meeting:
+        if made is None or made == before.meeting or now is None:
             return
-        known = {placed.name for placed in (now.meeting, *now.retired) if placed} if now else set()
-        if made.name not in known:
+        if made.name not in {placed.name for placed in (now.meeting, *now.retired) if placed}:
             _log.warning("lease_lost_after_create")
             await self._ledger.orphan(before.record, made)
+        elif now.meeting is not None and now.meeting.name == made.name and now.meeting.spec != made.spec:
+            _log.warning("lease_lost_after_update")
+            text = "A process that had lost its lease changed the meeting; it is set right."
+            await self._ledger.nudge(before.record, text, doubt=True)
 
     async def _call(self, entry: Entry, verb: str, on: Placement, call: Awaitable[_Answer]) -> _Answer:
         began, outcome = time.monotonic(), "ok"
         try:
             async with asyncio.timeout(_CALL_LIMIT):
-                answer = await call
-            if await self._settings.connections.works(on.connection):
-                await self._ledger.unpark(on.connection)
-            return answer
+                return await call
         except TimeoutError:
             outcome = "OutcomeUnknown"
             raise OutcomeUnknown(f"The provider did not answer within {_CALL_LIMIT:.0f} seconds.") from None
@@ -362,10 +375,6 @@ class Reconciler:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-
-
-def _torn_down(capabilities: Capabilities | None) -> bool:
-    return capabilities is None or capabilities.enforces_teardown
 
 
 def _settled(action: Action, entry: Entry) -> str:

@@ -23,11 +23,23 @@ async def _vello(service: Service, kind: str, data: dict[str, Any]) -> bool:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("after", [False, True], ids=["before the store had it", "before its answer came"])
-@pytest.mark.parametrize("told", ["record.update_metadata", "record.updated", "record.cancelled"])
+@pytest.mark.parametrize(
+    ("told", "taken_back"),
+    [
+        ("record.update_metadata", False),
+        ("record.updated", False),
+        ("record.updated", True),
+        ("record.cancelled", False),
+        ("record.cancelled", True),
+    ],
+)
 async def test_a_kill_at_any_step_loses_nothing(
-    store_url: str, meeting_server: MemoryServer, told: str, after: bool
+    store_url: str, meeting_server: MemoryServer, told: str, taken_back: bool, after: bool
 ) -> None:
-    """The event is told to a service that dies at its n-th command to the store, for every n; Vello repeats it."""
+    """The event is told to a service that dies at its n-th command to the store, for every n; Vello repeats it.
+
+    `taken_back`: before anybody took over, Vello said that the booking is as it was before the event.
+    """
     trips = 0
     async with AsyncExitStack() as stack:
         wire = await stack.enter_async_context(Tripwire(store_url))
@@ -55,6 +67,9 @@ async def test_a_kill_at_any_step_loses_nothing(
             service = await fresh()
             if not answered:
                 assert await _vello(service, told, data)
+            if taken_back:
+                data |= {"version": 3, "time": START, "canceled": False}
+                assert await _vello(service, "record.updated", data)
             await _right(service, meeting_server, data)
     assert trips >= 3
 
