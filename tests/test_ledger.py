@@ -92,7 +92,8 @@ async def test_a_newer_wish_sends_the_run_round_again(ledger: Ledger) -> None:
     data = record()
     lease = (await say(ledger, UPDATE_METADATA, data, inline=True)).lease
     assert lease
-    await say(ledger, "record.updated", {**data, "version": 2, "time": START + 60})
+    newer = await say(ledger, UPDATE_METADATA, {**data, "version": 2, "time": START + 60}, inline=True)
+    assert newer.lease is None
     committed = await ledger.commit(lease, Change("done", {"state": "ready"}))
     assert committed.verdict == "moved"
     assert committed.entry

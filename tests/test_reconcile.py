@@ -141,6 +141,8 @@ class Careless:
         self.arrived = asyncio.Event()
         self.proceed = asyncio.Event()
         self.proceed.set()
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -152,6 +154,7 @@ class Careless:
         self.made += 1
         name = f"m-{self.made}"
         self.meetings[name] = spec
+        await self.answers.wait()
         return Meeting(name, f"https://careless.example/{name}")
 
     async def update(self, meeting: Meeting, spec: MeetingSpec) -> Meeting:
@@ -275,6 +278,19 @@ async def test_an_interrupted_create_is_looked_for_before_anything_is_made(store
     again = await bench.ledger.get(data["id"])
     assert again
     assert again[0].meeting == found[0].meeting
+
+
+async def test_a_stop_between_the_vendors_work_and_its_answer_makes_no_second_meeting(store: Store) -> None:
+    vendor, data = Careless(), record()
+    bench = Bench(store, vendor)
+    await bench.prepare()
+    vendor.answers.clear()
+    bench.start(await bench.lease(data))
+    await wait_until(lambda: bool(vendor.meetings))
+    await bench.reconciler.drain(0.05)
+    vendor.answers.set()
+    await bench.start((await bench.ledger.claim([shard_of(data["id"])], 1))[0].leases[0])
+    assert list(vendor.meetings) == ["m-1"]
 
 
 async def test_a_stop_in_the_middle_hands_the_record_back_at_once(store: Store) -> None:
