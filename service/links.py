@@ -63,7 +63,7 @@ def digest_of(link: Link) -> str:
 
 def vello_was_told(entry: Entry, link: Link | None) -> bool:
     """Whether the last link Vello was given is the one it would be given now."""
-    return link is None or not entry.told or entry.told[-1] == digest_of(link)
+    return link is None or entry.told[-1:] == (digest_of(link),)
 
 
 def window(entry: Entry, choice: Choice | None) -> tuple[int, int]:

@@ -67,6 +67,8 @@ def test_vello_is_told_only_when_its_last_link_is_the_current_one() -> None:
     assert link is not None
     assert vello_was_told(ready(told=(digest(HOSTED), digest(JOIN_URL))), link)
     assert not vello_was_told(ready(told=(digest(JOIN_URL), digest(HOSTED))), link)
+    assert not vello_was_told(ready(told=()), link)
+    assert vello_was_told(ready(told=()), None)
 
 
 @pytest.mark.parametrize(

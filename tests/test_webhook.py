@@ -12,6 +12,7 @@ from service.vello import sign
 from tests.events import DOCUMENTED, DOCUMENTED_ID, START, body, record
 from tests.running import ENDPOINT, PUBLIC, TOKEN, Running, running, together
 from tests.servers import MemoryServer
+from tests.stores import StoreServer
 
 JITSI = "https://meet.example.org"
 
@@ -314,6 +315,24 @@ async def test_a_choice_change_shows_at_once_and_replaces_at_the_next_word(
     assert second
     assert second.startswith(meeting_server.url)
     assert (await jitsi.record(data["id"]))["vello_told"]
+
+
+async def test_while_the_store_is_down_vello_gets_503_and_sends_again_until_it_is_back() -> None:
+    data = record()
+    asked = body("record.update_metadata", data)
+    async with StoreServer() as store, running(store.url, JITSI_URL=JITSI) as service:
+        first = await service.link(data)
+        store.kill()
+        for raw in (asked, body("record.cancelled", {"id": data["id"]})):
+            refused = await service.post(raw)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "store_unavailable")
+        assert (await service.client.get("/readyz")).status_code == 503
+        assert (await service.client.get("/livez")).status_code == 200
+        await store.start()
+        assert await service.link(data) == first
+        assert (await service.client.get("/readyz")).status_code == 200
+        await service.say("record.cancelled", {"id": data["id"]})
+        assert (await service.settled(data["id"]))["state"] == "gone"
 
 
 async def test_errors_have_one_shape_everywhere(jitsi: Running) -> None:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from service.companies import OWN, Companies, Company
 from service.entry import Entry
 from service.ledger import Accepted, Ledger
-from service.links import Link, digest_of, link_for
+from service.links import Link, link_for, vello_was_told
 from service.reconcile import Reconciler, Settings
 from service.vello import (
     MAX_BODY,
@@ -129,8 +129,7 @@ class Webhook:
         return {"video_link": link.url} | ({"tag": choice.tag} if choice.tag else {})
 
     async def _tell(self, entry: Entry, link: Link) -> None:
-        known = entry.told[-1:] == (digest_of(link),)
-        if not known or (link.hosted and not entry.hosted):
+        if not vello_was_told(entry, link) or (link.hosted and not entry.hosted):
             await self._ledger.told(entry.record, link.url, hosted=link.hosted)
 
     async def _settled(self, record: str, accepted: Accepted, due: float) -> Entry:
