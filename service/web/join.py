@@ -54,46 +54,37 @@ class Join:
         ]
 
     async def _show(self, request: Request) -> Response:
-        token = request.path_params["token"]
-        try:
-            entry = await self._look(token)
-        except StoreUnavailable:
-            return self._answer(_UNAVAILABLE, 503)
-        if entry is None:
-            return self._answer(_UNKNOWN, 404)
-        choice, capabilities = self._promise(entry)
-        at = moment(entry, choice, capabilities, int(time.time()))
-        return self._answer(at, _STATUS.get(at, 200), token, entry, choice)
+        return await self._open(request, click=False)
 
     async def _join(self, request: Request) -> Response:
-        token = request.path_params["token"]
+        return await self._open(request, click=True)
+
+    async def _open(self, request: Request, *, click: bool) -> Response:
+        token, now = request.path_params["token"], int(time.time())
         try:
-            entry = await self._look(token)
+            found = await self._ledger.resolve(token)
+            if found is None:
+                return self._answer(_UNKNOWN, 404)
+            entry, revision = found
+            await self._settings.refresh(revision)
         except StoreUnavailable:
             return self._answer(_UNAVAILABLE, 503)
-        if entry is None:
-            return self._answer(_UNKNOWN, 404)
         choice, capabilities = self._promise(entry)
-        now = int(time.time())
         at = moment(entry, choice, capabilities, now)
-        placed = entry.meeting
-        if at is not Moment.OPEN or placed is None or placed.meeting is None:
-            return self._answer(at, _STATUS.get(at, 200), token, entry, choice)
-        try:
-            provider = self._settings.connections.provider(placed.connection)
-        except UnknownConnection:
-            return self._answer(Moment.TROUBLE, 200, token, entry, choice)
-        _, until = window(entry, choice)
-        url = provider.join_url(placed.meeting, placed.spec, "guest", now, until)
-        return RedirectResponse(url, 303, HEADERS)
+        if click and at is Moment.OPEN:
+            try:
+                return RedirectResponse(self._way_in(entry, choice, now), 303, HEADERS)
+            except UnknownConnection:
+                at = Moment.TROUBLE
+        return self._answer(at, _STATUS.get(at, 200), token, entry, choice)
 
-    async def _look(self, token: str) -> Entry | None:
-        found = await self._ledger.resolve(token)
-        if found is None:
-            return None
-        entry, revision = found
-        await self._settings.refresh(revision)
-        return entry
+    def _way_in(self, entry: Entry, choice: Choice | None, now: int) -> str:
+        """The URL of the meeting itself, made at this click where the provider mints links."""
+        placed = entry.meeting
+        if placed is None or placed.meeting is None:
+            raise UnknownConnection("none")
+        provider = self._settings.connections.provider(placed.connection)
+        return provider.join_url(placed.meeting, placed.spec, "guest", now, window(entry, choice)[1])
 
     def _promise(self, entry: Entry) -> tuple[Choice | None, Capabilities | None]:
         """The office's choice, and what the connection that holds the meeting can promise."""
