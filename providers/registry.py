@@ -35,7 +35,7 @@ def load() -> Mapping[str, ProviderInfo]:
 def _load(point: EntryPoint) -> ProviderInfo:
     try:
         info = point.load()
-    except Exception as error:
+    except Exception as error:  # whatever a foreign package does at import
         raise RegistryError(f"{_origin(point)} does not load: {type(error).__name__}: {error}") from error
     if not isinstance(info, ProviderInfo):
         raise RegistryError(f"{_origin(point)} is {type(info).__name__}, not ProviderInfo.")

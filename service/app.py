@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import metadata
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import structlog
 from fastapi import APIRouter, FastAPI
@@ -78,6 +78,12 @@ async def opened(config: Config, role: Role = "all") -> AsyncIterator[FastAPI]:
             worker.start()
             stack.push_async_callback(worker.stop)
         yield _application(routes, api)
+
+
+def describe() -> dict[str, Any]:
+    """The OpenAPI document of the API, without anything running."""
+    parts: Any = None  # no operation is called
+    return _application([], Api(parts, parts, parts, "", "").router()).openapi()
 
 
 def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:

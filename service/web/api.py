@@ -2,7 +2,7 @@
 
 import hmac
 import secrets
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -25,6 +25,7 @@ from service.web.schema import (
     ConnectionNew,
     ConnectionPage,
     ConnectionRead,
+    Failure,
     Office,
     OfficePage,
     RecordPage,
@@ -71,7 +72,8 @@ class Api:
                 raise Problem(401, "unauthorized", message, {"WWW-Authenticate": "Bearer"})
             await self._settings.load()
 
-        router = APIRouter(prefix="/api/v1", dependencies=[Depends(admin)])
+        failures: dict[int | str, dict[str, Any]] = {status: {"model": Failure} for status in (401, 404, 409, 422, 503)}
+        router = APIRouter(prefix="/api/v1", dependencies=[Depends(admin)], responses=failures)
         get, put, post, delete = router.get, router.put, router.post, router.delete
         get("/offices", tags=["offices"])(self.list_offices)
         get("/offices/{office}", tags=["offices"])(self.get_office)

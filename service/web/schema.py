@@ -118,6 +118,19 @@ class RecordPage(BaseModel):
     cursor: str | None
 
 
+class Error(BaseModel):
+    """What went wrong: a code for programs, a sentence for people."""
+
+    code: str
+    message: str
+
+
+class Failure(BaseModel):
+    """The body of every error."""
+
+    error: Error
+
+
 class Rehearsal(BaseModel):
     """What a connection's test did, step by step."""
 
