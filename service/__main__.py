@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -41,13 +42,11 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(config: Config, host: str, port: int, role: Role) -> None:
+async def _serve(config: Config, listener: socket.socket, role: Role) -> None:
     async with opened(config, role) as app:
         server = _Server(
             uvicorn.Config(
                 app,
-                host=host,
-                port=port,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -55,11 +54,9 @@ async def _serve(config: Config, host: str, port: int, role: Role) -> None:
                 timeout_graceful_shutdown=_GRACE,
             )
         )
-        _log.info("listening", host=host, port=port, role=role)
-        await server.serve()
+        _log.info("listening", address=listener.getsockname()[:2], role=role)
+        await server.serve([listener])
         _log.info("stopping")
-        if not server.started:
-            raise OSError(f"{host}:{port} cannot be listened on")
 
 
 def serve(host: str, port: int, role: Role) -> int:
@@ -68,11 +65,17 @@ def serve(host: str, port: int, role: Role) -> int:
     first = not (Config.load(create=False, needs=()).data_dir / FILE_NAME).exists()
     config = Config.load(public_url_default=f"http://{shown}:{port}")
     logs.configure(config.log_level, config.log_format)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        print(f"{host}:{port} cannot be listened on: {error.strerror}", file=sys.stderr)
+        return 2
     print(_greeting(config, first=first), flush=True)
     if len(config.admin_token.get_secret_value()) < GOOD_TOKEN:
         _log.warning("admin_token_short", cure="make a longer ADMIN_TOKEN with `openssl rand -hex 16`")
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(config, host, port, role))
+    with listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(config, listener, role))
     return 0
 
 
@@ -107,15 +110,8 @@ def _greeting(config: Config, *, first: bool) -> str:
 
 def trigger(arguments: argparse.Namespace) -> int:
     """Sign and send one event; 0 if the service answered with success."""
-    config = Config.load(create=False)
-    tokens = [token.get_secret_value() for token in config.webhook_tokens]
-    token = arguments.token or next(iter(tokens), None)
-    if token is None:
-        print(
-            "No webhook token: give --token, or VELLO_WEBHOOK_TOKEN or DATA_DIR as for `serve`.",
-            file=sys.stderr,
-        )
-        return 2
+    config = Config.load(create=False, needs=() if arguments.token else ("VELLO_WEBHOOK_TOKEN",))
+    token = arguments.token or config.webhook_tokens[0].get_secret_value()
     try:
         record = json.loads(Path(arguments.record).read_text()) if arguments.record else sample_record()
         record = changed(record, arguments.set)
@@ -166,7 +162,7 @@ def main(argv: list[str] | None = None) -> int:
     except NotSent as error:
         print(error, file=sys.stderr)
         return 1
-    except (ConfigError, EmbeddedUnavailable, StoreRefused, StoreUnavailable, OSError) as error:
+    except (ConfigError, EmbeddedUnavailable, StoreRefused, StoreUnavailable) as error:
         print(error, file=sys.stderr)
         return 2
 

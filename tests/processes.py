@@ -39,7 +39,7 @@ class Service:
         self._arguments = arguments
         self._log = log
         given = {"PUBLIC_URL": self.base, "VELLO_WEBHOOK_TOKEN": TOKEN, "ADMIN_TOKEN": ADMIN, "SECRET_KEYS": KEYS}
-        self._environment = {"PATH": os.environ["PATH"], **given, **environment}
+        self.environment = {"PATH": os.environ["PATH"], **given, **environment}
         self.process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> Self:
@@ -51,7 +51,7 @@ class Service:
 
     def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
         with (self._log or Path(os.devnull)).open("ab") as log:
-            return subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+            return subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
 
     async def _ready(self) -> bool:
         assert self.process

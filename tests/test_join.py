@@ -1,0 +1,191 @@
+"""What a customer sees behind a hosted link, and what the click does."""
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.events import START, record
+from tests.running import PUBLIC, Running, running
+from tests.servers import MemoryServer
+from tests.stores import StoreServer
+
+SECRET = "a-secret-of-at-least-32-bytes-here!"
+HOST = "meet.example.org"
+TOKENS = {"url": f"https://{HOST}", "provider": "jitsi", "app_id": "our-app", "secret": SECRET}
+
+
+@pytest.fixture
+async def gated(store_url: str) -> AsyncIterator[Running]:
+    """A Jitsi that checks tokens: every link is hosted."""
+    async with running(store_url) as service:
+        await service.connect(**TOKENS)
+        yield service
+
+
+@pytest.fixture
+async def hosted(store_url: str, meeting_server: MemoryServer) -> AsyncIterator[Running]:
+    """The reference provider behind hosted links."""
+    async with running(store_url) as service:
+        await service.connect(meeting_server.url, link="hosted")
+        yield service
+
+
+async def linked(service: Running, data: dict[str, Any]) -> str:
+    link = await service.link(data)
+    assert link
+    assert link.startswith(f"{PUBLIC}/m/")
+    return link
+
+
+async def test_the_page_leads_into_the_meeting(hosted: Running) -> None:
+    data = record()
+    link = await linked(hosted, data)
+    page = await hosted.client.get(link)
+    assert page.status_code == 200
+    assert f'href="{urlsplit(link).path}/join"' in page.text
+    into = await hosted.client.get(f"{link}/join")
+    assert (into.status_code, into.headers["location"]) == (303, (await hosted.record(data["id"]))["join_url"])
+
+
+async def test_the_page_gives_nothing_away_and_is_kept_by_nobody(hosted: Running) -> None:
+    data = record()
+    link = await linked(hosted, data)
+    shown = await hosted.record(data["id"])
+    for path in ("", "/join"):
+        answer = await hosted.client.get(link + path)
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert "noindex" in answer.headers["x-robots-tag"]
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "set-cookie" not in answer.headers
+        for secret in (shown["join_url"], shown["meeting_id"], data["id"], data["customer"], data["company"]):
+            assert secret not in answer.text
+
+
+@pytest.mark.parametrize("ending", ["record.cancelled", "record.deleted"])
+async def test_an_ended_bookings_link_is_410(hosted: Running, ending: str) -> None:
+    data = record()
+    link = await linked(hosted, data)
+    await hosted.say(ending, {"id": data["id"]})
+    for path in ("", "/join"):
+        answer = await hosted.client.get(link + path)
+        assert answer.status_code == 410
+        assert "no longer valid" in answer.text
+
+
+@pytest.mark.parametrize("token", ["x", "A" * 23, "%00" * 23, "é" * 23, "{s1}:r:" + "a" * 16, "A" * 10_000])
+async def test_an_unknown_link_is_404(hosted: Running, token: str) -> None:
+    for path in ("", "/join"):
+        answer = await hosted.client.get(f"/m/{token}{path}")
+        assert answer.status_code == 404
+        assert "do not know this link" in answer.text
+
+
+async def test_an_offices_name_is_text_whatever_it_holds(hosted: Running, meeting_server: MemoryServer) -> None:
+    name = "<script>alert(1)</script>"
+    connection = (await hosted.admin("GET", "/offices/default")).json()["connection"]
+    choice = {"name": name, "connection": connection, "link": "hosted", "time_zone": "Europe/Helsinki"}
+    assert (await hosted.admin("PUT", "/offices/default", json=choice)).status_code == 200
+    page = await hosted.client.get(await linked(hosted, record()))
+    assert "<script" not in page.text
+    assert "&lt;script&gt;" in page.text
+    assert "EET" in page.text
+
+
+async def test_a_booking_without_a_video_meeting_any_more_says_so(hosted: Running) -> None:
+    link = await linked(hosted, record())
+    assert (await hosted.admin("PUT", "/offices/default", json={"connection": None})).status_code == 200
+    page = await hosted.client.get(link)
+    assert (page.status_code, "no video meeting" in page.text) == (404, True)
+
+
+async def test_while_the_store_is_down_the_page_asks_for_a_moment(meeting_server: MemoryServer) -> None:
+    async with StoreServer() as store, running(store.url) as service:
+        await service.connect(meeting_server.url, link="hosted")
+        link = await linked(service, record())
+        store.kill()
+        page = await service.client.get(link)
+        assert (page.status_code, "One moment" in page.text) == (503, True)
+        await store.start()
+        assert (await service.client.get(link)).status_code == 200
+
+
+async def minted(service: Running, link: str) -> tuple[str, str]:
+    """Room and token of the click."""
+    into = await service.client.get(f"{link}/join")
+    assert into.status_code == 303
+    url = urlsplit(into.headers["location"])
+    assert url.hostname in (HOST, "8x8.vc")
+    token = unquote(url.fragment).removeprefix('jwt="').removesuffix('"')
+    return url.path.rpartition("/")[2], token
+
+
+async def test_a_token_is_made_at_the_click_and_verifies_elsewhere(gated: Running) -> None:
+    start = int(time.time()) + 300
+    data = record(time=start)
+    link = await linked(gated, data)
+    room, token = await minted(gated, link)
+    claims = jwt.decode(token, SECRET, algorithms=["HS256"], audience="jitsi", issuer="our-app")
+    assert jwt.get_unverified_header(token)["typ"] == "JWT"
+    assert (claims["aud"], claims["sub"], claims["room"]) == ("jitsi", HOST, room)
+    assert claims["nbf"] <= time.time() - 10
+    assert claims["exp"] == start + 1800 + 7200
+    assert str(claims["context"]["user"]["moderator"]).lower() == "false"
+    assert "name" not in claims["context"]["user"]
+    assert token not in link
+
+
+async def test_a_token_of_a_key_pair_names_its_key(store_url: str) -> None:
+    private = rsa.generate_private_key(65537, 2048)
+    pem = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    jaas = {"url": "https://8x8.vc", "app_id": "vpaas-magic-cookie-1a2b3c", "key_id": "4f4910", "private_key": pem}
+    async with running(store_url) as service:
+        await service.connect(provider="jitsi", **jaas)
+        room, token = await minted(service, await linked(service, record(time=int(time.time()))))
+    claims = jwt.decode(token, private.public_key(), algorithms=["RS256"], audience="jitsi", issuer="chat")
+    assert jwt.get_unverified_header(token)["kid"] == "vpaas-magic-cookie-1a2b3c/4f4910"
+    assert (claims["sub"], claims["room"]) == ("vpaas-magic-cookie-1a2b3c", room)
+
+
+async def test_before_its_time_the_gate_is_closed_and_the_booking_may_move_it_open(gated: Running) -> None:
+    now = int(time.time())
+    data = record(time=now + 3600)
+    link = await linked(gated, data)
+    early = await gated.client.get(f"{link}/join")
+    assert (early.status_code, "not time yet" in early.text) == (200, True)
+    connection = (await gated.admin("GET", "/offices/default")).json()["connection"]
+    choice = {"connection": connection, "options": {"opens_before": 90}}
+    assert (await gated.admin("PUT", "/offices/default", json=choice)).status_code == 200
+    assert (await gated.client.get(f"{link}/join")).status_code == 303
+    await gated.say("record.updated", {**data, "version": 2, "time": now + 86_400})
+    await gated.settled(data["id"])
+    assert (await gated.client.get(f"{link}/join")).status_code == 200
+    await gated.say("record.cancelled", {"id": data["id"], "version": 3})
+    assert (await gated.client.get(f"{link}/join")).status_code == 410
+
+
+async def test_a_booking_entered_after_its_time_can_still_be_joined(gated: Running) -> None:
+    link = await linked(gated, record(time=START - 900_000_000))
+    _, token = await minted(gated, link)
+    claims = jwt.decode(token, SECRET, algorithms=["HS256"], audience="jitsi")
+    assert 0 < claims["exp"] - time.time() <= 7201
+
+
+async def test_a_cancelled_bookings_room_is_not_used_again(gated: Running) -> None:
+    data = record(time=int(time.time()))
+    link = await linked(gated, data)
+    before, _ = await minted(gated, link)
+    await gated.say("record.cancelled", {**data, "version": 2, "canceled": True})
+    await gated.settled(data["id"])
+    await gated.say("record.updated", {**data, "version": 3})
+    await gated.settled(data["id"])
+    after, _ = await minted(gated, link)
+    assert before != after
