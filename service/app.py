@@ -69,7 +69,7 @@ async def opened(config: Config, role: Role = "all") -> AsyncIterator[FastAPI]:
         api: APIRouter | None = None
         if role != "worker":
             webhook = Webhook(ledger, reconciler, settings, companies, config.public_url, config.answer_deadline)
-            join = Join(ledger, settings)
+            join = Join(ledger, settings, config.public_url)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             routes = [*webhook.routes(), *join.routes(), *routes, static]
             api = Api(ledger, settings, companies, config.public_url, config.admin_token.get_secret_value()).router()

@@ -1,5 +1,6 @@
 """What a customer sees behind a hosted link, and what the click does."""
 
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -96,6 +97,20 @@ async def test_an_offices_name_is_text_whatever_it_holds(hosted: Running, meetin
     assert "<script" not in page.text
     assert "&lt;script&gt;" in page.text
     assert "EET" in page.text
+
+
+async def test_below_a_path_every_address_on_the_page_keeps_it(store_url: str, meeting_server: MemoryServer) -> None:
+    public = "https://clinic.example.org/video"
+    endpoint = f"{PUBLIC}/webhooks/vello"
+    async with running(store_url, PUBLIC_URL=public, VELLO_ENDPOINT_URL=endpoint) as service:
+        await service.connect(meeting_server.url, link="hosted")
+        link = await service.link(record())
+        assert link
+        assert link.startswith(f"{public}/m/")
+        page = await service.client.get(link.removeprefix(public))
+        addresses = re.findall(r'href="([^"]+)"', page.text)
+        assert len(addresses) == 2
+        assert all(address.startswith("/video/") for address in addresses)
 
 
 async def test_a_booking_without_a_video_meeting_any_more_says_so(hosted: Running) -> None:

@@ -1,5 +1,7 @@
 """`/livez`, `/readyz` and `/`: whether the process lives, whether it can work, and where to go from here."""
 
+from urllib.parse import urlsplit
+
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -42,5 +44,7 @@ class Health:
         return JSONResponse({"status": "ready"})
 
     async def _start(self, _: Request) -> Response:
-        body = self._page.render(endpoint_url=self._own.endpoint_urls[0], public_url=self._public_url)
+        body = self._page.render(
+            endpoint_url=self._own.endpoint_urls[0], public_url=self._public_url, root=urlsplit(self._public_url).path
+        )
         return Response(body, 200, HEADERS, media_type="text/html")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from datetime import datetime
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -38,9 +39,10 @@ _UNAVAILABLE = "unavailable"
 class Join:
     """Shows where a booking's meeting stands and sends people into it."""
 
-    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+    def __init__(self, ledger: Ledger, settings: Settings, public_url: str) -> None:
         self._ledger = ledger
         self._settings = settings
+        self._root = urlsplit(public_url).path  # behind a proxy that serves us below a path
         pages = Environment(
             loader=PackageLoader("service.web"), autoescape=select_autoescape(), undefined=StrictUndefined
         )
@@ -106,6 +108,7 @@ class Join:
         opens = datetime.fromtimestamp(window(entry, choice)[0], zone) if entry and start else None
         body = self._page.render(
             at=str(at),
+            root=self._root,
             token=token,
             office=choice.name if choice else None,
             start=start,
