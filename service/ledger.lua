@@ -187,7 +187,7 @@ function verbs.accept()
   return {verdict, fence, now, rev, flat}
 end
 
--- Lease up to ARGV[2] due records to ARGV[3] for ARGV[4] ms.
+-- Lease up to ARGV[2] due records to ARGV[3] for ARGV[4] ms, and take a few that have vanished off the index.
 -- Answers now, when the next one is due ('' none), rev, then record, fence, entry for each.
 function verbs.claim()
   local out = {now, '', redis.call('GET', KEYS[3]) or '0'}
@@ -206,6 +206,9 @@ function verbs.claim()
       out[#out + 1] = fence
       out[#out + 1] = flat
     end
+  end
+  for _, id in ipairs(redis.call('ZRANGE', index, 0, 7)) do
+    if redis.call('EXISTS', base .. 'r:' .. id) == 0 then redis.call('ZREM', index, id) end
   end
   local next = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')
   if next[2] then out[2] = next[2] end

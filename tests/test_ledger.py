@@ -214,6 +214,17 @@ async def test_pages_hold_every_record_once_whatever_their_shards(ledger: Ledger
     assert len(seen) == 70
 
 
+async def test_what_has_vanished_is_taken_off_every_list(ledger: Ledger, server_url: str) -> None:
+    data = record()
+    await say(ledger, UPDATE_METADATA, data)
+    store = await Store.open(server_url)
+    base = f"vm:{{s{shard_of(data['id'])}}}:"
+    await store.execute("DEL", f"{base}r:{data['id']}")  # as at the end of its time to live
+    assert await claim(ledger, data["id"]) is None
+    assert await store.pipeline([("ZCARD", f"{base}due"), ("ZCARD", f"{base}index")]) == [0, 0]
+    await store.close()
+
+
 words = st.fixed_dictionaries(
     {
         "version": st.integers(1, 3),
