@@ -49,10 +49,11 @@ async def opened(config: Config, role: Role = "all") -> AsyncIterator[FastAPI]:
         store = await _store(config, stack)
         await _check_keys(store, config)
         vault = Vault(config.secret_keys)
+        clients = await stack.enter_async_context(AsyncExitStack())  # closed after the runs that use them
 
         def connect(info: ProviderInfo, made: ProviderSettings) -> MeetingProvider:
             http = Http()  # one for each connection, so that a server that hangs holds up nobody else
-            stack.push_async_callback(http.close)
+            clients.push_async_callback(http.close)
             return info.connect(made, http)
 
         connections = Connections(store, vault, registry.load(), connect)
@@ -116,14 +117,15 @@ async def _store(config: Config, stack: AsyncExitStack) -> Store:
 async def _built_in(settings: Settings, ledger: Ledger, url: str) -> None:
     """Make JITSI_URL's connection, and at the very first start the default choice that uses it."""
     try:
-        new = await ensure_built_in(settings.connections, url)
+        done = await ensure_built_in(settings.connections, url)
     except ValidationError as error:
         what = error.errors(include_input=False, include_url=False)[0]["msg"]
         raise ConfigError({"JITSI_URL": what.removeprefix("Value error, ")}) from None
-    if new:
+    if done == "new":
         await settings.choices.put(DEFAULT, Choice(connection=BUILT_IN), only_new=True)
-    await ledger.bump_revision()
-    await settings.load()
+    if done != "same":
+        await ledger.bump_revision()
+        await settings.load()
     for warning in settings.connections.settings_of(settings.connections.get(BUILT_IN)).warnings():
         _log.warning("jitsi", warning=warning)
 

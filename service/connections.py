@@ -161,15 +161,16 @@ class Connections:
         return self._registry[provider].settings.model_validate(dict(fields))
 
 
-async def ensure_built_in(connections: Connections, url: str) -> bool:
-    """Make the connection that JITSI_URL asks for, or move it to another URL; True when it is new."""
+async def ensure_built_in(connections: Connections, url: str) -> Literal["new", "changed", "same"]:
+    """Make the connection that JITSI_URL asks for, or move it to another URL; says what there was to do."""
     try:
         row = connections.get(BUILT_IN)
     except UnknownConnection:
         await connections.add("jitsi", "Jitsi", connections.validated("jitsi", {"url": url}), connection=BUILT_IN)
-        return True
+        return "new"
     settings = connections.settings_of(row)
     wanted = connections.validated("jitsi", {**settings.reveal(), "url": url})
-    if wanted != settings:
-        await connections.change(row, wanted)
-    return False
+    if wanted == settings:
+        return "same"
+    await connections.change(row, wanted)
+    return "changed"

@@ -144,7 +144,7 @@ function verbs.accept()
   local rank = set.rank or e.rank
   if asks and rank ~= '2' then
     local asked = tonumber(e.asked or 0)
-    if asked == 0 or (e.settled == e.generation and (e.state == 'failed' or e.settings ~= rev)) then moved = true end
+    if asked == 0 or (not leased(e) and (e.state == 'failed' or e.settings ~= rev)) then moved = true end
     if now_s - asked > 60 then set.asked = tostring(now_s) end
     if not e.token then
       set.token = ARGV[13]

@@ -60,9 +60,9 @@ class Settings:
     revision: str = field(default="", init=False)
 
     async def load(self) -> None:
-        """Read everything again."""
-        await self.connections.load()
+        """Read everything again, choices first: a choice is made after the connection it names."""
         await self.choices.load()
+        await self.connections.load()
 
     async def refresh(self, revision: str) -> None:
         """Read everything again unless `revision` is the one we have."""
@@ -306,6 +306,7 @@ class Reconciler:
             wait = max(wait, error.retry_after)
         who: Fixer = "admin" if park else "operator"
         sets = {"state": State.PENDING, "reason": reason_text(Reason(code, error.text, who))}
+        sets |= {"settings": self._settings.revision}
         mode = "park" if park else "retry"
         return _Step(entry, Change(mode, sets, drop, ((code, error.text),), wait, park))
 
@@ -314,12 +315,13 @@ class Reconciler:
         sets = {
             "reason": reason_text(Reason("permanent", error.text, error.who_can_fix)),
             "refusals": str(refusals),
+            "settings": self._settings.revision,
         }
         if refusals < REFUSALS:
             return _Step(entry, Change("retry", sets, drop, (("refused", error.text),), _wait(refusals)))
         _log.error("given_up", reason=error.text, who_can_fix=error.who_can_fix)
         text = f"Given up after {refusals} refusals: {error.text}"
-        sets |= {"state": State.FAILED, "settings": self._settings.revision}
+        sets |= {"state": State.FAILED}
         return _Step(entry, Change("done", sets, drop, (("failed", text),)))
 
     async def _give_away(self, before: Entry, mine: Entry, now: Entry | None) -> None:

@@ -141,7 +141,7 @@ async def test_a_retry_is_not_due_before_its_time(ledger: Ledger) -> None:
     data = record()
     lease = (await say(ledger, UPDATE_METADATA, data, inline=True)).lease
     assert lease
-    await ledger.commit(lease, Change("retry", delay=60))
+    await ledger.commit(lease, Change("retry", {"settings": "0"}, delay=60))
     claimed = (await ledger.claim([shard_of(data["id"])], 8))[0]
     assert claimed.leases == []
     assert claimed.next_in

@@ -335,6 +335,19 @@ async def test_while_the_store_is_down_vello_gets_503_and_sends_again_until_it_i
         assert (await service.settled(data["id"]))["state"] == "gone"
 
 
+async def test_another_choice_ends_the_waiting_when_vello_asks_again(
+    store_url: str, meeting_server: MemoryServer
+) -> None:
+    data = record()
+    async with running(store_url) as service:
+        await service.connect("http://127.0.0.1:1")
+        first = await service.link(data)
+        assert (await service.record(data["id"]))["state"] == "pending"
+        await service.connect(meeting_server.url)
+        assert await service.link(data) == first
+        assert (await service.record(data["id"]))["state"] == "ready"
+
+
 async def test_errors_have_one_shape_everywhere(jitsi: Running) -> None:
     answers: list[httpx.Response] = [
         await jitsi.client.get("/nowhere"),
