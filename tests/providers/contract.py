@@ -55,8 +55,8 @@ def a_spec(**changes: Any) -> MeetingSpec:
 class ProviderLaws:
     """What holds for every provider.
 
-    A subclass has fixtures `provider` and `settings`, and `vendor`: the fake server behind the provider, or None
-    if the vendor has nothing that could fail, vanish or get lost; then no verb may send anything.
+    A subclass has fixtures `provider` and `settings`; `vendor` is the fake server behind the provider, if it has one.
+    Inherit from `VendorLaws` or from `NameLaws`.
     """
 
     info: ProviderInfo
@@ -68,8 +68,8 @@ class ProviderLaws:
         return [str(value) for name, value in settings.reveal().items() if "Secret" in str(fields[name].annotation)]
 
     @pytest.fixture
-    def host(self) -> RawServer | None:
-        """Where a provider without a vendor would send calls if it sent any."""
+    def vendor(self) -> Vendor | None:
+        """No server behind this provider."""
         return None
 
     async def test_creating_twice_gives_one_meeting(self, provider: MeetingProvider, vendor: Vendor | None) -> None:
@@ -113,28 +113,6 @@ class ProviderLaws:
         later = replace(spec, start=spec.start + 3600)
         assert await provider.update(meeting, later) == await provider.update(meeting, later)
 
-    async def test_moving_a_vanished_meeting_says_that_it_is_gone(
-        self, provider: MeetingProvider, vendor: Vendor | None
-    ) -> None:
-        if not vendor:
-            pytest.skip("a room that exists by its name cannot vanish")
-        spec = a_spec()
-        meeting = await provider.create(spec)
-        await vendor.vanish(meeting)
-        with pytest.raises(MeetingNotFound):
-            await provider.update(meeting, spec)
-
-    async def test_removing_a_meeting_closes_its_link_or_the_flag_says_it_cannot(
-        self, provider: MeetingProvider, vendor: Vendor | None
-    ) -> None:
-        if not vendor:
-            pytest.skip("no server here to ask whether the link opens")
-        meeting = await provider.create(a_spec())
-        assert await vendor.opens(meeting.join_url) != provider.capabilities.mints_link
-        await provider.delete(meeting)
-        if provider.capabilities.enforces_teardown:
-            assert not await vendor.opens(meeting.join_url)
-
     async def test_removing_a_meeting_twice_is_a_success(self, provider: MeetingProvider) -> None:
         meeting = await provider.create(a_spec())
         await provider.delete(meeting)
@@ -152,100 +130,6 @@ class ProviderLaws:
         spec = a_spec()
         meeting = await provider.create(spec)
         assert await provider.find(spec) == meeting
-
-    async def test_finding_answers_nothing_before_a_create(
-        self, provider: MeetingProvider, vendor: Vendor | None
-    ) -> None:
-        if not vendor:
-            pytest.skip("a room that exists by its name is always there")
-        assert await provider.find(a_spec()) is None
-
-    async def test_finding_answers_what_a_lost_answer_created(
-        self, provider: MeetingProvider, vendor: Vendor | None
-    ) -> None:
-        if not vendor:
-            pytest.skip("no call, so no answer to lose")
-        spec = a_spec()
-        await vendor.lose_next_answer()
-        with pytest.raises(OutcomeUnknown):
-            await provider.create(spec)
-        found = await provider.find(spec)
-        assert found
-        assert await vendor.meetings(spec) == [found.id]
-
-    async def test_a_lost_answer_of_a_removal_is_no_failure(
-        self, provider: MeetingProvider, vendor: Vendor | None
-    ) -> None:
-        if not vendor:
-            pytest.skip("no call, so no answer to lose")
-        spec = a_spec()
-        meeting = await provider.create(spec)
-        await vendor.lose_next_answer()
-        await provider.delete(meeting)
-        assert await vendor.meetings(spec) == []
-
-    async def test_a_limit_is_temporary_and_carries_the_vendors_time(
-        self, provider: MeetingProvider, vendor: Vendor | None
-    ) -> None:
-        if not vendor:
-            pytest.skip("no call, so no limit")
-        spec = a_spec()
-        await vendor.fail_next(429, retry_after=17)
-        with pytest.raises(TemporaryError) as caught:
-            await provider.create(spec)
-        assert caught.value.retry_after == 17
-        assert await vendor.meetings(spec) == []
-
-    async def test_a_server_error_leaves_the_outcome_of_a_create_unknown(
-        self, provider: MeetingProvider, vendor: Vendor | None
-    ) -> None:
-        if not vendor:
-            pytest.skip("no call, so no server error")
-        await vendor.fail_next(500)
-        with pytest.raises(OutcomeUnknown):
-            await provider.create(a_spec())
-
-    async def test_a_server_error_of_a_harmless_verb_is_temporary(
-        self, provider: MeetingProvider, vendor: Vendor | None
-    ) -> None:
-        if not vendor:
-            pytest.skip("no call, so no server error")
-        spec = a_spec()
-        await provider.create(spec)
-        await vendor.fail_next(503, times=3)
-        with pytest.raises(TemporaryError):
-            await provider.find(spec)
-
-    async def test_refused_credentials_ask_for_a_reconnect_whatever_the_verb(
-        self, provider: MeetingProvider, vendor: Vendor | None
-    ) -> None:
-        if not vendor:
-            pytest.skip("no call, so no credentials refused")
-        spec = a_spec()
-        meeting = await provider.create(spec)
-        for verb in (
-            lambda: provider.create(a_spec()),
-            lambda: provider.update(meeting, spec),
-            lambda: provider.delete(meeting),
-            lambda: provider.find(spec),
-            provider.probe,
-        ):
-            await vendor.fail_next(401)
-            with pytest.raises(ReconnectRequired):
-                await verb()
-
-    async def test_a_provider_without_a_vendor_sends_nothing(
-        self, provider: MeetingProvider, vendor: Vendor | None, host: RawServer | None
-    ) -> None:
-        if vendor:
-            pytest.skip("this provider has a vendor to call")
-        assert host
-        spec = a_spec()
-        meeting = await provider.create(spec)
-        await provider.update(meeting, spec)
-        await provider.find(spec)
-        await provider.delete(meeting)
-        assert host.connections == 0
 
     async def test_a_probe_answers_a_sentence(self, provider: MeetingProvider) -> None:
         assert (await provider.probe()).endswith(".")
@@ -303,3 +187,98 @@ class ProviderLaws:
         assert self.info.name.isidentifier()
         assert settings.method
         assert settings.account
+
+
+class VendorLaws(ProviderLaws):
+    """What holds for a provider that calls a vendor; a subclass's fixture `vendor` is a strict fake of it."""
+
+    async def test_moving_a_vanished_meeting_says_that_it_is_gone(
+        self, provider: MeetingProvider, vendor: Vendor
+    ) -> None:
+        spec = a_spec()
+        meeting = await provider.create(spec)
+        await vendor.vanish(meeting)
+        with pytest.raises(MeetingNotFound):
+            await provider.update(meeting, spec)
+
+    async def test_removing_a_meeting_closes_its_link_or_the_flag_says_it_cannot(
+        self, provider: MeetingProvider, vendor: Vendor
+    ) -> None:
+        meeting = await provider.create(a_spec())
+        assert await vendor.opens(meeting.join_url) != provider.capabilities.mints_link
+        await provider.delete(meeting)
+        if provider.capabilities.enforces_teardown:
+            assert not await vendor.opens(meeting.join_url)
+
+    async def test_finding_answers_nothing_before_a_create(self, provider: MeetingProvider, vendor: Vendor) -> None:
+        assert await provider.find(a_spec()) is None
+
+    async def test_finding_answers_what_a_lost_answer_created(self, provider: MeetingProvider, vendor: Vendor) -> None:
+        spec = a_spec()
+        await vendor.lose_next_answer()
+        with pytest.raises(OutcomeUnknown):
+            await provider.create(spec)
+        found = await provider.find(spec)
+        assert found
+        assert await vendor.meetings(spec) == [found.id]
+
+    async def test_a_lost_answer_of_a_removal_is_no_failure(self, provider: MeetingProvider, vendor: Vendor) -> None:
+        spec = a_spec()
+        meeting = await provider.create(spec)
+        await vendor.lose_next_answer()
+        await provider.delete(meeting)
+        assert await vendor.meetings(spec) == []
+
+    async def test_a_limit_is_temporary_and_carries_the_vendors_time(
+        self, provider: MeetingProvider, vendor: Vendor
+    ) -> None:
+        spec = a_spec()
+        await vendor.fail_next(429, retry_after=17)
+        with pytest.raises(TemporaryError) as caught:
+            await provider.create(spec)
+        assert caught.value.retry_after == 17
+        assert await vendor.meetings(spec) == []
+
+    async def test_a_server_error_leaves_the_outcome_of_a_create_unknown(
+        self, provider: MeetingProvider, vendor: Vendor
+    ) -> None:
+        await vendor.fail_next(500)
+        with pytest.raises(OutcomeUnknown):
+            await provider.create(a_spec())
+
+    async def test_a_server_error_of_a_harmless_verb_is_temporary(
+        self, provider: MeetingProvider, vendor: Vendor
+    ) -> None:
+        spec = a_spec()
+        await provider.create(spec)
+        await vendor.fail_next(503, times=3)
+        with pytest.raises(TemporaryError):
+            await provider.find(spec)
+
+    async def test_refused_credentials_ask_for_a_reconnect_whatever_the_verb(
+        self, provider: MeetingProvider, vendor: Vendor
+    ) -> None:
+        spec = a_spec()
+        meeting = await provider.create(spec)
+        for verb in (
+            lambda: provider.create(a_spec()),
+            lambda: provider.update(meeting, spec),
+            lambda: provider.delete(meeting),
+            lambda: provider.find(spec),
+            provider.probe,
+        ):
+            await vendor.fail_next(401)
+            with pytest.raises(ReconnectRequired):
+                await verb()
+
+
+class NameLaws(ProviderLaws):
+    """What holds for a provider whose rooms exist by their names; its fixture `host` is where calls would go."""
+
+    async def test_a_provider_without_a_vendor_sends_nothing(self, provider: MeetingProvider, host: RawServer) -> None:
+        spec = a_spec()
+        meeting = await provider.create(spec)
+        await provider.update(meeting, spec)
+        await provider.find(spec)
+        await provider.delete(meeting)
+        assert host.connections == 0

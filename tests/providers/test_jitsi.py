@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from providers.base import Meeting, MeetingSpec, Role, TemporaryError
 from providers.http import Http
 from providers.jitsi import PROVIDER, Jitsi, JitsiSettings
-from tests.providers.contract import ProviderLaws, a_spec
+from tests.providers.contract import NameLaws, a_spec
 from tests.servers import RawServer, http
 
 NOW = 1_800_000_000
@@ -69,15 +69,11 @@ def read(token: str, key: Any, algorithm: str, audience: str = "jitsi") -> dict[
     return claims
 
 
-class JitsiLaws(ProviderLaws):
+class JitsiLaws(NameLaws):
     """The laws for a server that answers, so that a call would be seen."""
 
     info = PROVIDER
     fields: dict[str, Any]
-
-    @pytest.fixture
-    def vendor(self) -> None:
-        return None
 
     @pytest.fixture
     async def host(self) -> AsyncIterator[RawServer]:

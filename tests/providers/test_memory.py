@@ -7,7 +7,7 @@ import pytest
 from providers.base import Meeting, MeetingSpec, PermanentError, ReconnectRequired, TemporaryError
 from providers.http import Http
 from providers.memory import PROVIDER, Memory, MemorySettings
-from tests.providers.contract import ProviderLaws, a_spec
+from tests.providers.contract import VendorLaws, a_spec
 from tests.servers import MemoryServer
 
 TOKEN = "a-token-for-the-reference-server"
@@ -65,7 +65,7 @@ class MemoryVendor:
         await self.server.faults(fail=[{"status": status, "times": times, "retry_after": retry_after}])
 
 
-class TestMemory(ProviderLaws):
+class TestMemory(VendorLaws):
     """The laws, and what only the reference server does."""
 
     info = PROVIDER
