@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -86,9 +86,11 @@ class Service:
         async with httpx.AsyncClient(base_url=self.base, trust_env=False, timeout=30) as client:
             return await client.request(method, path, **options)
 
+    as_admin = MappingProxyType({"Authorization": f"Bearer {ADMIN}"})
+
     async def admin(self, method: str, path: str, *, json: Any = None) -> httpx.Response:
         """A call to its API."""
-        return await self.request(method, f"/api/v1{path}", json=json, headers={"Authorization": f"Bearer {ADMIN}"})
+        return await self.request(method, f"/api/v1{path}", json=json, headers=self.as_admin)
 
     async def say(self, event_type: str, data: Mapping[str, Any]) -> httpx.Response:
         """A signed event."""

@@ -1,4 +1,4 @@
-"""The laws every provider keeps. An adapter's tests inherit `ProviderLaws` and say what their vendor is."""
+"""The laws every provider keeps. An adapter's tests inherit `VendorLaws` or `NameLaws`."""
 
 import asyncio
 import logging

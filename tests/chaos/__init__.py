@@ -1,0 +1,1 @@
+"""Everything that happens in production, at once."""
