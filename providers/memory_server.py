@@ -83,13 +83,15 @@ class Failure(_Strict):
 class Faults(_Strict):
     """What goes wrong: every call waits, `fail` are refused one after the other, then answers get lost.
 
-    A call whose answer is lost has happened. `only` spares all calls but those of one verb.
+    A call whose answer is lost has happened. `only` spares all calls but those of one verb. A `forgetful` server
+    makes another meeting at every create, as vendors without idempotency do.
     """
 
     delay: float = Field(default=0.0, ge=0, le=600)
     lose_answers: int = Field(default=0, ge=0)
     fail: list[Failure] = Field(default_factory=list)
     only: Verb | None = None
+    forgetful: bool = False
 
 
 @dataclass
@@ -233,10 +235,10 @@ async def _create(state: State, request: Request, call: Call) -> Response:
     new = NewMeeting.model_validate(await _json(request))
     call.key, call.generation = name = new.key, new.generation
     known = state.ids.get(name)
-    if known:
+    if known and not state.faults.forgetful:
         call.outcome = "existed"
         return JSONResponse(state.meetings[known])
-    if name in state.ids:
+    if name in state.ids and not state.faults.forgetful:
         call.outcome = "burnt"
         raise Refused(409, "burnt", "This meeting was deleted; make one of another generation.")
     id_ = token_urlsafe(16)
@@ -271,9 +273,10 @@ async def _find(state: State, request: Request, call: Call) -> Response:
     if not (generation.isascii() and generation.isdigit()) or len(generation) > 9:
         raise Refused(400, "invalid", "generation must be a number.")
     call.key, call.generation = key, int(generation)
-    id_ = state.ids.get((key, int(generation)))
-    call.outcome = "found" if id_ else "nothing"
-    return JSONResponse({"meetings": [state.meetings[id_]] if id_ else []})
+    name = (key, int(generation))
+    found = [each for each in state.meetings.values() if (each["key"], each["generation"]) == name]
+    call.outcome = "found" if found else "nothing"
+    return JSONResponse({"meetings": found[:1]})
 
 
 async def _probe(state: State, request: Request, call: Call) -> Response:

@@ -73,9 +73,11 @@ class MemoryServer:
         lose_answers: int = 0,
         fail: list[dict[str, Any]] | None = None,
         only: str | None = None,
+        forgetful: bool = False,
     ) -> None:
         """Replace what goes wrong from now on; without arguments nothing does."""
         wanted = {"delay": delay, "lose_answers": lose_answers, "fail": fail or [], "only": only}
+        wanted["forgetful"] = forgetful
         (await self.request("PUT", "/faults", json=wanted)).raise_for_status()
 
     async def reset(self) -> None:

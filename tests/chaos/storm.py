@@ -113,12 +113,13 @@ class Storm:
             for _ in range(self.plan.services):
                 self.services.append(await stack.enter_async_context(self._service(store)))
             await self.services[0].connect(vendor.url)
+            await vendor.faults(forgetful=True)
             bookings = [Booking(self.chance) for _ in range(self.plan.bookings)]
             troubles = asyncio.create_task(self._troubles(store, vendor))
             gate = asyncio.Semaphore(self.plan.at_once)
             await asyncio.gather(*[self._tell(booking, gate) for booking in bookings])
             await troubles
-            await vendor.faults()
+            await vendor.faults(forgetful=True)
             await self._calm(bookings)
             await self._compare(bookings, vendor)
             self.verdict.provider_calls = len(await vendor.calls())
@@ -159,11 +160,13 @@ class Storm:
             await trouble()
 
     def _faults(self) -> dict[str, Any]:
+        """Slow calls, so that what ends or freezes a service does so in the middle of one."""
         failures = [{"status": self.chance.choice([429, 500, 502, 503]), "times": self.chance.randint(1, 6)}]
         return {
-            "delay": self.chance.choice([0.0, 0.0, 0.05, 1.2]),
+            "delay": self.chance.choice([0.1, 0.4, 0.8]),
             "lose_answers": self.chance.choice([0, 3, 10]),
-            "fail": failures if self.chance.random() < 0.6 else [],
+            "fail": failures if self.chance.random() < 0.4 else [],
+            "forgetful": True,
         }
 
     async def _kill(self) -> None:
