@@ -1,6 +1,6 @@
 """The composition root: builds everything, closes everything; nothing imports it but the command line."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import metadata
 from typing import Any, Final, Literal
@@ -56,7 +56,7 @@ async def opened(config: Config, role: Role = "all") -> AsyncIterator[FastAPI]:
             clients.push_async_callback(http.close)
             return info.connect(made, http)
 
-        connections = Connections(store, vault, registry.load(), connect)
+        connections = Connections(store, vault, _providers(), connect)
         settings = Settings(Choices(store), connections)
         ledger = Ledger(store, vault, config.lease_seconds)
         await settings.load()
@@ -101,6 +101,13 @@ def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
         app.include_router(api)
     answer_errors(app)
     return app
+
+
+def _providers() -> Mapping[str, ProviderInfo]:
+    try:
+        return registry.load()
+    except registry.RegistryError as error:
+        raise ConfigError({registry.GROUP: str(error)}) from None
 
 
 async def _store(config: Config, stack: AsyncExitStack) -> Store:

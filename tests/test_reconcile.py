@@ -179,7 +179,7 @@ class Bench:
     """One process's ledger and reconciler on a careless vendor."""
 
     def __init__(self, store: Store, vendor: Careless) -> None:
-        self.store = store
+        self.store, self.vendor = store, vendor
         self.ledger = Ledger(store, VAULT, lease_seconds=30)
 
         def connect(_: ProviderInfo, __: object) -> MeetingProvider:
@@ -211,17 +211,22 @@ class Bench:
         return (await self.ledger.claim([shard_of(about)], 1))[0].leases[0]
 
 
-async def test_what_a_zombie_makes_is_removed(store: Store) -> None:
-    vendor, data = Careless(), record()
-    bench = Bench(store, vendor)
+@pytest.fixture
+async def bench(store: Store) -> Bench:
+    bench = Bench(store, Careless())
     await bench.prepare()
+    return bench
+
+
+async def test_what_a_zombie_makes_is_removed(bench: Bench) -> None:
+    vendor, data = bench.vendor, record()
     vendor.proceed.clear()
     zombie = bench.start(await bench.lease(data))
     await vendor.arrived.wait()
     taken = await bench.seize(data["id"])
     vendor.proceed.set()
     await zombie
-    heir = Bench(store, vendor)
+    heir = Bench(bench.store, vendor)
     await heir.settings.load()
     await heir.start(taken)
     while lease := next(iter((await bench.ledger.claim([shard_of(data["id"])], 1))[0].leases), None):
@@ -233,17 +238,15 @@ async def test_what_a_zombie_makes_is_removed(store: Store) -> None:
     assert list(vendor.meetings) == [found[0].meeting.meeting.id]
 
 
-async def test_what_a_zombie_makes_after_its_heir_is_removed_too(store: Store) -> None:
-    vendor, data = Careless(), record()
-    bench = Bench(store, vendor)
-    await bench.prepare()
+async def test_what_a_zombie_makes_after_its_heir_is_removed_too(bench: Bench) -> None:
+    vendor, data = bench.vendor, record()
     vendor.proceed.clear()
     zombie = bench.start(await bench.lease(data))
     await vendor.arrived.wait()
     taken = await bench.seize(data["id"])
     quick = Careless()
     quick.meetings, quick.made = vendor.meetings, 100
-    heir = Bench(store, quick)
+    heir = Bench(bench.store, quick)
     await heir.settings.load()
     await heir.start(taken)
     vendor.proceed.set()
@@ -258,10 +261,8 @@ async def test_what_a_zombie_makes_after_its_heir_is_removed_too(store: Store) -
     assert list(vendor.meetings) == [found[0].meeting.meeting.id] == ["m-101"]
 
 
-async def test_an_interrupted_create_is_looked_for_before_anything_is_made(store: Store) -> None:
-    vendor, data = Careless(), record()
-    bench = Bench(store, vendor)
-    await bench.prepare()
+async def test_an_interrupted_create_is_looked_for_before_anything_is_made(bench: Bench) -> None:
+    vendor, data = bench.vendor, record()
     lease = await bench.lease(data)
     task = bench.start(lease)
     await task
@@ -271,8 +272,8 @@ async def test_an_interrupted_create_is_looked_for_before_anything_is_made(store
     # The state a kill -9 between the vendor's answer and our commit leaves: an intent, no meeting.
     row = f"vm:{{s{shard_of(data['id'])}}}:r:{data['id']}"
     intent = bench.ledger.seal(data["id"], found[0].meeting)
-    await store.execute("HDEL", row, "meeting", "settled")
-    await store.execute("HSET", row, "intent", intent)
+    await bench.store.execute("HDEL", row, "meeting", "settled")
+    await bench.store.execute("HSET", row, "intent", intent)
     await bench.start(await bench.seize(data["id"]))
     assert list(vendor.meetings) == ["m-1"]
     again = await bench.ledger.get(data["id"])
@@ -280,10 +281,8 @@ async def test_an_interrupted_create_is_looked_for_before_anything_is_made(store
     assert again[0].meeting == found[0].meeting
 
 
-async def test_a_stop_between_the_vendors_work_and_its_answer_makes_no_second_meeting(store: Store) -> None:
-    vendor, data = Careless(), record()
-    bench = Bench(store, vendor)
-    await bench.prepare()
+async def test_a_stop_between_the_vendors_work_and_its_answer_makes_no_second_meeting(bench: Bench) -> None:
+    vendor, data = bench.vendor, record()
     vendor.answers.clear()
     bench.start(await bench.lease(data))
     await wait_until(lambda: bool(vendor.meetings))
@@ -293,10 +292,8 @@ async def test_a_stop_between_the_vendors_work_and_its_answer_makes_no_second_me
     assert list(vendor.meetings) == ["m-1"]
 
 
-async def test_a_stop_in_the_middle_hands_the_record_back_at_once(store: Store) -> None:
-    vendor, data = Careless(), record()
-    bench = Bench(store, vendor)
-    await bench.prepare()
+async def test_a_stop_in_the_middle_hands_the_record_back_at_once(bench: Bench) -> None:
+    vendor, data = bench.vendor, record()
     vendor.proceed.clear()
     bench.start(await bench.lease(data))
     await vendor.arrived.wait()
@@ -309,10 +306,8 @@ async def test_a_stop_in_the_middle_hands_the_record_back_at_once(store: Store) 
     assert len(vendor.meetings) == 1
 
 
-async def test_a_fault_of_an_adapter_is_logged_and_tried_again_later(store: Store) -> None:
-    vendor, data = Careless(), record()
-    bench = Bench(store, vendor)
-    await bench.prepare()
+async def test_a_fault_of_an_adapter_is_logged_and_tried_again_later(bench: Bench) -> None:
+    vendor, data = bench.vendor, record()
 
     async def broken(spec: MeetingSpec) -> Meeting:
         raise ZeroDivisionError
