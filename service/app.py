@@ -27,6 +27,7 @@ from service.web.api import Api
 from service.web.errors import answer_errors
 from service.web.health import Health
 from service.web.join import Join
+from service.web.limits import BodyLimit
 from service.web.webhook import Webhook
 from service.worker import Worker
 
@@ -99,6 +100,7 @@ def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
     app.router.routes[:0] = routes  # before FastAPI's own: the webhook is the hot path
     if api:
         app.include_router(api)
+    app.add_middleware(BodyLimit)
     answer_errors(app)
     return app
 

@@ -10,7 +10,7 @@ import pytest
 
 from service.vello import sign
 from tests.events import DOCUMENTED, DOCUMENTED_ID, START, body, record
-from tests.running import ENDPOINT, PUBLIC, TOKEN, Running, running, together
+from tests.running import ADMIN, ENDPOINT, PUBLIC, TOKEN, Running, running, together
 from tests.servers import MemoryServer
 from tests.stores import StoreServer
 
@@ -105,10 +105,14 @@ async def test_a_body_over_256_kib_is_413_with_and_without_a_length(jitsi: Runni
         for at in range(0, len(large), 65_536):
             yield large[at : at + 65_536]
 
-    for content in (large, chunks()):
-        answer = await jitsi.client.post(ENDPOINT, content=content)
-        assert answer.status_code == 413
-        assert answer.json()["error"]["code"] == "too_large"
+    for path in (ENDPOINT, "/api/v1/connections"):
+        for content in (large, chunks()):
+            answer = await jitsi.client.post(path, content=content)
+            assert answer.status_code == 413
+            assert answer.json()["error"]["code"] == "too_large"
+    admin = {"Authorization": f"Bearer {ADMIN}"}
+    deep = await jitsi.client.post("/api/v1/connections", content=b"[" * 200_000, headers=admin)
+    assert deep.status_code == 400
 
 
 async def test_a_body_of_exactly_256_kib_is_read(jitsi: Running) -> None:
@@ -356,9 +360,7 @@ async def test_errors_have_one_shape_everywhere(jitsi: Running) -> None:
         await jitsi.admin("GET", "/offices/not-an-office"),
         await jitsi.admin("PUT", "/offices/default", json={"link": "sideways"}),
         await jitsi.admin("GET", "/records/" + str(uuid.uuid4())),
-        await jitsi.client.put(
-            "/api/v1/offices/default", content=b"{", headers={"Authorization": "Bearer admin-token-0123456789"}
-        ),
+        await jitsi.client.put("/api/v1/offices/default", content=b"{", headers={"Authorization": f"Bearer {ADMIN}"}),
     ]
     for answer in answers:
         assert answer.status_code >= 400

@@ -17,7 +17,6 @@ from service.ledger import Accepted, Ledger
 from service.links import Link, link_for, vello_was_told
 from service.reconcile import Reconciler, Settings
 from service.vello import (
-    MAX_BODY,
     SIGNATURE_HEADER,
     UPDATE_METADATA,
     Event,
@@ -27,7 +26,7 @@ from service.vello import (
     parse,
     verify,
 )
-from service.web.errors import Problem, problem
+from service.web.errors import problem
 
 CONNECTION_TEST = "connection.test"
 _MARGIN = 0.15  # seconds of the deadline kept for writing the answer
@@ -84,11 +83,11 @@ class Webhook:
         return endpoint
 
     async def _own(self, request: Request) -> Response:
-        body = await read(request)
+        body = await request.body()
         return await self._take(self._companies.own, OWN, request, body)
 
     async def _other(self, request: Request) -> Response:
-        body = await read(request)
+        body = await request.body()
         realm = request.path_params["company"].lower()
         company = await self._companies.get(realm)
         if company is None:
@@ -148,17 +147,3 @@ class Webhook:
             found = await self._ledger.get(record)
             entry = found[0] if found else entry
         return entry
-
-
-async def read(request: Request) -> bytes:
-    """The body, refused as soon as it is known to be too large, with or without a Content-Length."""
-    refusal = Problem(413, "too_large", f"The body is larger than {MAX_BODY // 1024} KiB.")
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length[:20]) > MAX_BODY:
-        raise refusal
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise refusal
-    return bytes(body)

@@ -1,0 +1,35 @@
+"""Bounds on what a caller may send, held while reading, before anything looks at it."""
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.vello import MAX_BODY
+from service.web.errors import Problem, problem
+
+_REFUSAL = (413, "too_large", f"The body is larger than {MAX_BODY // 1024} KiB.")
+
+
+class BodyLimit:
+    """Refuses a body over MAX_BODY as soon as that is known, with or without a Content-Length."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        for name, value in scope["headers"]:
+            if name == b"content-length" and value.isdigit() and int(value[:20]) > MAX_BODY:
+                await problem(*_REFUSAL)(scope, receive, send)
+                return
+        got = 0
+
+        async def counted() -> Message:
+            nonlocal got
+            message = await receive()
+            got += len(message.get("body", b""))
+            if got > MAX_BODY:
+                raise Problem(*_REFUSAL)
+            return message
+
+        await self._app(scope, counted, send)
