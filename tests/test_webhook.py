@@ -110,7 +110,7 @@ async def test_a_body_over_256_kib_is_413_with_and_without_a_length(jitsi: Runni
             answer = await jitsi.client.post(path, content=content)
             assert answer.status_code == 413
             assert answer.json()["error"]["code"] == "too_large"
-    admin = {"Authorization": f"Bearer {ADMIN}"}
+    admin = {"Authorization": f"Bearer {ADMIN}", "Content-Type": "application/json"}
     deep = await jitsi.client.post("/api/v1/connections", content=b"[" * 200_000, headers=admin)
     assert deep.status_code == 400
 
