@@ -62,15 +62,16 @@ async def _serve(config: Config, listener: socket.socket, role: Role) -> None:
 def serve(host: str, port: int, role: Role) -> int:
     """Run the service until SIGTERM or SIGINT."""
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
-    first = not (Config.load(create=False, needs=()).data_dir / FILE_NAME).exists()
-    config = Config.load(public_url_default=f"http://{shown}:{port}")
-    logs.configure(config.log_level, config.log_format)
+    url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+    first = not (Config.load(create=False, needs=(), public_url_default=url).data_dir / FILE_NAME).exists()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
+    try:  # before anything is made up: the start that makes it is the one that shows it
         listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         print(f"{host}:{port} cannot be listened on: {error.strerror}", file=sys.stderr)
         return 2
+    config = Config.load(public_url_default=url)
+    logs.configure(config.log_level, config.log_format)
     print(_greeting(config, first=first), flush=True)
     if len(config.admin_token.get_secret_value()) < GOOD_TOKEN:
         _log.warning("admin_token_short", cure="make a longer ADMIN_TOKEN with `openssl rand -hex 16`")
@@ -126,13 +127,19 @@ def trigger(arguments: argparse.Namespace) -> int:
     return 0 if 200 <= answer.status < 300 else 1
 
 
+def _port(text: str) -> int:
+    if not (text.isdecimal() and 0 < int(text[:9]) < 65_536):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port from 1 to 65535")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vello-meetings", description="Video links for Vello bookings.")
     parser.add_argument("--version", action="version", version=metadata.version("vello-meetings"))
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("serve", help="take Vello's events and make meetings")
     run.add_argument("--host", default=_HOST)
-    run.add_argument("--port", default=_PORT, type=int)
+    run.add_argument("--port", default=_PORT, type=_port)
     run.add_argument("--role", default="all", choices=get_args(Role))
     commands.add_parser("demo", help="walk one booking through its life on a throw-away store")
     one = commands.add_parser("trigger", help="sign one event as Vello does and send it")

@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from functools import cache
 from string import Formatter
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import available_timezones
@@ -30,8 +31,13 @@ def _uuid(value: str) -> str:
     return value.lower()
 
 
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())  # it reads hundreds of files
+
+
 def _zone(value: str) -> str:
-    if value not in available_timezones():
+    if value not in _zones():
         raise ValueError("an IANA time zone was expected, such as Europe/Helsinki")
     return value
 
@@ -44,9 +50,12 @@ def _line(value: str) -> str:
 
 def _title(value: str) -> str:
     try:
-        fields = {name for _, name, spec, how in Formatter().parse(value) if name is not None or spec or how}
+        parts = [part for part in Formatter().parse(value) if part[1] is not None]
     except ValueError as error:
         raise ValueError(f"the braces do not match: {error}") from None
+    if any(spec or how for _, _, spec, how in parts):
+        raise ValueError("braces hold nothing but a name")
+    fields = {name for _, name, _, _ in parts}
     if unknown := {str(name) for name in fields} - _TITLE_FIELDS:
         raise ValueError(f"unknown {{{sorted(unknown)[0]}}}; known are {{office}} and {{record_number}}")
     return _line(value)
@@ -104,6 +113,7 @@ class Choices:
 
     async def load(self) -> None:
         """Read all choices."""
+        self._seen.clear()  # another process may have had one forgotten
         rows = await self._store.execute("HGETALL", _OFFICES)
         self._choices = {office: Choice.model_validate_json(row) for office, row in rows.items()}
 

@@ -20,6 +20,8 @@ BUILT_IN: Final = "jitsi"
 
 _CONNECTIONS, _HEALTH = "vm:connections", "vm:connections:health"
 
+_LOOK_AGAIN = 1.0  # seconds for which the health in memory is believed
+
 HealthState = Literal["ready", "reconnect", "failing"]
 
 
@@ -65,12 +67,13 @@ class Connections:
         self._rows: Mapping[str, Connection] = {}
         self._adapters: dict[str, tuple[str, MeetingProvider]] = {}
         self._health: dict[str, Health] = {}
+        self._looked = 0.0
 
     async def load(self) -> None:
         """Read all connections."""
         rows = await self._store.execute("HGETALL", _CONNECTIONS)
         self._rows = {key: Connection(**json.loads(row)) for key, row in rows.items()}
-        self._health = await self.health()
+        self._health, self._looked = await self.health(), time.monotonic()
 
     def all(self) -> list[Connection]:
         """Every connection by name."""
@@ -150,6 +153,8 @@ class Connections:
 
     async def works(self, connection: str) -> bool:
         """Remember that a connection answered; True when it did not before."""
+        if time.monotonic() - self._looked > _LOOK_AGAIN:  # another process may have seen it fail
+            self._health, self._looked = await self.health(), time.monotonic()
         known = self._health.get(connection)
         if known is None or known.state == "ready":
             return False

@@ -249,16 +249,24 @@ class Ledger:
 
         Records that vanished are taken off the index on the way.
         """
-        commands = [
-            ("ZRANGEBYSCORE", f"{_base(shard)}index", after[0], "+inf", "WITHSCORES", "LIMIT", 0, limit + 1)
-            for shard in range(SHARDS)
-        ]
         rows: list[tuple[int, str]] = []
-        for members in await self._store.pipeline(commands):
-            rows += [
-                (int(float(score)), str(record)) for record, score in zip(members[0::2], members[1::2], strict=True)
+        offsets = dict.fromkeys(range(SHARDS), 0)
+        while offsets:
+            commands = [
+                ("ZRANGEBYSCORE", f"{_base(shard)}index", after[0], "+inf", "WITHSCORES", "LIMIT", offset, limit + 1)
+                for shard, offset in offsets.items()
             ]
-        rows = sorted(row for row in rows if row > after)[:limit]
+            behind = {}  # shards in which many records start together, so that those before `after` fill the batch
+            for (shard, offset), members in zip(offsets.items(), await self._store.pipeline(commands), strict=True):
+                batch = [
+                    (int(float(score)), str(name)) for name, score in zip(members[0::2], members[1::2], strict=True)
+                ]
+                new = [row for row in batch if row > after]
+                rows += new
+                if len(batch) > limit and len(new) < limit:
+                    behind[shard] = offset + len(batch)
+            offsets = behind
+        rows = sorted(rows)[:limit]
         if not rows:
             return Page([], None)
         flats = await self._store.pipeline([("HGETALL", _keys(record)[3]) for _, record in rows])

@@ -85,7 +85,9 @@ def moment(entry: Entry, choice: Choice | None, capabilities: Capabilities | Non
         return Moment.NONE
     if entry.meeting is None:
         return Moment.TROUBLE if entry.state is State.FAILED else Moment.PENDING
-    if capabilities is not None and capabilities.enforces_window:
+    if capabilities is None:  # the connection that holds the meeting was removed
+        return Moment.TROUBLE
+    if capabilities.enforces_window:
         opens, closes = window(entry, choice)
         if now < opens:
             return Moment.EARLY

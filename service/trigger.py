@@ -7,7 +7,9 @@ import urllib.request
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
+from urllib.parse import urlsplit
 
 from service.vello import sign
 
@@ -68,8 +70,10 @@ def changed(record: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, 
 
     A record whose id was chosen but not its version goes without a version, so it counts as the newest word.
 
-    Raises: ValueError for an assignment without `=`.
+    Raises: ValueError for a record that is no object, or an assignment without `=`.
     """
+    if not isinstance(record, dict):
+        raise ValueError("a JSON object was expected")
     result: dict[str, Any] = json.loads(json.dumps(record))
     named = set()
     for assignment in assignments:
@@ -101,16 +105,27 @@ def send(url: str, token: str, message: Mapping[str, Any], *, signed_url: str | 
     """Sign `message` for `signed_url` (default: `url`) and POST it to `url`. Raises NotSent."""
     body = json.dumps(message).encode()
     headers = {"Content-Type": "application/json", "Vello-Signature": sign(token, signed_url or url, body)}
-    return call(urllib.request.Request(url, body, headers))  # noqa: S310 - the address is the operator's own
+    try:
+        request = urllib.request.Request(url, body, headers)  # noqa: S310 - the address is the operator's own
+    except ValueError as error:
+        raise NotSent(f"Nothing was sent to {url}: {error}") from None
+    return call(request)
 
 
 def call(request: urllib.request.Request) -> Sent:
     """Send a request; an error status is an answer like any other. Raises NotSent."""
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310 - as above
+        with _opener(request).open(request, timeout=TIMEOUT) as answer:
             return Sent(answer.status, answer.read().decode())
     except urllib.error.HTTPError as error:
         with error:
             return Sent(error.code, error.read().decode(errors="replace"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise NotSent(f"No answer from {request.full_url}: {error}") from None
+
+
+def _opener(request: urllib.request.Request) -> urllib.request.OpenerDirector:
+    """The environment's proxies are for other machines: to this one they know no way."""
+    host = urlsplit(request.full_url).hostname or ""
+    here = host == "localhost" or host == "::1" or host.startswith("127.")
+    return urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if here else []))

@@ -4,15 +4,44 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
-from tests.events import START, record
+from service.choices import Choice
+from service.ledger import shard_of
+from service.store import Store
+from service.vello import sign
+from tests.events import START, body, record
 from tests.running import ADMIN, PUBLIC, Running, running
 from tests.servers import MemoryServer
+from tests.stores import StoreServer
+from tests.waiting import wait_until
 
 JITSI = "https://meet.example.org"
 SECRET = "app-secret-that-must-never-come-back"
+
+
+def neighbours(count: int) -> list[str]:
+    """Ids of records that share a shard."""
+    found: list[str] = []
+    while len(found) < count:
+        one = str(uuid.uuid4())
+        found += [one] if shard_of(one) == 7 else []
+    return found
+
+
+async def paged(service: Running, **query: Any) -> list[dict[str, Any]]:
+    """All records of all pages."""
+    seen: list[dict[str, Any]] = []
+    cursor: str | None = "0."
+    while cursor is not None:
+        page = (await service.admin("GET", "/records", cursor=cursor, **query)).json()
+        seen, cursor = seen + page["records"], page["cursor"]
+    return seen
 
 
 @pytest.fixture
@@ -29,8 +58,102 @@ async def test_without_the_admin_token_everything_is_401(service: Running, heade
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthorized")
 
 
-async def test_the_openapi_document_is_valid(service: Running) -> None:
-    validate((await service.client.get("/api/v1/openapi.json")).json())
+async def test_without_the_admin_token_nothing_of_a_body_is_read(service: Running) -> None:
+    read = 0
+
+    async def flood() -> AsyncIterator[bytes]:
+        nonlocal read
+        for _ in range(64):
+            read += 1
+            yield b" " * 65_536
+
+    answer = await service.client.post("/api/v1/connections", content=flood())
+    assert (answer.status_code, read) == (401, 0)
+    assert (await service.client.put("/api/v1/offices/default", content=b"{")).status_code == 401
+
+
+async def test_what_is_too_large_or_no_json_is_refused_as_such(service: Running) -> None:
+    async def flood() -> AsyncIterator[bytes]:
+        for _ in range(64):
+            yield b" " * 65_536
+
+    headers = {"Authorization": f"Bearer {ADMIN}", "Content-Type": "application/json"}
+    bodies: list[tuple[Any, int]] = [(flood(), 413), (b"{", 400), (b"[" * 100_000, 400), (b"\xff", 400), (b"", 422)]
+    for content, status in bodies:
+        answer = await service.client.post("/api/v1/connections", content=content, headers=headers)
+        assert answer.status_code == status, answer.text
+        assert set(answer.json()["error"]) == {"code", "message"}
+
+
+async def test_the_openapi_document_is_valid_and_asks_for_the_token(service: Running) -> None:
+    document = (await service.client.get("/api/v1/openapi.json")).json()
+    validate(document)
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    assert len(operations) == 15
+    assert all(operation["security"] for operation in operations)
+
+
+async def test_every_answer_is_what_the_openapi_document_says(service: Running, meeting_server: MemoryServer) -> None:
+    document = (await service.client.get("/api/v1/openapi.json")).json()
+    called: set[tuple[str, str]] = set()
+
+    async def call(method: str, path: str, *, json: Any = None, query: Any = None, **names: str) -> Any:
+        called.add((method.lower(), f"/api/v1{path}"))
+        answer = await service.admin(method, path.format(**names), json=json, **(query or {}))
+        described = document["paths"][f"/api/v1{path}"][method.lower()]["responses"][str(answer.status_code)]
+        if answer.status_code == 204:
+            assert answer.content == b""
+            return None
+        schema = described["content"]["application/json"]["schema"]
+        OAS31Validator({**schema, "components": document["components"]}).validate(answer.json())
+        return answer.json()
+
+    ready, failed, gone = record(), record(), record()
+    connection = await service.connect(meeting_server.url)
+    await service.link(ready)
+    await service.link(gone)
+    await service.say("record.deleted", {"id": gone["id"]})
+    await meeting_server.faults(fail=[{"status": 400, "times": 1}])
+    await service.link(failed)
+    await service.say("record.cancelled", {"id": str(uuid.uuid4())})
+    for office in ("default", ready["office"], str(uuid.uuid4()), "x"):
+        await call("GET", "/offices/{office}", office=office)
+        await call("PUT", "/offices/{office}", office=office, json={"connection": connection, "options": {}})
+        await call("PUT", "/offices/{office}", office=office, json={"options": {"x": 1}})
+    await call("GET", "/offices")
+    for one in (ready["id"], failed["id"], gone["id"], str(uuid.uuid4()), "x"):
+        await call("GET", "/records/{record}", record=one)
+        await call("POST", "/records/{record}/reconcile", record=one)
+    for query in ({}, {"limit": 1}, {"state": "ready"}, {"state": "x"}, {"cursor": "x"}):
+        await call("GET", "/records", query=query)
+    await call("POST", "/connections", json={"provider": "jitsi", "url": JITSI})
+    await call("POST", "/connections", json={"provider": "jitsi"})
+    await call("POST", "/connections", json=[])
+    await call("GET", "/connections")
+    for one in (connection, "jitsi", "x"):
+        await call("GET", "/connections/{connection}", connection=one)
+        await call("POST", "/connections/{connection}/test", connection=one)
+        await call("DELETE", "/connections/{connection}", connection=one)
+    await call("DELETE", "/connections/{connection}", connection=connection, query={"force": "true"})
+    await call("DELETE", "/connections/{connection}", connection=connection, query={"force": "perhaps"})
+    company = str(uuid.uuid4())
+    for _ in range(2):
+        await call("POST", "/companies", json={"id": company, "name": "North"})
+    await call("GET", "/companies")
+    for one in (company, "x"):
+        await call("DELETE", "/companies/{company}", company=one)
+    for office in ("default", str(uuid.uuid4())):
+        await call("DELETE", "/offices/{office}", office=office)
+    everything = {(method, path) for path, operations in document["paths"].items() for method in operations}
+    assert called == everything
+
+
+async def test_while_the_store_is_down_the_api_says_so() -> None:
+    async with StoreServer() as store, running(store.url) as service:
+        store.kill()
+        answer = await service.admin("GET", "/offices")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "store_unavailable")
+        await store.start()
 
 
 async def test_the_first_start_has_a_connection_and_a_default_choice(service: Running) -> None:
@@ -80,9 +203,15 @@ async def test_offices_named_by_events_list_themselves(service: Running) -> None
         ({"title": "{customer}"}, "title"),
         ({"title": "{office"}, "title"),
         ({"title": "{office.__class__}"}, "title"),
+        ({"title": "{office:d}"}, "title"),
+        ({"title": "{office:>999999999}"}, "title"),
+        ({"title": "{record_number!r}"}, "title"),
+        ({"title": "{office:{record_number}}"}, "title"),
         ({"services": ["x"]}, "services"),
         ({"hosts": {"x": "anna@example.org"}}, "hosts"),
         ({"name": "a\nb"}, "name"),
+        ({"default_host": ""}, "default_host"),
+        ({"options": {"opens_before": 1441}}, "options.opens_before"),
         ({"colour": "red"}, "colour"),
     ],
 )
@@ -113,6 +242,40 @@ async def test_a_choice_is_given_back_as_it_was_put(service: Running) -> None:
     assert {name: shown[name] for name in choice} == choice
 
 
+@pytest.mark.parametrize("title", ["{office}", "{{braces}} {record_number}", "{office}{office}"])
+async def test_a_title_that_is_taken_makes_meetings(service: Running, meeting_server: MemoryServer, title: str) -> None:
+    connection = await service.connect(meeting_server.url)
+    choice = {"connection": connection, "title": title, "name": "North"}
+    assert (await service.admin("PUT", "/offices/default", json=choice)).status_code == 200
+    data = record(record_number="b264c6ff-a8fc-4")
+    await service.link(data)
+    assert (await service.record(data["id"]))["state"] == "ready"
+    made = [meeting["title"] for meeting in await meeting_server.meetings()]
+    assert made == [title.format(office="North", record_number="b264c6ff-a8fc-4")]
+
+
+async def test_every_way_to_connect_jitsi_is_told_apart(service: Running) -> None:
+    private = rsa.generate_private_key(65537, 2048)
+    pem = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    app_id = "vpaas-magic-cookie-1a2b3c"
+    ways = {
+        "plain": {"url": f"{JITSI}/"},
+        "token": {"url": JITSI, "app_id": "app", "secret": SECRET, "subject": "meet.jitsi"},
+        "jaas": {"url": "https://8x8.vc", "app_id": app_id, "key_id": "4f4910", "private_key": pem},
+    }
+    accounts = {"plain": JITSI, "token": JITSI, "jaas": f"https://8x8.vc/{app_id}"}
+    for method, fields in ways.items():
+        made = await service.admin("POST", "/connections", json={"provider": "jitsi", "method": method, **fields})
+        assert made.status_code == 201, made.text
+        shown = (await service.admin("GET", f"/connections/{made.json()['id']}")).json()
+        assert (shown["method"], shown["account"], shown["name"]) == (method, accounts[method], accounts[method])
+        assert (shown["state"], shown["in_use_by"]) == ("ready", [])
+        assert SECRET not in made.text
+        assert pem.splitlines()[3] not in made.text
+
+
 async def test_no_secret_of_a_connection_comes_back(service: Running) -> None:
     body = {"provider": "jitsi", "name": "Tokens", "url": JITSI, "app_id": "app", "secret": SECRET, "subject": "sub"}
     made = await service.admin("POST", "/connections", json=body)
@@ -136,6 +299,10 @@ async def test_no_secret_of_a_connection_comes_back(service: Running) -> None:
         ({"provider": "jitsi", "url": JITSI, "colour": "red"}, "colour"),
         ({"provider": "jitsi", "url": JITSI, "method": "token"}, "method"),
         ({"url": JITSI}, "provider"),
+        ({"provider": "jitsi", "url": JITSI, "name": "a\nb"}, "name"),
+        ({"provider": "jitsi", "url": JITSI, "app_id": "app", "secret": SECRET, "private_key": SECRET}, "private_key"),
+        ({"provider": "jitsi", "url": JITSI, "app_id": "app", "secret": {"x": SECRET}}, "secret"),
+        ({"provider": "jitsi", "url": "https://8x8.vc", "app_id": "app", "secret": SECRET}, "JaaS"),
     ],
 )
 async def test_a_wrong_connection_is_422_and_says_what_is_wrong(
@@ -143,7 +310,12 @@ async def test_a_wrong_connection_is_422_and_says_what_is_wrong(
 ) -> None:
     answer = await service.admin("POST", "/connections", json=body)
     assert answer.status_code == 422
-    assert said in answer.json()["error"]["message"]
+    message = answer.json()["error"]["message"]
+    assert said in message
+    assert message.endswith(".")
+    assert not message.endswith("..")
+    assert "Value error" not in message
+    assert SECRET not in message
     assert len((await service.admin("GET", "/connections")).json()["connections"]) == 1
 
 
@@ -186,22 +358,71 @@ async def test_a_connections_test_says_at_which_step_it_failed(
     assert (await service.admin("GET", f"/connections/{connection}")).json()["state"] == "ready"
 
 
+async def test_a_connections_test_leaves_nothing_behind_when_an_answer_got_lost(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    connection = await service.connect(meeting_server.url)
+    await meeting_server.faults(lose_answers=1, only="create")
+    done = (await service.admin("POST", f"/connections/{connection}/test")).json()
+    assert not done["ok"]
+    assert await meeting_server.meetings() == []
+
+
+async def test_a_connection_that_works_again_in_one_service_works_in_all(
+    store_url: str, meeting_server: MemoryServer
+) -> None:
+    parked = record()
+    async with (
+        running(store_url) as admin,
+        running(store_url, role="web") as web,
+        running(store_url, role="worker"),
+    ):
+        connection = await admin.connect(meeting_server.url)
+        await web.link(parked)
+        await meeting_server.faults(fail=[{"status": 401}], only="update")
+        await web.say("record.updated", {**parked, "version": 2, "time": START + 60})  # the worker meets the refusal
+
+        async def reads(state: str) -> bool:
+            return bool((await admin.admin("GET", f"/connections/{connection}")).json()["state"] == state)
+
+        async def works_again() -> bool:
+            await web.link(record())  # the web process sees that the account works
+            return bool((await admin.record(parked["id"]))["state"] == "ready")
+
+        await wait_until(lambda: reads("reconnect"))
+        await wait_until(works_again, 10)
+        assert await reads("ready")
+        assert (await admin.record(parked["id"]))["start"] == START + 60
+
+
+async def test_records_of_one_shard_with_one_start_are_paged_each_once(service: Running) -> None:
+    ids = neighbours(12)
+    for one in ids:
+        await service.say("record.created", record(id=one))
+    others = [record(time=START + number % 2) for number in range(8)]
+    for other in others:
+        await service.say("record.created", other)
+    everybody = sorted([*ids, *(other["id"] for other in others)])
+    for limit in (1, 2, 5, 11, 12, 20, 200):
+        seen = await paged(service, limit=limit)
+        assert sorted(found["id"] for found in seen) == everybody
+        assert [found["start"] for found in seen] == sorted(found["start"] for found in seen)
+    late = [other["id"] for other in others if other["time"] == START]
+    assert [found["id"] for found in await paged(service, limit=1, office=others[0]["office"])] == late[:1]
+
+
 async def test_records_are_paged_by_start_each_once(service: Running) -> None:
     mine, ids = str(uuid.uuid4()), []
     for number in range(23):
         data = record(time=START + number // 4, office=mine if number % 2 else str(uuid.uuid4()))
         ids.append(data["id"])
         await (service.link(data) if number < 5 else service.say("record.created", data))
-    seen: list[dict[str, Any]] = []
-    cursor: str | None = "0."
-    while cursor is not None:
-        page = (await service.admin("GET", "/records", limit=5, cursor=cursor)).json()
-        seen += page["records"]
-        cursor = page["cursor"]
+    seen = await paged(service, limit=5)
     assert sorted(found["id"] for found in seen) == sorted(ids)
     assert [found["start"] for found in seen] == sorted(found["start"] for found in seen)
     ready = (await service.admin("GET", "/records", state="ready")).json()["records"]
     assert len(ready) == 5
+    assert await paged(service, state="ready", limit=2) == ready
     of_mine = (await service.admin("GET", "/records", office=mine.upper())).json()["records"]
     assert len(of_mine) == 11
     assert (await service.admin("GET", "/records", state="odd")).status_code == 422
@@ -219,6 +440,48 @@ async def test_a_record_is_shown_with_its_story(service: Running) -> None:
     assert (await service.admin("GET", f"/records/{uuid.uuid4()}")).status_code == 404
     assert (await service.admin("POST", f"/records/{uuid.uuid4()}/reconcile")).status_code == 404
     assert (await service.admin("GET", "/records/nonsense")).status_code == 422
+
+
+async def test_a_record_that_waits_is_looked_at_at_once_when_asked(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    data = record()
+    await service.connect(meeting_server.url)
+    await meeting_server.faults(fail=[{"status": 429, "retry_after": 600}])
+    await service.link(data)
+    waiting = await service.record(data["id"])
+    assert (waiting["state"], waiting["attempts"]) == ("pending", 1)
+    assert waiting["next_attempt_at"] - waiting["journal"][-1]["at"] >= 599
+    answer = await service.admin("POST", f"/records/{data['id'].upper()}/reconcile")
+    assert (answer.status_code, answer.json()["id"]) == (202, data["id"])
+    ready = await service.settled(data["id"])
+    assert (ready["state"], ready["attempts"], ready["next_attempt_at"]) == ("ready", 0, None)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("id", "x"), ("name", ""), ("name", "a\nb"), ("endpoint_url", "nowhere"), ("tokens", []), ("tokens", [""])],
+)
+async def test_a_wrong_company_is_422_and_named(service: Running, field: str, value: Any) -> None:
+    fields = {"id": str(uuid.uuid4()), "name": "North", field: value}
+    answer = await service.admin("POST", "/companies", json=fields)
+    assert answer.status_code == 422
+    assert f"`{field}" in answer.json()["error"]["message"]
+    assert (await service.admin("GET", "/companies")).json()["companies"] == []
+
+
+async def test_a_company_may_bring_its_own_url_and_tokens(service: Running) -> None:
+    company, url = str(uuid.uuid4()), "https://proxy.example.org/vello"
+    fields = {"id": company, "name": "North", "endpoint_url": url, "tokens": ["old-token", "new-token"]}
+    made = (await service.admin("POST", "/companies", json=fields)).json()
+    assert (made["endpoint_url"], made["tokens"]) == (url, ["old-token", "new-token"])
+    raw = body("connection.test", {})
+    for token in ("old-token", "new-token"):
+        headers = {"Vello-Signature": sign(token, url, raw)}
+        answer = await service.client.post(f"/webhooks/vello/{company.upper()}", content=raw, headers=headers)
+        assert answer.status_code == 200
+    listed = (await service.admin("GET", "/companies")).json()["companies"]
+    assert listed[0]["reached_at"]
 
 
 async def test_companies_are_added_once_and_show_their_tokens_once(service: Running) -> None:
@@ -239,3 +502,37 @@ async def test_another_services_choice_holds_from_the_next_event(store_url: str,
         assert await two.link(record())
         await one.admin("PUT", "/offices/default", json={"connection": None})
         assert await two.link(record()) is None
+
+
+async def test_an_office_forgotten_in_one_service_lists_itself_again_in_another(store_url: str) -> None:
+    data = record()
+    async with running(store_url) as one, running(store_url) as two:
+        await two.say("record.created", data)
+        assert (await one.admin("DELETE", f"/offices/{data['office']}")).status_code == 204
+        assert (await one.admin("GET", f"/offices/{data['office']}")).status_code == 404
+        await two.say("record.updated", {**data, "version": 2})
+        assert (await one.admin("GET", f"/offices/{data['office']}")).status_code == 200
+
+
+async def test_a_connection_removed_in_one_service_is_gone_in_another(
+    store_url: str, meeting_server: MemoryServer
+) -> None:
+    async with running(store_url) as one, running(store_url) as two:
+        old = await one.connect(meeting_server.url)
+        assert await two.link(record())
+        await one.connect(JITSI, provider="jitsi")
+        assert (await one.admin("DELETE", f"/connections/{old}", force="true")).status_code == 204
+        link = await two.link(record())
+        assert link
+        assert link.startswith(f"{JITSI}/")
+        gone: list[httpx.Response] = [await two.admin("GET", f"/connections/{old}")]
+        gone += [await two.admin("POST", f"/connections/{old}/test")]
+        assert [answer.status_code for answer in gone] == [404, 404]
+
+
+async def test_a_thousand_offices_are_all_listed(store: Store, store_url: str) -> None:
+    choice = Choice(connection="jitsi", time_zone="Europe/Helsinki").model_dump_json()
+    await store.pipeline([("HSET", "vm:offices", str(uuid.uuid4()), choice) for _ in range(1000)])
+    async with running(store_url, JITSI_URL=JITSI) as service:
+        listed = (await service.admin("GET", "/offices")).json()["offices"]
+        assert len(listed) == 1001

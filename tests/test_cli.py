@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import socket
 import stat
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.events import record
+from tests.events import START, record
 from tests.processes import ADMIN, KEYS, TOKEN, Service, free_port
 from tests.servers import MemoryServer
 from tests.waiting import wait_until
@@ -49,8 +50,8 @@ def store_processes(data: Path) -> list[int]:
     return found
 
 
-def test_the_demo_walks_a_booking_through_its_life() -> None:
-    done = command("demo")
+def test_the_demo_walks_a_booking_through_its_life_whatever_proxy_the_machine_has() -> None:
+    done = command("demo", http_proxy="http://127.0.0.1:1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("<- 200") == 7
     assert done.stdout.rstrip().endswith("Every answer was right.")
@@ -102,11 +103,59 @@ async def test_trigger_sends_what_it_is_told(tmp_path: Path) -> None:
         assert (await trigger("record.created", *told, "--record", str(mine))).returncode == 0
         refused = await trigger("connection.test", "--url", service.endpoint, "--token", "wrong")
         assert (refused.returncode, "401" in refused.stdout) == (1, True)
-        nonsense = await trigger("record.created", *told, "--set", "time")
-        assert (nonsense.returncode, "key=value" in nonsense.stderr) == (2, True)
-    nobody = await trigger("connection.test", *told)
-    assert nobody.returncode == 1
-    assert "No answer from" in nobody.stderr
+        values = ("--set", 'details.note.text="42"', "--set", "quantity=2", "--set", "details.names=[null]")
+        sent = json.loads((await trigger("record.created", *told, *values)).stdout.split("\n", 1)[1].split("\n\n")[0])
+        details = {"note": {"text": "42"}, "names": [None]}
+        assert (sent["data"]["details"], sent["data"]["quantity"], sent["data"]["version"]) == (details, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--url", "http://127.0.0.1:1", "--token", "t"), 1, "No answer from"),
+        (("--url", "nowhere", "--token", "t"), 1, "nowhere"),
+        (("--url", "http://127.0.0.1:1/a b", "--token", "t"), 1, "No answer from"),
+        (("--set", "time", "--token", "t"), 2, "key=value"),
+        (("--record", "nothing.json", "--token", "t"), 2, "nothing.json"),
+        (("--record", "list.json", "--set", "a=1", "--token", "t"), 2, "JSON object"),
+        (("--record", "broken.json", "--token", "t"), 2, "The record cannot be used"),
+        ((), 2, "VELLO_WEBHOOK_TOKEN"),
+    ],
+)
+def test_what_trigger_cannot_send_it_says_in_a_sentence(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "broken.json").write_bytes(b"\xff{")
+    given = [str(tmp_path / one) if one in ("list.json", "broken.json") else one for one in arguments]
+    done = command("trigger", "record.created", *given, DATA_DIR=str(tmp_path / "data"))
+    assert (done.returncode, says in done.stderr) == (code, True), done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("port", ["0", "70000", "http"])
+def test_a_port_that_is_none_stops_the_start_with_a_sentence(tmp_path: Path, port: str) -> None:
+    done = command("serve", "--port", port, DATA_DIR=str(tmp_path / "data"))
+    assert (done.returncode, f"{port!r} is no port" in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+async def test_a_first_start_that_finds_its_port_taken_makes_nothing_up_yet(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = await asyncio.to_thread(command, "serve", "--port", port, DATA_DIR=str(tmp_path / "data"))
+    assert (done.returncode, port in done.stderr) == (2, True)
+    assert not (tmp_path / "data").exists()
+
+
+async def test_a_service_may_listen_on_ipv6(tmp_path: Path) -> None:
+    service = unconfigured(tmp_path, "--host", "::1")
+    service.base = f"http://[::1]:{service.port}"
+    async with service:
+        assert f"{service.base}/webhooks/vello" in (tmp_path / "log").read_text()
+        environment = {"DATA_DIR": str(tmp_path / "data"), "PUBLIC_URL": service.base}
+        assert (await asyncio.to_thread(command, "trigger", "connection.test", **environment)).returncode == 0
 
 
 async def test_two_services_on_one_data_dir_share_one_store_and_outlive_each_other(tmp_path: Path) -> None:
@@ -133,6 +182,9 @@ async def test_web_and_worker_share_the_work(tmp_path: Path, meeting_server: Mem
     ):
         await web.connect(meeting_server.url)
         assert (await web.say("record.update_metadata", data)).status_code == 200
+        await web.say("record.updated", {**data, "version": 2, "time": START + 3600})
+        assert (await web.settled(data["id"]))["state"] == "ready"
+        assert [meeting["start"] for meeting in await meeting_server.meetings()] == [START + 3600]
         await web.say("record.cancelled", {"id": data["id"]})
         assert (await web.settled(data["id"]))["state"] == "gone"
         assert await meeting_server.meetings() == []

@@ -89,7 +89,7 @@ def lock_is_free(data_dir: Path) -> bool:
 async def test_it_answers_soon_and_keeps_what_was_written_over_a_restart(data_dir: Path) -> None:
     started = time.monotonic()
     async with service_on(data_dir) as (_, store):
-        assert time.monotonic() - started < 2.0
+        assert time.monotonic() - started < 10.0
         await store.execute("SET", "key", "value")
         pid = await process_of(store)
     assert gone(pid)
@@ -162,7 +162,7 @@ async def test_a_survivor_goes_on_when_the_owner_leaves(data_dir: Path) -> None:
         await owner.close()
         left = time.monotonic()
         assert await survivor.execute("GET", "key") == "value"
-        assert time.monotonic() - left < 2.0
+        assert time.monotonic() - left < 10.0
         assert await process_of(survivor) != pid
 
 

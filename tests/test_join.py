@@ -2,15 +2,18 @@
 
 import re
 import time
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from service.store import Store
 from tests.events import START, record
 from tests.running import PUBLIC, Running, running
 from tests.servers import MemoryServer
@@ -54,19 +57,79 @@ async def test_the_page_leads_into_the_meeting(hosted: Running) -> None:
     assert (into.status_code, into.headers["location"]) == (303, (await hosted.record(data["id"]))["join_url"])
 
 
+def assert_private(answer: httpx.Response) -> None:
+    """Kept by nobody, framed by nobody, found by nobody; no script, no cookie, no word to the next site."""
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "noindex" in answer.headers["x-robots-tag"]
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert "set-cookie" not in answer.headers
+    if answer.status_code != 303:
+        assert answer.headers["content-type"].startswith("text/html")
+        assert "<script" not in answer.text
+        assert "style=" not in answer.text
+        assert re.findall(r'(?:href|src)="(?!/)', answer.text) == []
+
+
 async def test_the_page_gives_nothing_away_and_is_kept_by_nobody(hosted: Running) -> None:
-    data = record()
+    data = record(record_number="b264c6ff-a8fc-4", details={"name": "Aino Virtanen"}, user=str(uuid.uuid4()))
     link = await linked(hosted, data)
     shown = await hosted.record(data["id"])
+    for path in ("", "/", "/join"):
+        for method in ("GET", "HEAD"):
+            answer = await hosted.client.request(method, link + path)
+            assert_private(answer)
+            for secret in (shown["join_url"], shown["meeting_id"], shown["connection"], "Aino", "b264c6ff"):
+                assert secret not in answer.text
+            for name in ("id", "company", "office", "resource", "service", "customer", "user"):
+                assert data[name] not in answer.text
+    assert (await hosted.client.post(link)).status_code == 405
+
+
+async def test_in_every_state_the_page_is_private_and_the_click_leads_nowhere(
+    gated: Running, store: Store, meeting_server: MemoryServer
+) -> None:
+    early, over, cancelled, moved = record(), record(time=1_600_000_000), record(), record()
+    links = {what: await linked(gated, data) for what, data in (("early", early), ("over", over), ("end", cancelled))}
+    row = (await store.execute("KEYS", f"vm:{{s*}}:r:{over['id']}"))[0]
+    await store.execute("HSET", row, "asked", 1_600_000_000)
+    await gated.say("record.cancelled", {"id": cancelled["id"]})
+    await gated.connect(meeting_server.url, link="hosted")
+    await meeting_server.faults(fail=[{"status": 503, "times": 9}])
+    links["pending"] = await linked(gated, moved)
+    links["unknown"] = f"{PUBLIC}/m/nothing"
+    says = {
+        "early": (200, "not time yet"),
+        "over": (410, "is over"),
+        "end": (410, "no longer valid"),
+        "pending": (200, "being prepared"),
+        "unknown": (404, "do not know this link"),
+    }
+    for what, (status, text) in says.items():
+        for path in ("", "/join"):
+            answer = await gated.client.get(links[what] + path)
+            assert (what, answer.status_code, text in answer.text) == (what, status, True)
+            assert_private(answer)
+            assert "/join" not in answer.text
+            assert ("http-equiv" in answer.text) is (what == "pending")
+
+
+async def test_a_meeting_whose_connection_was_removed_is_not_promised(
+    hosted: Running, meeting_server: MemoryServer
+) -> None:
+    data = record()
+    link = await linked(hosted, data)
+    connection = (await hosted.admin("GET", "/offices/default")).json()["connection"]
+    assert (await hosted.admin("DELETE", f"/connections/{connection}", force="true")).status_code == 204
     for path in ("", "/join"):
         answer = await hosted.client.get(link + path)
-        assert answer.headers["cache-control"] == "no-store"
-        assert answer.headers["referrer-policy"] == "no-referrer"
-        assert "noindex" in answer.headers["x-robots-tag"]
-        assert "default-src 'none'" in answer.headers["content-security-policy"]
-        assert "set-cookie" not in answer.headers
-        for secret in (shown["join_url"], shown["meeting_id"], data["id"], data["customer"], data["company"]):
-            assert secret not in answer.text
+        assert (answer.status_code, "There is a problem" in answer.text) == (200, True)
+        assert_private(answer)
+    await hosted.connect(meeting_server.url, link="hosted")
+    assert await linked(hosted, data) == link
+    assert (await hosted.client.get(f"{link}/join")).status_code == 303
 
 
 @pytest.mark.parametrize("ending", ["record.cancelled", "record.deleted"])
@@ -80,12 +143,23 @@ async def test_an_ended_bookings_link_is_410(hosted: Running, ending: str) -> No
         assert "no longer valid" in answer.text
 
 
-@pytest.mark.parametrize("token", ["x", "A" * 23, "%00" * 23, "é" * 23, "{s1}:r:" + "a" * 16, "A" * 10_000])
+@pytest.mark.parametrize(
+    "token",
+    ["", "x", "A" * 23, "%00" * 23, "é" * 23, "{s1}:r:" + "a" * 16, "A" * 10_000, "a/b", "a/join/b", "%2F" * 23, "%FF"],
+)
 async def test_an_unknown_link_is_404(hosted: Running, token: str) -> None:
-    for path in ("", "/join"):
+    for path in ("", "/", "/join"):
         answer = await hosted.client.get(f"/m/{token}{path}")
         assert answer.status_code == 404
         assert "do not know this link" in answer.text
+        assert_private(answer)
+
+
+async def test_a_slash_at_the_end_of_a_link_does_no_harm(hosted: Running) -> None:
+    link = await linked(hosted, record())
+    page = await hosted.client.get(f"{link}/", headers={"Host": "elsewhere.example"})
+    assert (page.status_code, "Join the meeting" in page.text) == (200, True)
+    assert "elsewhere" not in page.text
 
 
 async def test_an_offices_name_is_text_whatever_it_holds(hosted: Running, meeting_server: MemoryServer) -> None:
@@ -154,6 +228,29 @@ async def test_a_token_is_made_at_the_click_and_verifies_elsewhere(gated: Runnin
     assert str(claims["context"]["user"]["moderator"]).lower() == "false"
     assert "name" not in claims["context"]["user"]
     assert token not in link
+    _, another = await minted(gated, link)
+    assert jwt.decode(another, options={"verify_signature": False})["context"]["user"] != claims["context"]["user"]
+
+
+async def test_a_moved_booking_keeps_its_link_and_gets_another_window(gated: Running) -> None:
+    now = int(time.time())
+    data = record(time=now)
+    link = await linked(gated, data)
+    room, _ = await minted(gated, link)
+    await gated.say("record.updated", {**data, "version": 2, "time": now + 600, "duration": 3600})
+    assert await linked(gated, {**data, "version": 2, "time": now + 600, "duration": 3600}) == link
+    same, token = await minted(gated, link)
+    claims = jwt.decode(token, SECRET, algorithms=["HS256"], audience="jitsi")
+    assert (same, claims["exp"]) == (room, now + 600 + 3600 + 7200)
+
+
+async def test_for_an_old_server_the_token_goes_into_the_query(store_url: str) -> None:
+    async with running(store_url) as service:
+        await service.connect(**TOKENS, token_in="query")
+        into = await service.client.get(f"{await linked(service, record(time=int(time.time())))}/join")
+    url = urlsplit(into.headers["location"])
+    assert url.fragment == ""
+    assert jwt.decode(url.query.removeprefix("jwt="), SECRET, algorithms=["HS256"], audience="jitsi")
 
 
 async def test_a_token_of_a_key_pair_names_its_key(store_url: str) -> None:

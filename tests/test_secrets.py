@@ -1,41 +1,80 @@
 """Nothing secret in logs, answers, errors or, in clear, in the store; and every key has its time to live."""
 
+import json
 import re
+import uuid
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from service.store import Store
+import pytest
+import redis
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from service.vello import sign
 from tests.events import body, record
 from tests.processes import ADMIN, KEYS, TOKEN, Service
 from tests.servers import MemoryServer
+from tests.stores import StoreServer
 
 APP_SECRET = "app-secret-of-at-least-thirty-two-bytes"
 BEARER = "bearer-of-the-reference-server"
+COMPANY_TOKEN = "token-of-another-company"
 CUSTOMER = "Aino Virtanen"
+PEM = (
+    rsa.generate_private_key(65537, 2048)
+    .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    .decode()
+)
 ETERNAL = re.compile(
     r"vm:(offices|offices:seen|connections|connections:health|companies|reached|keys)|vm:\{s\d+\}:(due|index|rev)"
 )
 
 
-async def contents(store: Store) -> dict[str, Any]:
-    """Everything in the store, by key."""
-    found: dict[str, Any] = {}
-    reads = {"hash": ("HGETALL",), "list": ("LRANGE", 0, -1), "zset": ("ZRANGE", 0, -1), "string": ("GET",)}
-    for key in await store.execute("KEYS", "*"):
-        verb, *rest = reads[await store.execute("TYPE", key)]
-        found[key] = await store.execute(verb, key, *rest)
-    return found
+def contents(server: StoreServer) -> bytes:
+    """Everything in the store as the bytes it is made of, keys and values, and what it wrote to its disk."""
+    reads = {b"hash": ("HGETALL",), b"list": ("LRANGE", 0, -1), b"zset": ("ZRANGE", 0, -1), b"string": ("GET",)}
+    found: list[bytes] = []
+
+    def flatten(value: Any) -> None:
+        if isinstance(value, dict):
+            flatten(list(value.items()))
+        elif isinstance(value, list | tuple):
+            for one in value:
+                flatten(one)
+        else:
+            found.append(value)
+
+    with redis.Redis.from_url(server.url, decode_responses=False) as client:
+        for key in client.scan_iter("*", count=1000):
+            kind: bytes = client.type(key)
+            verb, *rest = reads[kind]
+            flatten([key, client.execute_command(verb, key, *rest)])
+    written = [path.read_bytes() for path in server.socket.parent.rglob("*.aof")]
+    assert written
+    return b"\n".join(found + written)
 
 
 async def provoke(service: Service, vendor: MemoryServer) -> tuple[list[str], list[str]]:
     """Bookings and every error we can think of; answers what people saw, and the secrets that arose."""
     seen, secrets = [], []
     jitsi = {"provider": "jitsi", "url": "https://meet.example.org", "app_id": "app", "secret": APP_SECRET}
+    pair = {"provider": "jitsi", "url": "https://meet.example.org", "app_id": "app", "private_key": PEM, "key_id": "k"}
     memory = {"provider": "memory", "url": vendor.url, "token": BEARER}
-    made = [await service.admin("POST", "/connections", json=fields) for fields in (jitsi, memory)]
-    refused = [{**jitsi, "colour": 1}, {**jitsi, "private_key": APP_SECRET}, {"provider": "x", "secret": APP_SECRET}]
+    made = [await service.admin("POST", "/connections", json=fields) for fields in (jitsi, pair, memory)]
+    seen += [answer.text for answer in made]
+    refused: list[Any] = [{**jitsi, "colour": 1}, {**jitsi, "private_key": APP_SECRET}, {**pair, "app_id": None}]
+    refused += [{"provider": "x", "secret": APP_SECRET}, {**pair, "private_key": PEM[:-90]}, [APP_SECRET], APP_SECRET]
+    refused += [{**jitsi, "secret": [APP_SECRET]}, {**memory, "token": {"x": BEARER}}, {**jitsi, "url": APP_SECRET}]
     seen += [(await service.admin("POST", "/connections", json=fields)).text for fields in refused]
+    broken = f'{{"provider": "jitsi", "secret": "{APP_SECRET}'.encode()
+    headers = {**service.as_admin, "Content-Type": "application/json"}
+    seen.append((await service.request("POST", "/api/v1/connections", content=broken, headers=headers)).text)
+    company = {"id": str(uuid.uuid4()), "name": "North", "tokens": [COMPANY_TOKEN]}
+    await service.admin("POST", "/companies", json=company)  # the one answer that shows a token, once
+    seen.append((await service.admin("POST", "/companies", json=company)).text)
+    seen.append((await service.admin("POST", "/companies", json={**company, "id": 1, "tokens": COMPANY_TOKEN})).text)
     people = {"details": {"name": CUSTOMER}, "customer_name": CUSTOMER}
     for connection in (answer.json()["id"] for answer in made):
         await service.admin("PUT", "/offices/default", json={"connection": connection, "link": "hosted"})
@@ -44,7 +83,9 @@ async def provoke(service: Service, vendor: MemoryServer) -> tuple[list[str], li
         for fault in faults:
             await vendor.faults(**fault)
             data = record(time=1_000_000_000, **people)
-            link = (await service.say("record.update_metadata", data)).json()["metadata"]["video_link"]
+            asked = await service.say("record.update_metadata", data)
+            link = asked.json()["metadata"]["video_link"]
+            seen.append(asked.text)
             into = await service.request("GET", f"{urlsplit(link).path}/join")
             secrets.append(into.headers.get("location", ""))
             await vendor.faults()
@@ -53,9 +94,15 @@ async def provoke(service: Service, vendor: MemoryServer) -> tuple[list[str], li
             secrets.append(str((await service.admin("GET", f"/records/{data['id']}")).json()["join_url"] or ""))
         seen.append((await service.admin("POST", f"/connections/{connection}/test")).text)
     raw = body("record.updated", record(time="soon", **people))
-    for signature in ("wrong", TOKEN):
-        answer = await service.request("POST", "/webhooks/vello", content=raw, headers={"Vello-Signature": signature})
-        seen.append(answer.text)
+    for signature in ("wrong", TOKEN, sign(TOKEN, service.endpoint, raw)):
+        for path in ("/webhooks/vello", f"/webhooks/vello/{company['id']}"):
+            answer = await service.request("POST", path, content=raw, headers={"Vello-Signature": signature})
+            seen.append(answer.text)
+    raw = b'{"type": "' + CUSTOMER.encode()
+    signed = {"Vello-Signature": sign(TOKEN, service.endpoint, raw)}
+    seen.append((await service.request("POST", "/webhooks/vello", content=raw, headers=signed)).text)
+    for path in (f"/m/{TOKEN}?jwt={APP_SECRET}", f"/nowhere?token={ADMIN}", f"/m/x/join?pwd={BEARER}"):
+        seen.append((await service.request("GET", path)).text)
     seen.append((await service.say("record.updated", record(language=7, **people))).text)
     for path in ("/connections", "/offices", "/companies", "/records/x"):
         seen.append((await service.admin("GET", path)).text)
@@ -63,34 +110,39 @@ async def provoke(service: Service, vendor: MemoryServer) -> tuple[list[str], li
     return seen, secrets
 
 
-async def test_nothing_secret_gets_out(store_url: str, store: Store, tmp_path: Path) -> None:
+def assert_kept(secrets: set[str], *places: bytes) -> None:
+    """None of the secrets is in any of the places, in clear or as JSON writes it."""
+    assert len(secrets) > 10
+    for place in places:
+        assert [one for one in secrets if one.encode() in place or json.dumps(one)[1:-1].encode() in place] == []
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+async def test_nothing_secret_gets_out_and_every_key_lives_for_a_time(tmp_path: Path, log_format: str) -> None:
     log = tmp_path / "log"
-    with MemoryServer(token=BEARER) as vendor:
-        async with Service(REDIS_URL=store_url, LOG_LEVEL="debug", LOG_FORMAT="json", log=log) as service:
-            seen, arisen = await provoke(service, vendor)
-            assert await service.stop() == 0
-    tokens = [unquote(urlsplit(url).fragment).removeprefix('jwt="').rstrip('"') for url in arisen if "#jwt=" in url]
-    assert tokens
-    secrets = {TOKEN, ADMIN, KEYS, APP_SECRET, BEARER, CUSTOMER, "hush-hush", *arisen, *tokens} - {""}
-    stored, logged, shown = str(await contents(store)), log.read_text(), "\n".join(seen)
-    assert "provider_call" in logged
-    for place in (stored, logged, shown):
-        assert [secret for secret in secrets if secret in place] == []
+    settings = {"LOG_LEVEL": "debug", "LOG_FORMAT": log_format}
+    async with StoreServer() as store:
+        with MemoryServer(token=BEARER) as vendor:
+            async with Service(REDIS_URL=store.url, log=log, **settings) as service:
+                seen, arisen = await provoke(service, vendor)
+                data = record()
+                for kind in ("record.update_metadata", "record.cancelled", "record.deleted", "connection.test"):
+                    await service.say(kind, data)
+                await service.say("record.deleted", {"id": record()["id"]})
+                assert await service.stop() == 0
+        stored = contents(store)
+        with redis.Redis.from_url(store.url, decode_responses=True) as client:
+            keys: list[str] = client.keys("*")
+            eternal = [key for key in keys if client.ttl(key) < 0]
+    assert len(keys) > 100
+    assert [key for key in eternal if not ETERNAL.fullmatch(key)] == []
+    minted = [unquote(urlsplit(url).fragment).removeprefix('jwt="').rstrip('"') for url in arisen if "#jwt=" in url]
+    assert len(minted) >= 10
+    logged, shown = log.read_bytes(), "\n".join(seen)
+    assert b"provider_call" in logged
+    known = {TOKEN, ADMIN, KEYS, KEYS.partition(":")[2], APP_SECRET, BEARER, COMPANY_TOKEN, *PEM.splitlines()[1:-1]}
+    secrets = {*known, CUSTOMER, "hush-hush", *minted, *arisen} - {""}
+    assert_kept(secrets, stored, logged, shown.encode())
     hosted = set(re.findall(r"/m/([\w-]{23})", shown))
     assert hosted
-    assert [token for token in hosted if token in logged] == []
-
-
-async def test_every_key_has_a_time_to_live_or_is_on_the_list(store_url: str, store: Store) -> None:
-    with MemoryServer(token=BEARER) as vendor:
-        async with Service(REDIS_URL=store_url) as service:
-            await provoke(service, vendor)
-            data = record()
-            for kind in ("record.update_metadata", "record.cancelled", "record.deleted", "connection.test"):
-                await service.say(kind, data)
-            await service.say("record.deleted", {"id": record()["id"]})
-            assert await service.stop() == 0
-    keys = await store.execute("KEYS", "*")
-    assert len(keys) > 100
-    eternal = [key for key in keys if await store.execute("TTL", key) < 0]
-    assert [key for key in eternal if not ETERNAL.fullmatch(key)] == []
+    assert [token for token in hosted if token.encode() in logged] == []

@@ -105,12 +105,12 @@ async def test_a_body_over_256_kib_is_413_with_and_without_a_length(jitsi: Runni
         for at in range(0, len(large), 65_536):
             yield large[at : at + 65_536]
 
+    admin = {"Authorization": f"Bearer {ADMIN}", "Content-Type": "application/json"}
     for path in (ENDPOINT, "/api/v1/connections"):
         for content in (large, chunks()):
-            answer = await jitsi.client.post(path, content=content)
+            answer = await jitsi.client.post(path, content=content, headers=admin)
             assert answer.status_code == 413
             assert answer.json()["error"]["code"] == "too_large"
-    admin = {"Authorization": f"Bearer {ADMIN}", "Content-Type": "application/json"}
     deep = await jitsi.client.post("/api/v1/connections", content=b"[" * 200_000, headers=admin)
     assert deep.status_code == 400
 
@@ -184,8 +184,8 @@ async def test_a_slow_provider_gets_vello_a_hosted_link_in_time(store_url: str, 
     data = record()
     async with running(store_url, ANSWER_DEADLINE="0.6") as service:
         await service.connect(meeting_server.url)
-        await meeting_server.faults(delay=1.5)
-        async with asyncio.timeout(1.2):
+        await meeting_server.faults(delay=5.0)
+        async with asyncio.timeout(4.5):
             link = await service.link(data)
         assert link
         assert link.startswith(f"{PUBLIC}/m/")

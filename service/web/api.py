@@ -1,11 +1,9 @@
 """`/api/v1`: offices, connections, companies and records as JSON, for whoever holds ADMIN_TOKEN."""
 
-import hmac
 import secrets
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Response
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import ValidationError
 
 from providers.base import Options
@@ -18,6 +16,7 @@ from service.links import link_for, vello_was_told
 from service.reconcile import Settings
 from service.rehearsal import rehearse
 from service.web.errors import Problem, sentence
+from service.web.guard import BEARER, guarded
 from service.web.schema import (
     CompanyNew,
     CompanyPage,
@@ -61,19 +60,18 @@ class Api:
 
     def router(self) -> APIRouter:
         """All routes; each asks for the bearer token and works on settings read just now."""
-        bearer = HTTPBearer(auto_error=False, description="ADMIN_TOKEN")
 
-        async def admin(
-            credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
-        ) -> None:
-            given = credentials.credentials if credentials else ""
-            if not hmac.compare_digest(given.encode(), self._admin_token.encode()):
-                message = "Send the header `Authorization: Bearer ADMIN_TOKEN`."
-                raise Problem(401, "unauthorized", message, {"WWW-Authenticate": "Bearer"})
+        async def fresh() -> None:
             await self._settings.load()
 
-        failures: dict[int | str, dict[str, Any]] = {status: {"model": Failure} for status in (401, 404, 409, 422, 503)}
-        router = APIRouter(prefix="/api/v1", dependencies=[Depends(admin)], responses=failures)
+        statuses = (400, 401, 404, 409, 413, 422, 503)
+        failures: dict[int | str, dict[str, Any]] = {status: {"model": Failure} for status in statuses}
+        router = APIRouter(
+            prefix="/api/v1",
+            route_class=guarded(self._admin_token),
+            dependencies=[Depends(BEARER), Depends(fresh)],
+            responses=failures,
+        )
         get, put, post, delete = router.get, router.put, router.post, router.delete
         get("/offices", tags=["offices"])(self.list_offices)
         get("/offices/{office}", tags=["offices"])(self.get_office)

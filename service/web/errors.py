@@ -66,4 +66,5 @@ def answer_errors(app: FastAPI) -> None:
 def sentence(where: tuple[int | str, ...], what: str) -> str:
     """A validation error in words: which field, and what is wrong with it."""
     name = ".".join(str(part) for part in where)
-    return f"`{name}`: {what.removeprefix('Value error, ')}." if name else f"{what}."
+    said = what.removeprefix("Value error, ").rstrip(".")
+    return f"`{name}`: {said}." if name else f"{said}."

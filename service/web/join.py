@@ -51,8 +51,8 @@ class Join:
     def routes(self) -> list[Route]:
         """The page and the click."""
         return [
-            Route("/m/{token}", self._show, methods=["GET"]),
             Route("/m/{token}/join", self._join, methods=["GET"]),
+            Route("/m/{token:path}", self._show, methods=["GET"]),  # whatever was copied with it: people get a page
         ]
 
     async def _show(self, request: Request) -> Response:
@@ -62,7 +62,7 @@ class Join:
         return await self._open(request, click=True)
 
     async def _open(self, request: Request, *, click: bool) -> Response:
-        token, now = request.path_params["token"], int(time.time())
+        token, now = request.path_params["token"].rstrip("/"), int(time.time())
         try:
             found = await self._ledger.resolve(token)
             if found is None:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.choices import Choice, Uuid
+from service.choices import Choice, Line, Uuid
 from service.entry import State
 from service.ledger import JournalLine
 from service.rehearsal import Step
@@ -40,7 +40,7 @@ class ConnectionNew(BaseModel):
     model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
 
     provider: str = Field(min_length=1, max_length=64)
-    name: str | None = Field(default=None, min_length=1, max_length=200)
+    name: Line | None = None
     method: str | None = Field(default=None, max_length=64)
 
 
@@ -50,8 +50,8 @@ class CompanyNew(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     id: Uuid
-    name: str = Field(min_length=1, max_length=200)
-    endpoint_url: str | None = Field(default=None, min_length=1, max_length=500)
+    name: Line
+    endpoint_url: Annotated[str, Field(max_length=500, pattern=r"^https?://[!-~]+$")] | None = None
     tokens: list[Annotated[str, Field(min_length=1, max_length=500)]] | None = Field(
         default=None, min_length=1, max_length=10
     )
