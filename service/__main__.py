@@ -113,8 +113,9 @@ def trigger(arguments: argparse.Namespace) -> int:
     """Sign and send one event; 0 if the service answered with success."""
     config = Config.load(create=False, needs=() if arguments.token else ("VELLO_WEBHOOK_TOKEN",))
     token = arguments.token or config.webhook_tokens[0].get_secret_value()
+    about = next((text.removeprefix("id=") for text in reversed(arguments.set) if text.startswith("id=")), None)
     try:
-        record = json.loads(Path(arguments.record).read_text()) if arguments.record else sample_record()
+        record = json.loads(Path(arguments.record).read_text()) if arguments.record else sample_record(about)
         record = changed(record, arguments.set)
     except (OSError, ValueError) as error:
         print(f"The record cannot be used: {error}", file=sys.stderr)

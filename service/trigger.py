@@ -33,13 +33,14 @@ class NotSent(Exception):
     """Nobody answered at the address."""
 
 
-def sample_record(now: int | None = None) -> dict[str, Any]:
-    """Vello's documented record with fresh ids, tomorrow at this time."""
-    now = int(time.time()) if now is None else now
+def sample_record(about: str | None = None) -> dict[str, Any]:
+    """Vello's documented record, tomorrow at this time, with fresh ids; those around `about` are always the same."""
+    now = int(time.time())
     start = now + 86_400
     fresh = ("id", "company", "office", "resource", "service", "allocation", "user", "customer")
+    seed = about or str(uuid.uuid4())
     return {
-        **{name: str(uuid.uuid4()) for name in fresh},
+        **{name: str(uuid.uuid5(uuid.NAMESPACE_OID, f"{seed}/{name}")) for name in fresh},
         "object": "record",
         "record_number": uuid.uuid4().hex[:15],
         "quantity": 1,

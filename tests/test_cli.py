@@ -96,6 +96,7 @@ async def test_trigger_sends_what_it_is_told(tmp_path: Path) -> None:
         moved = await trigger("record.updated", *told, "--set", f"id={about}", "--set", "time=2000000000")
         assert moved.returncode == 0
         assert (await service.settled(about))["start"] == 2_000_000_000
+        assert len((await service.admin("GET", "/offices")).json()["offices"]) == 2  # the default's and the booking's
         foreign = "metadata.video_link=https://elsewhere.example"
         assert '{"metadata":{}}' in (await trigger("record.update_metadata", *told, "--set", foreign)).stdout
         mine = tmp_path / "record.json"
