@@ -2,18 +2,15 @@
 
 import argparse
 import asyncio
-import contextlib
 import json
-import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import cast, get_args
 
 import structlog
-import uvicorn
 from pydantic import SecretStr
 
 from service import logs
@@ -25,37 +22,16 @@ from service.generated import FILE_NAME
 from service.store import StoreRefused, StoreUnavailable
 from service.trigger import NotSent, changed, event, sample_record, send
 from service.vello import RECORD_EVENTS
+from service.web.server import Server
 
 _log = structlog.get_logger(__name__)
 _HOST, _PORT = "127.0.0.1", 8080
-_GRACE = 15  # seconds that requests may take to finish at a stop
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handling: it would end the process before the runs are drained."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for which in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(which, self.handle_exit, which, None)
-        yield
 
 
 async def _serve(config: Config, listener: socket.socket, role: Role) -> None:
     async with opened(config, role) as app:
-        server = _Server(
-            uvicorn.Config(
-                app,
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=_GRACE,
-            )
-        )
         _log.info("listening", address=listener.getsockname()[:2], role=role)
-        await server.serve([listener])
+        await Server(app).run_on(listener)
         _log.info("stopping")
 
 

@@ -24,6 +24,7 @@ from service.reconcile import Reconciler, Settings
 from service.store import Store
 from service.vault import Vault, fingerprint
 from service.web.api import Api
+from service.web.door import Door
 from service.web.errors import answer_errors
 from service.web.health import Health
 from service.web.join import Join
@@ -41,7 +42,7 @@ _log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def opened(config: Config, role: Role = "all") -> AsyncIterator[FastAPI]:
+async def opened(config: Config, role: Role = "all") -> AsyncIterator[Door]:
     """The application of one process with all that it needs; leaving drains and closes it.
 
     Raises: ConfigError, EmbeddedUnavailable, StoreRefused, StoreUnavailable.
@@ -69,17 +70,18 @@ async def opened(config: Config, role: Role = "all") -> AsyncIterator[FastAPI]:
         companies = Companies(store, vault, own)
         routes: list[BaseRoute] = [*Health(store, own, config.public_url).routes(pages=role != "worker")]
         api: APIRouter | None = None
+        webhook: Webhook | None = None
         if role != "worker":
             webhook = Webhook(ledger, reconciler, settings, companies, config.public_url, config.answer_deadline)
             join = Join(ledger, settings, config.public_url)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
-            routes = [*webhook.routes(), *join.routes(), *routes, static]
+            routes = [*join.routes(), *routes, static]
             api = Api(ledger, settings, companies, config.public_url, config.admin_token.get_secret_value()).router()
         if role != "web":
             worker = Worker(store, ledger, reconciler)
             worker.start()
             stack.push_async_callback(worker.stop)
-        yield _application(routes, api)
+        yield Door(_application(routes, api), webhook)
 
 
 def describe() -> dict[str, Any]:
@@ -97,7 +99,7 @@ def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.router.routes[:0] = routes  # before FastAPI's own: the webhook is the hot path
+    app.router.routes[:0] = routes
     if api:
         app.include_router(api)
     app.add_middleware(BodyLimit)

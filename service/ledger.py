@@ -17,7 +17,9 @@ import secrets
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from importlib import resources
+from operator import attrgetter
 from typing import Any, Final
 
 import structlog
@@ -39,6 +41,9 @@ _SCRIPT = Script(resources.files("service").joinpath("ledger.lua").read_text())
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _CONTENT = ("company", "office", "resource", "service", "user", "customer", "start", "duration")
 _STORED = (*_CONTENT, "language", "record_number", "archived")
+_wish_of = attrgetter(*_STORED)
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_KEPT = 1024  # wishes and placements kept as they were read: a run reads the same ones at each of its steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,7 @@ class Ledger:
         self._store = store
         self._vault = vault
         self._lease_ms = int(lease_seconds * 1000)
+        self._placement = lru_cache(_KEPT)(self._open_placement)
         self.lease_seconds = lease_seconds
 
     async def accept(self, event: Event, realm: str, hosted_prefix: str, *, inline: bool) -> Accepted:
@@ -136,8 +142,7 @@ class Ledger:
         assert record is not None  # noqa: S101 - the caller sorts out events without a record
         link = record.video_link
         ours = link is not None and link.startswith(hosted_prefix)
-        wish = {} if record.partial else {name: getattr(record, name) for name in _STORED}
-        content = json.dumps(wish, sort_keys=True, separators=(",", ":")) if wish else ""
+        content = "" if record.partial else _encode(_wish_of(record))
         answer = await self._call(
             "accept",
             record.id,
@@ -316,7 +321,7 @@ class Ledger:
             record=record,
             rank=Rank(int(row["rank"])),
             realm=row.get("realm", ""),
-            wish=Record(id=record, **json.loads(row["wish"])) if "wish" in row else None,
+            wish=_wish(record, row["wish"]) if "wish" in row else None,
             foreign="foreign" in row,
             version=int(row["version"]) if "version" in row else None,
             changed=int(row["changed"]) if "changed" in row else None,
@@ -324,8 +329,8 @@ class Ledger:
             generation=int(row.get("generation", 0)),
             settled=int(row.get("settled", 0)),
             token=row.get("token"),
-            meeting=self._placement(record, row.get("meeting")),
-            intent=self._placement(record, row.get("intent")),
+            meeting=self._placement(record, row["meeting"]) if "meeting" in row else None,
+            intent=self._placement(record, row["intent"]) if "intent" in row else None,
             made=int(row.get("made", 0)),
             doubt="doubt" in row,
             told=tuple(row["told"].split(",")) if row.get("told") else (),
@@ -340,13 +345,15 @@ class Ledger:
         names = sorted(name for name in row if name.startswith("x:"))
         if not names:
             return entry
-        retired = (self._placement(record, row[name]) for name in names)
-        return replace(entry, retired=tuple(placement for placement in retired if placement))
+        return replace(entry, retired=tuple(self._placement(record, row[name]) for name in names))
 
-    def _placement(self, record: str, envelope: str | None) -> Placement | None:
-        if not envelope:
-            return None
+    def _open_placement(self, record: str, envelope: str) -> Placement:
         return Placement.load(json.loads(self._vault.open(envelope, f"meeting:{record}")))
+
+
+@lru_cache(_KEPT)
+def _wish(record: str, content: str) -> Record:
+    return Record(id=record, **dict(zip(_STORED, json.loads(content), strict=True)))
 
 
 def reason_text(reason: Reason) -> str:

@@ -28,6 +28,7 @@ _MAX_COUNTER = 2**53 - 1  # Lua's numbers are doubles
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8}){0,3}")
 _MAX_TEXT = 2_000
+_MAX_DEPTH = 32  # of nested objects and lists; Vello's own events have four
 
 
 class SignatureInvalid(Exception):
@@ -139,14 +140,20 @@ def _short(event: Mapping[str, Any], name: str) -> str:
 
 def _load(body: bytes) -> Any:
     try:
-        event = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        event = _decode(body.decode())
     except RecursionError:
-        raise InvalidEvent("invalid_json", "The body is nested too deeply.") from None
+        raise _too_deep() from None
     except ValueError:
         raise InvalidEvent("invalid_json", "The body is not valid JSON in UTF-8.") from None
+    if body.count(b"{") + body.count(b"[") > _MAX_DEPTH:  # else it cannot be that deep
+        _check_depth(event)
     if b"\\u0000" in body and _has_nul(event):
         raise InvalidEvent("invalid_event", "The event contains a NUL character.")
     return event
+
+
+def _too_deep() -> InvalidEvent:
+    return InvalidEvent("invalid_json", "The body is nested too deeply.")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -158,6 +165,19 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(name)
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant).decode
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        nested = [item for item in level if isinstance(item, dict | list)]
+        level = [inner for item in nested for inner in (item.values() if isinstance(item, dict) else item)]
+        if not level:
+            return
+    raise _too_deep()
 
 
 def _has_nul(value: Any) -> bool:
@@ -176,18 +196,19 @@ def _has_nul(value: Any) -> bool:
 
 
 def _record(data: Mapping[str, Any], event_type: str) -> Record:
-    record_id = _uuid(data, "id")
+    get = data.get
+    record_id = _uuid("id", get("id"))
     if record_id is None:
         raise _wrong("id", "a UUID")
-    start = _integer(data, "time", _MAX_TIME)
-    duration = _integer(data, "duration", _MAX_DURATION)
+    start = _integer("time", get("time"), _MAX_TIME)
+    duration = _integer("duration", get("duration"), _MAX_DURATION)
     ends = event_type in (CANCELLED, DELETED)
     if not ends and start is None:
         raise _wrong("time", "unix seconds")
     if not ends and duration is None:
         raise _wrong("duration", "seconds")
-    archived = _flag(data, "archived")
-    rank = Rank.CANCELLED if _flag(data, "canceled") or archived else Rank.LIVE
+    archived = _flag("archived", get("archived"))
+    rank = Rank.CANCELLED if _flag("canceled", get("canceled")) or archived else Rank.LIVE
     if event_type == CANCELLED:
         rank = Rank.CANCELLED
     elif event_type == DELETED:
@@ -195,20 +216,20 @@ def _record(data: Mapping[str, Any], event_type: str) -> Record:
     return Record(
         id=record_id,
         rank=rank,
-        company=_uuid(data, "company"),
-        office=_uuid(data, "office"),
-        resource=_uuid(data, "resource"),
-        service=_uuid(data, "service"),
-        user=_uuid(data, "user"),
-        customer=_uuid(data, "customer"),
+        company=_uuid("company", get("company")),
+        office=_uuid("office", get("office")),
+        resource=_uuid("resource", get("resource")),
+        service=_uuid("service", get("service")),
+        user=_uuid("user", get("user")),
+        customer=_uuid("customer", get("customer")),
         start=start,
         duration=duration,
-        language=_language(data),
-        record_number=_number(data),
+        language=_language(get("language")),
+        record_number=_number(get("record_number")),
         archived=archived,
-        version=_integer(data, "version", _MAX_COUNTER),
-        changed=_integer(data, "changed", _MAX_TIME),
-        video_link=_video_link(data),
+        version=_integer("version", get("version"), _MAX_COUNTER),
+        changed=_integer("changed", get("changed"), _MAX_TIME),
+        video_link=_video_link(get("metadata")),
     )
 
 
@@ -216,8 +237,7 @@ def _wrong(name: str, expected: str) -> InvalidEvent:
     return InvalidEvent("invalid_record", f"The record's `{name}` is missing or wrong: {expected} expected.")
 
 
-def _uuid(data: Mapping[str, Any], name: str) -> str | None:
-    value = data.get(name)
+def _uuid(name: str, value: Any) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not _UUID.fullmatch(value):
@@ -225,8 +245,7 @@ def _uuid(data: Mapping[str, Any], name: str) -> str | None:
     return value.lower()
 
 
-def _integer(data: Mapping[str, Any], name: str, most: int) -> int | None:
-    value = data.get(name)
+def _integer(name: str, value: Any, most: int) -> int | None:
     if value is None:
         return None
     if type(value) is not int or not 0 <= value <= most:
@@ -234,8 +253,7 @@ def _integer(data: Mapping[str, Any], name: str, most: int) -> int | None:
     return value
 
 
-def _flag(data: Mapping[str, Any], name: str) -> bool:
-    value = data.get(name)
+def _flag(name: str, value: Any) -> bool:
     if value is not None and not isinstance(value, bool):
         raise _wrong(name, "true or false")
     return bool(value)
@@ -249,19 +267,17 @@ def _text(value: Any, name: str) -> str | None:
     return value
 
 
-def _language(data: Mapping[str, Any]) -> str | None:
+def _language(value: Any) -> str | None:
     """The record's language tag; an odd one is no reason to refuse a booking, the page then asks the browser."""
-    value = _text(data.get("language"), "language")
-    return value if value and _LANGUAGE.fullmatch(value) else None
+    text = _text(value, "language")
+    return text if text and _LANGUAGE.fullmatch(text) else None
 
 
-def _number(data: Mapping[str, Any]) -> str | None:
-    value = data.get("record_number")
+def _number(value: Any) -> str | None:
     return str(value) if type(value) is int else _text(value, "record_number")
 
 
-def _video_link(data: Mapping[str, Any]) -> str | None:
-    metadata = data.get("metadata")
+def _video_link(metadata: Any) -> str | None:
     if metadata is None or metadata == []:
         return None
     if not isinstance(metadata, dict):

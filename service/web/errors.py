@@ -48,19 +48,29 @@ def answer_errors(app: FastAPI) -> None:
             return problem(400, "invalid_json", "The body is not valid JSON.")
         return problem(422, "invalid", sentence(first["loc"][1:] or first["loc"], first["msg"]))
 
-    async def unavailable(_: Request, error: Exception) -> JSONResponse:
-        _log.error("store_unavailable", reason=str(error))
-        message = "The store cannot be reached; nothing was changed. Please send this again."
-        return problem(503, "store_unavailable", message, {"Retry-After": "5"})
+    async def away(_: Request, error: Exception) -> JSONResponse:
+        return unavailable(error)
 
-    async def unexpected(_: Request, error: Exception) -> JSONResponse:
-        _log.error("unexpected_error", exc_info=error)
-        return problem(500, "internal_error", "Something went wrong here; the operator's log says what.")
+    async def broken(_: Request, error: Exception) -> JSONResponse:
+        return unexpected(error)
 
     app.add_exception_handler(HTTPException, known)
     app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(StoreUnavailable, unavailable)
-    app.add_exception_handler(Exception, unexpected)
+    app.add_exception_handler(StoreUnavailable, away)
+    app.add_exception_handler(Exception, broken)
+
+
+def unavailable(error: Exception) -> JSONResponse:
+    """What callers are told while the store is away."""
+    _log.error("store_unavailable", reason=str(error))
+    message = "The store cannot be reached; nothing was changed. Please send this again."
+    return problem(503, "store_unavailable", message, {"Retry-After": "5"})
+
+
+def unexpected(error: Exception) -> JSONResponse:
+    """What callers are told of a fault of ours."""
+    _log.error("unexpected_error", exc_info=error)
+    return problem(500, "internal_error", "Something went wrong here; the operator's log says what.")
 
 
 def sentence(where: tuple[int | str, ...], what: str) -> str:

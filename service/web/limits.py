@@ -1,5 +1,6 @@
 """Bounds on what a caller may send, held while reading, before anything looks at it."""
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.vello import MAX_BODY
@@ -18,10 +19,9 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value[:20]) > MAX_BODY:
-                await problem(*_REFUSAL)(scope, receive, send)
-                return
+        if _declared_too_large(scope):
+            await problem(*_REFUSAL)(scope, receive, send)
+            return
         got = 0
 
         async def counted() -> Message:
@@ -33,3 +33,26 @@ class BodyLimit:
             return message
 
         await self._app(scope, counted, send)
+
+
+async def read_body(scope: Scope, receive: Receive) -> bytes:
+    """The whole body. Raises: Problem for one over MAX_BODY, ClientDisconnect when the caller went away."""
+    if _declared_too_large(scope):
+        raise Problem(*_REFUSAL)
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY:
+            raise Problem(*_REFUSAL)
+        more = message.get("more_body", False)
+    return body
+
+
+def _declared_too_large(scope: Scope) -> bool:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return value.isdigit() and int(value[:20]) > MAX_BODY
+    return False

@@ -1,38 +1,64 @@
 """`POST /webhooks/vello`: verify, parse, accept, and for `record.update_metadata` answer with the link.
 
-Plain Starlette, outside FastAPI's per-request machinery: this is the hot path.
+Plain ASGI, outside every framework's per-request machinery: this is the hot path.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Mapping
+from typing import Any, Final
 
 import structlog
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.companies import OWN, Companies, Company
+from service.config import WEBHOOK_PATH
 from service.entry import Entry
 from service.ledger import Accepted, Ledger
 from service.links import Link, link_for, vello_was_told
 from service.reconcile import Reconciler, Settings
+from service.store import StoreUnavailable
 from service.vello import (
     SIGNATURE_HEADER,
     UPDATE_METADATA,
-    Event,
     InvalidEvent,
     Record,
     SignatureInvalid,
     parse,
     verify,
 )
-from service.web.errors import problem
+from service.web.errors import Problem, problem, unavailable, unexpected
+from service.web.limits import read_body
 
 CONNECTION_TEST = "connection.test"
 _MARGIN = 0.15  # seconds of the deadline kept for writing the answer
 _LOOK_AGAIN = 0.1  # seconds between two looks at a record that another process works on
 
+_WRONG_SIGNATURE = (
+    "The Vello-Signature header is missing or wrong: check that the webhook token and the endpoint URL here are the "
+    "ones entered in Vello."
+)
+_HEADER = SIGNATURE_HEADER.encode()
+
 _log = structlog.get_logger(__name__)
+
+
+class Answer:
+    """A 200 with a JSON object, ready to be sent."""
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self._body = json.dumps(content, separators=(",", ":")).encode()
+        length = str(len(self._body)).encode()
+        self._headers = [(b"content-type", b"application/json"), (b"content-length", length)]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        await send({"type": "http.response.body", "body": self._body})
+
+
+NOTHING: Final = Answer({})
 
 
 class Webhook:
@@ -55,55 +81,49 @@ class Webhook:
         self._hosted_prefix = f"{public_url}/m/"
         self._deadline = deadline
 
-    def routes(self) -> list[Route]:
-        """The two webhook URLs."""
-        return [
-            Route("/webhooks/vello", self._guarded(self._own), methods=["POST"]),
-            Route("/webhooks/vello/{company}", self._guarded(self._other), methods=["POST"]),
-        ]
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one event; every error leaves in the one shape."""
+        response: ASGIApp
+        try:
+            response = await self._answer(scope, await read_body(scope, receive))
+        except Problem as error:
+            response = problem(error.status_code, error.code, error.detail)
+        except InvalidEvent as error:
+            _log.warning("event_refused", code=error.code, reason=error.message)
+            response = problem(400, error.code, error.message)
+        except SignatureInvalid:
+            _log.warning("event_refused", code="invalid_signature")
+            response = problem(401, "invalid_signature", _WRONG_SIGNATURE)
+        except StoreUnavailable as error:
+            response = unavailable(error)
+        except ClientDisconnect:
+            return
+        except Exception as error:  # whatever it is, Vello is told in the one shape and the log says what
+            response = unexpected(error)
+        await response(scope, receive, send)
 
-    def _guarded(self, handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-        async def endpoint(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except InvalidEvent as error:
-                _log.warning("event_refused", code=error.code, reason=error.message)
-                return problem(400, error.code, error.message)
-            except SignatureInvalid:
-                _log.warning("event_refused", code="invalid_signature")
-                return problem(
-                    401,
-                    "invalid_signature",
-                    "The Vello-Signature header is missing or wrong: check that the webhook token and the endpoint "
-                    "URL here are the ones entered in Vello.",
-                )
-            except ClientDisconnect:
-                return Response(status_code=400)
-
-        return endpoint
-
-    async def _own(self, request: Request) -> Response:
-        body = await request.body()
-        return await self._take(self._companies.own, OWN, request, body)
-
-    async def _other(self, request: Request) -> Response:
-        body = await request.body()
-        realm = request.path_params["company"].lower()
+    async def _answer(self, scope: Scope, body: bytes) -> ASGIApp:
+        path = scope["path"]
+        if scope["method"] != "POST":
+            return problem(405, "method_not_allowed", "Events are sent with POST.", {"Allow": "POST"})
+        if path == WEBHOOK_PATH:
+            return await self._take(self._companies.own, OWN, scope, body)
+        realm = path.removeprefix(f"{WEBHOOK_PATH}/").lower()
         company = await self._companies.get(realm)
         if company is None:
             return problem(404, "unknown_company", "No company with this id has been added in settings.")
-        return await self._take(company, realm, request, body)
+        return await self._take(company, realm, scope, body)
 
-    async def _take(self, company: Company, realm: str, request: Request, body: bytes) -> Response:
+    async def _take(self, company: Company, realm: str, scope: Scope, body: bytes) -> ASGIApp:
         due = asyncio.get_running_loop().time() + self._deadline - _MARGIN
-        verify(body, request.headers.get(SIGNATURE_HEADER), company.tokens, company.endpoint_urls)
+        verify(body, _signature(scope), company.tokens, company.endpoint_urls)
         event = parse(body)
         record = event.record
         if record is None:
             if event.type == CONNECTION_TEST:
                 await self._companies.reached(realm)
             _log.info("event", type=event.type, outcome="no_record")
-            return JSONResponse({})
+            return NOTHING
         if realm != OWN and record.company not in (None, realm):
             raise InvalidEvent("wrong_company", "The record belongs to another company than this URL.")
         inline = event.type == UPDATE_METADATA
@@ -114,10 +134,10 @@ class Webhook:
         await self._settings.refresh(accepted.revision)
         await self._settings.choices.saw(record.office)
         if not inline:
-            return JSONResponse({})
-        return JSONResponse({"metadata": await self._metadata(event, record, accepted, due)})
+            return NOTHING
+        return Answer({"metadata": await self._metadata(record, accepted, due)})
 
-    async def _metadata(self, event: Event, record: Record, accepted: Accepted, due: float) -> dict[str, str]:
+    async def _metadata(self, record: Record, accepted: Accepted, due: float) -> dict[str, str]:
         entry = await self._settled(record.id, accepted, due)
         choice = self._settings.choices.of(entry.wish.office if entry.wish else record.office)
         capabilities = self._settings.connections.capabilities(choice.connection if choice else None)
@@ -147,3 +167,10 @@ class Webhook:
             found = await self._ledger.get(record)
             entry = found[0] if found else entry
         return entry
+
+
+def _signature(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == _HEADER:
+            return str(value, "latin-1")
+    return None

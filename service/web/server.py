@@ -1,0 +1,137 @@
+"""The HTTP server: uvicorn with bounds on connections, on a request's head, and on the time it takes to arrive."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+MAX_CONNECTIONS: Final = 4096
+"""Connections at a time; more are closed at once."""
+MAX_HEAD: Final = 32 * 1024
+"""Largest request line and headers together, in bytes."""
+ARRIVAL_SECONDS: Final = 20.0
+"""Seconds from a request's first byte (or a connection's beginning) until all of it must be here."""
+GRACE: Final = 15
+"""Seconds that requests may take to finish at a stop."""
+
+_SWEEP = 1.0  # seconds between two looks at what is late
+_LARGE_HEAD = (431, "head_too_large", f"The headers are larger than {MAX_HEAD // 1024} KiB.")
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. `since` is when the request that is arriving began, None while none is."""
+
+    cycle: RequestResponseCycle | None  # type: ignore[assignment] # as it is until the first request
+    since: float | None = None
+    _unparsed = 0  # bytes of a head that is not complete yet
+    _refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        """Turn away what is too much; from now on the first request must arrive."""
+        super().connection_made(transport)
+        self.since = self.loop.time()
+        if len(self.connections) > MAX_CONNECTIONS:
+            transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Refuse a head that goes on and on; once refused, hear nothing more."""
+        if self._refused:
+            return
+        before = self.cycle
+        super().data_received(data)
+        if self.cycle is not before or self.since is None:
+            self._unparsed = 0
+        elif self.cycle is None or not self.cycle.more_body:
+            self._unparsed += len(data)
+            if self._unparsed > MAX_HEAD:
+                self._refuse(*_LARGE_HEAD)
+
+    def on_message_begin(self) -> None:
+        """A request begins to arrive."""
+        super().on_message_begin()
+        self.since = self.loop.time()
+
+    def on_headers_complete(self) -> None:
+        """Refuse a head that came in one piece and is too large all the same."""
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD:
+            self._refuse(*_LARGE_HEAD)
+        if not self._refused:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """All of it is here."""
+        self.since = None
+        if not self._refused:
+            super().on_message_complete()
+
+    def drop_if_late(self, now: float) -> None:
+        """Answer and close when the request has been arriving for too long."""
+        if self.since is not None and now - self.since > ARRIVAL_SECONDS:
+            self._refuse(408, "too_slow", f"The request did not arrive within {ARRIVAL_SECONDS:.0f} seconds.")
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        self._refused, self.since = True, None
+        cycle = self.cycle
+        if cycle and not cycle.response_complete and (cycle.response_started or not cycle.more_body):
+            self.transport.abort()  # in the middle of an answer there is no place for another
+            return
+        body = json.dumps({"error": {"code": code, "message": message}}).encode()
+        head = f"HTTP/1.1 {status} \r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        self.transport.write(f"{head}connection: close\r\n\r\n".encode() + body)
+        self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its signal handling, which would end the process before the runs are drained."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=BoundedProtocol,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=GRACE,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at SIGTERM and SIGINT."""
+        loop = asyncio.get_running_loop()
+        for which in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(which, self.handle_exit, which, None)
+        yield
+
+    async def run_on(self, listener: socket.socket) -> None:
+        """Serve until a signal; then finish what is being answered."""
+        sweeper = asyncio.create_task(self._sweep(), name="late requests")
+        try:
+            await self.serve([listener])
+        finally:
+            sweeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await sweeper
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_SWEEP)
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, BoundedProtocol):
+                    connection.drop_if_late(loop.time())
