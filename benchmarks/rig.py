@@ -1,6 +1,7 @@
 """What the benchmarks share: wrk, and the store's own count of commands."""
 
 import asyncio
+import os
 import re
 import shutil
 import sys
@@ -30,3 +31,9 @@ async def commands_of(store_url: str) -> int:
     async with Redis.from_url(store_url, decode_responses=True) as client:
         stats = await client.info("commandstats")
     return sum(int(row["calls"]) for name, row in stats.items() if name in ("cmdstat_evalsha", "cmdstat_eval"))
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time that a process has used, in user and kernel mode."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.rig import commands_of, wrk
+from benchmarks.rig import commands_of, cpu_seconds, wrk
 from service.vello import sign
 from tests.events import body, record
 from tests.processes import TOKEN, Service, free_port
@@ -31,6 +31,11 @@ class BareServer:
         self.endpoint = f"http://127.0.0.1:{self.port}/webhooks/vello"
         command = [sys.executable, "-m", "benchmarks.bare", store_url, str(self.port)]
         self._process = subprocess.Popen(command)
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
 
     async def ready(self) -> bool:
         """Whether it takes connections."""
@@ -60,6 +65,13 @@ def script(path: Path, endpoint: str, bodies: list[bytes]) -> Path:
     return path
 
 
+async def timed(pid: int, url: str, events: Path, connections: int, seconds: int) -> tuple[float, float]:
+    """Requests a second, and the microseconds of CPU that process `pid` spent on each."""
+    before = cpu_seconds(pid)
+    rate = await wrk(url, events, connections, seconds)
+    return rate, (cpu_seconds(pid) - before) / (rate * seconds) * 1e6
+
+
 async def measure(rounds: int, seconds: int) -> None:
     """Both servers in turns, at 1 and at 32 connections."""
     async with contextlib.AsyncExitStack() as stack:
@@ -87,11 +99,12 @@ async def measure(rounds: int, seconds: int) -> None:
         for connections, bar in ((32, 1.0), (1, 0.75)):
             ratios: list[float] = []
             for _ in range(rounds):
-                mine = await wrk(service.endpoint, ours, connections, seconds)
-                yard = await wrk(bare.endpoint, theirs, connections, seconds)
+                mine, my_cpu = await timed(service.pid, service.endpoint, ours, connections, seconds)
+                yard, its_cpu = await timed(bare.pid, bare.endpoint, theirs, connections, seconds)
                 ratios.append(mine / yard)
                 print(
-                    f"{connections:3} connections: service {mine:7.0f}/s, bare {yard:7.0f}/s, ratio {mine / yard:.2f}"
+                    f"{connections:3} connections: service {mine:6.0f}/s ({my_cpu:3.0f} us CPU each), "
+                    f"bare {yard:6.0f}/s ({its_cpu:3.0f} us), ratio {ratios[-1]:.2f}"
                 )
             print(f"{connections:3} connections: median ratio {statistics.median(ratios):.2f} (bar {bar})")
 

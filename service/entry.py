@@ -61,8 +61,8 @@ class Entry:
 
     `generation` counts changes of what is wanted; `settled` is the last one that was carried out. `made` counts the
     meetings that were torn down for good. `doubt`: a change of the meeting was begun and its outcome is not known.
-    `told` are digests of the links Vello was given, the last one is current. `asked` is when Vello last asked for a
-    link (unix seconds, 0 never).
+    `told` are digests of the links Vello was given, the last one is current; `answer` is what of it holds while
+    nothing moves. `asked` is when Vello last asked for a link (unix seconds, 0 never).
     """
 
     record: str
@@ -83,6 +83,7 @@ class Entry:
     doubt: bool = False
     told: tuple[str, ...] = ()
     hosted: bool = False
+    answer: str = ""
     state: State = State.NONE
     reason: Reason | None = None
     attempts: int = 0

@@ -109,9 +109,10 @@ local verbs = {}
 -- ARGV 3 realm  4 asks for a link 0|1  5 rank  6 version  7 changed  8 digest  9 digest of its video link
 --      10 wish  11 start  12 end  13 candidate token  14 owner or ''  15 lease ms  16 text  17 retention s
 --      18 tombstone s
--- Answers verdict, fence (0: not leased to the caller), now, rev, the entry.
+-- Answers verdict, fence (0: not leased to the caller), now, rev, and the entry; or, where Vello asked and nothing
+-- has changed since it was last told, verdict, -1, now, rev, and what it was told: see `told`.
 function verbs.accept()
-  local e = load(entry)
+  local e, flat = load(entry)
   local rev = redis.call('GET', KEYS[3]) or '0'
   if e.realm and e.realm ~= ARGV[3] then return {'foreign', 0, now, rev, {}} end
   local asks = ARGV[4] == '1'
@@ -175,7 +176,13 @@ function verbs.accept()
     end
   end
   if verdict == 'new' or moved then expire(e, tonumber(ARGV[17]), tonumber(ARGV[18])) end
-  local fence = 0
+  local changed, fence = moved or next(set) ~= nil, 0
+  if asks and not moved and not leased(e) and e.answer and e.rank == '0' then
+    local good = e.generation .. ':' .. rev .. ':'
+    if string.sub(e.answer, 1, #good) == good then
+      return {verdict, -1, now, rev, string.sub(e.answer, #good + 1), e.token, e.meeting or ''}
+    end
+  end
   if ARGV[14] ~= '' then
     local mine = leased(e) and e.owner == ARGV[14]
     local score = redis.call('ZSCORE', due, record)
@@ -183,7 +190,7 @@ function verbs.accept()
     ready = ready or (score and tonumber(score) <= now)
     if mine or (ready and not leased(e)) then fence = grant(e, ARGV[14], tonumber(ARGV[15])) end
   end
-  local _, flat = load(entry)
+  if changed or fence > 0 then e, flat = load(entry) end
   return {verdict, fence, now, rev, flat}
 end
 
@@ -247,6 +254,7 @@ function verbs.commit()
   end
   local what = cjson.decode(ARGV[10])
   change(what.set, what.del, what.journal)
+  redis.call('HDEL', entry, 'answer')
   redis.call('HSET', entry, 'nonce', ARGV[4])
   local moved = e.generation ~= ARGV[5]
   if mode == 'hold' or (mode == 'done' and moved) then
@@ -307,7 +315,8 @@ function verbs.orphan()
   return 1
 end
 
--- Remember that Vello was told the link with digest ARGV[3]; ARGV[4] '1' when it is the hosted one.
+-- Remember that Vello was told the link with digest ARGV[3]; ARGV[4] '1' when it is the hosted one. ARGV[5]:
+-- generation:revision:what, the answer that holds as long as neither moves ('' none).
 function verbs.told()
   local told = redis.call('HGET', entry, 'told')
   local kept = {}
@@ -319,6 +328,7 @@ function verbs.told()
   if redis.call('EXISTS', entry) == 0 then return 0 end
   redis.call('HSET', entry, 'told', table.concat(kept, ','))
   if ARGV[4] == '1' then redis.call('HSET', entry, 'hosted', '1') end
+  if ARGV[5] ~= '' then redis.call('HSET', entry, 'answer', ARGV[5]) end
   return 1
 end
 

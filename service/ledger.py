@@ -43,6 +43,7 @@ _CONTENT = ("company", "office", "resource", "service", "user", "customer", "sta
 _STORED = (*_CONTENT, "language", "record_number", "archived")
 _wish_of = attrgetter(*_STORED)
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+_HOSTED, _DIRECT = "h", "d"
 _KEPT = 1024  # wishes and placements kept as they were read: a run reads the same ones at each of its steps
 
 
@@ -55,14 +56,27 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What Vello was told the last time, good still: the meeting's own link, or else the page behind `token`."""
+
+    office: str | None
+    token: str | None = field(repr=False)
+    direct: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
-    """What became of an event: its verdict (new, old, same, foreign), the entry, and a lease if one was granted."""
+    """What became of an event: its verdict (new, old, same, foreign), and a lease if one was granted.
+
+    Where Vello asked and nothing has changed since it was last told, `told` comes in the place of the entry.
+    """
 
     verdict: str
     entry: Entry | None
     lease: Lease | None
     revision: str
     now: int
+    told: Told | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +177,9 @@ class Ledger:
             RETENTION,
             TOMBSTONE,
         )
-        verdict, fence, now, revision, flat = answer
+        verdict, fence, now, revision, flat, *rest = answer
+        if fence < 0:
+            return Accepted(verdict, None, None, revision, now // 1000, self._told(record.id, flat, *rest))
         entry = self._entry(record.id, flat)
         lease = Lease(entry, fence) if entry and fence else None
         return Accepted(verdict, entry, lease, revision, now // 1000)
@@ -209,9 +225,12 @@ class Ledger:
         envelope = self.seal(record, placement)
         await self._call("orphan", record, placement.name, envelope, RETENTION, TOMBSTONE)
 
-    async def told(self, record: str, link: str, *, hosted: bool) -> None:
-        """Remember the link that Vello is being told."""
-        await self._call("told", record, digest(link), int(hosted))
+    async def told(self, entry: Entry, link: str, revision: str, *, hosted: bool) -> None:
+        """Remember the link that Vello is being told; while nothing moves, `accept` says it again by itself."""
+        answer, print_ = _answer(entry, revision, hosted), digest(link)
+        remembered = entry.told[-1:] == (print_,) and (entry.hosted or not hosted)
+        if not remembered or answer != entry.answer:
+            await self._call("told", entry.record, print_, int(hosted), answer)
 
     async def unpark(self, connection: str) -> int:
         """Make every record due that waited for `connection`; answers how many."""
@@ -335,6 +354,7 @@ class Ledger:
             doubt="doubt" in row,
             told=tuple(row["told"].split(",")) if row.get("told") else (),
             hosted="hosted" in row,
+            answer=row.get("answer", ""),
             state=State(row.get("state", "none")),
             reason=Reason(**json.loads(reason)) if reason else None,
             attempts=int(row.get("attempts", 0)),
@@ -347,8 +367,20 @@ class Ledger:
             return entry
         return replace(entry, retired=tuple(self._placement(record, row[name]) for name in names))
 
+    def _told(self, record: str, answer: str, token: str, envelope: str) -> Told:
+        placed = self._placement(record, envelope) if answer[0] == _DIRECT else None
+        direct = placed.meeting.join_url if placed and placed.meeting else None
+        return Told(answer[1:] or None, None if direct else token, direct)
+
     def _open_placement(self, record: str, envelope: str) -> Placement:
         return Placement.load(json.loads(self._vault.open(envelope, f"meeting:{record}")))
+
+
+def _answer(entry: Entry, revision: str, hosted: bool) -> str:
+    """What the ledger keeps of an answer to Vello, so that it holds for this generation and revision only."""
+    if entry.state is not State.READY or entry.unsettled or entry.wish is None:
+        return ""
+    return f"{entry.generation}:{revision}:{_HOSTED if hosted else _DIRECT}{entry.wish.office or ''}"
 
 
 @lru_cache(_KEPT)

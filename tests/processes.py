@@ -60,6 +60,12 @@ class Service:
             return (await self.request("GET", "/readyz")).status_code == 200
         return False
 
+    @property
+    def pid(self) -> int:
+        """The process that runs."""
+        assert self.process
+        return self.process.pid
+
     def kill(self) -> None:
         """End it without warning; a second time does nothing."""
         if self.process and self.process.poll() is None:

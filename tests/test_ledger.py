@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from providers.base import Meeting, MeetingSpec
 from service.entry import Entry, Placement
-from service.ledger import Accepted, Change, Lease, Ledger, shard_of
+from service.ledger import Accepted, Change, Lease, Ledger, Told, shard_of
 from service.store import Script, Store
 from service.vault import Vault
 from service.vello import DELETED, UPDATE_METADATA
@@ -165,7 +165,7 @@ async def test_a_meeting_nobody_knows_of_is_kept_until_it_is_removed(ledger: Led
 async def test_what_vello_was_told_is_known_again(ledger: Ledger) -> None:
     data = record()
     await say(ledger, UPDATE_METADATA, data)
-    await ledger.told(data["id"], "https://zoom.example/j/1", hosted=False)
+    await ledger.told(await entry_of(ledger, data["id"]), "https://zoom.example/j/1", "0", hosted=False)
     for link, foreign in (
         ("https://zoom.example/j/1/", False),
         ("https://zoom.example/j/2", True),
@@ -174,6 +174,43 @@ async def test_what_vello_was_told_is_known_again(ledger: Ledger) -> None:
         data["version"] += 1
         await say(ledger, "record.updated", {**data, "metadata": {"video_link": link}})
         assert (await entry_of(ledger, data["id"])).foreign is foreign
+
+
+async def test_an_answer_comes_back_by_itself_as_long_as_nothing_moves(ledger: Ledger) -> None:
+    url, data = "https://x.example/j/1", record()
+
+    async def settle() -> None:
+        lease = (await say(ledger, UPDATE_METADATA, data, inline=True)).lease
+        assert lease
+        placed = Placement("zoom-1", SPEC, Meeting("m-1", url))
+        change = Change("done", {"meeting": ledger.seal(data["id"], placed), "state": "ready", "settings": revision})
+        await ledger.commit(lease, change)
+
+    for hosted in (False, True):
+        revision = await ledger.bump_revision()
+        await settle()
+        assert (await say(ledger, UPDATE_METADATA, data, inline=True)).told is None
+        await ledger.told(await entry_of(ledger, data["id"]), url, revision, hosted=hosted)
+        token = (await entry_of(ledger, data["id"])).token
+        told = Told(data["office"], token if hosted else None, None if hosted else url)
+        assert (await say(ledger, UPDATE_METADATA, data, inline=True)).told == told
+        assert (await say(ledger, UPDATE_METADATA, data | {"version": 0})).told == told
+        assert (await say(ledger, "record.updated", data)).told is None
+    await ledger.nudge(data["id"], "Looked at again.")
+    assert (await say(ledger, UPDATE_METADATA, data)).told is None
+    await claim(ledger, data["id"])
+    assert (await say(ledger, UPDATE_METADATA, data)).told is None
+
+
+@pytest.mark.parametrize("change", [{"time": START + 60}, {"canceled": True}, {"office": None}, {"resource": None}])
+async def test_an_answer_is_forgotten_when_the_booking_changes(ledger: Ledger, change: dict[str, Any]) -> None:
+    data = record()
+    lease = (await say(ledger, UPDATE_METADATA, data, inline=True)).lease
+    assert lease
+    await ledger.commit(lease, Change("done", {"state": "ready", "settings": "0"}))
+    await ledger.told(await entry_of(ledger, data["id"]), "https://x.example/j/1", "0", hosted=True)
+    assert (await say(ledger, UPDATE_METADATA, data)).told
+    assert (await say(ledger, UPDATE_METADATA, data | change | {"version": data["version"] + 1})).told is None
 
 
 async def test_a_join_url_is_never_stored_in_clear(store: Store) -> None:

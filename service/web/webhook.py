@@ -12,11 +12,12 @@ import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.choices import Choice
 from service.companies import OWN, Companies, Company
 from service.config import WEBHOOK_PATH
 from service.entry import Entry
-from service.ledger import Accepted, Ledger
-from service.links import Link, link_for, vello_was_told
+from service.ledger import Accepted, Ledger, Told
+from service.links import hosted_url, link_for
 from service.reconcile import Reconciler, Settings
 from service.store import StoreUnavailable
 from service.vello import (
@@ -59,6 +60,7 @@ class Answer:
 
 
 NOTHING: Final = Answer({})
+_NO_LINK: Final = Answer({"metadata": {}})
 
 
 class Webhook:
@@ -129,27 +131,29 @@ class Webhook:
         inline = event.type == UPDATE_METADATA
         accepted = await self._ledger.accept(event, realm, self._hosted_prefix, inline=inline)
         _log.info("event", type=event.type, record=record.id, outcome=accepted.verdict)
-        if accepted.entry is None:
+        if accepted.verdict == "foreign":
             raise InvalidEvent("wrong_company", "The record belongs to another company than this URL.")
         await self._settings.refresh(accepted.revision)
         await self._settings.choices.saw(record.office)
         if not inline:
             return NOTHING
-        return Answer({"metadata": await self._metadata(record, accepted, due)})
+        if accepted.told:
+            return self._again(accepted.told)
+        return await self._link(record, accepted, due)
 
-    async def _metadata(self, record: Record, accepted: Accepted, due: float) -> dict[str, str]:
+    def _again(self, told: Told) -> Answer:
+        url = told.direct or hosted_url(self._public_url, told.token or "")
+        return _metadata(url, self._settings.choices.of(told.office))
+
+    async def _link(self, record: Record, accepted: Accepted, due: float) -> Answer:
         entry = await self._settled(record.id, accepted, due)
         choice = self._settings.choices.of(entry.wish.office if entry.wish else record.office)
         capabilities = self._settings.connections.capabilities(choice.connection if choice else None)
         link = link_for(entry, choice, capabilities, self._public_url)
-        if link is None or choice is None:
-            return {}
-        await self._tell(entry, link)
-        return {"video_link": link.url} | ({"tag": choice.tag} if choice.tag else {})
-
-    async def _tell(self, entry: Entry, link: Link) -> None:
-        if not vello_was_told(entry, link) or (link.hosted and not entry.hosted):
-            await self._ledger.told(entry.record, link.url, hosted=link.hosted)
+        if link is None:
+            return _NO_LINK
+        await self._ledger.told(entry, link.url, self._settings.revision, hosted=link.hosted)
+        return _metadata(link.url, choice)
 
     async def _settled(self, record: str, accepted: Accepted, due: float) -> Entry:
         """The entry once nothing is left to do for it, or as it is at the deadline; the work itself goes on."""
@@ -167,6 +171,11 @@ class Webhook:
             found = await self._ledger.get(record)
             entry = found[0] if found else entry
         return entry
+
+
+def _metadata(url: str, choice: Choice | None) -> Answer:
+    tag = {"tag": choice.tag} if choice and choice.tag else {}
+    return Answer({"metadata": {"video_link": url} | tag})
 
 
 def _signature(scope: Scope) -> str | None:
