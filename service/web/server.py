@@ -28,6 +28,8 @@ _LARGE_HEAD = (431, "head_too_large", f"The headers are larger than {MAX_HEAD //
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. `since` is when the request that is arriving began, None while none is."""
 
+    max_connections = MAX_CONNECTIONS
+    arrival_seconds = ARRIVAL_SECONDS
     cycle: RequestResponseCycle | None  # type: ignore[assignment] # as it is until the first request
     since: float | None = None
     _unparsed = 0  # bytes of a head that is not complete yet
@@ -37,7 +39,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Turn away what is too much; from now on the first request must arrive."""
         super().connection_made(transport)
         self.since = self.loop.time()
-        if len(self.connections) > MAX_CONNECTIONS:
+        if len(self.connections) > self.max_connections:
             transport.close()
 
     def data_received(self, data: bytes) -> None:
@@ -78,14 +80,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def drop_if_late(self, now: float) -> None:
         """Answer and close when the request has been arriving for too long."""
-        if self.since is not None and now - self.since > ARRIVAL_SECONDS:
-            self._refuse(408, "too_slow", f"The request did not arrive within {ARRIVAL_SECONDS:.0f} seconds.")
+        if self.since is not None and now - self.since > self.arrival_seconds:
+            self._refuse(408, "too_slow", f"The request did not arrive within {self.arrival_seconds:g} seconds.")
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         self._refused, self.since = True, None
         cycle = self.cycle
-        if cycle and not cycle.response_complete and (cycle.response_started or not cycle.more_body):
-            self.transport.abort()  # in the middle of an answer there is no place for another
+        if cycle and (cycle.response_started if cycle.more_body else not cycle.response_complete):
+            self.transport.abort()  # it has its answer, or is in the middle of one: there is no place for another
             return
         body = json.dumps({"error": {"code": code, "message": message}}).encode()
         head = f"HTTP/1.1 {status} \r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
@@ -96,11 +98,11 @@ class BoundedProtocol(HttpToolsProtocol):
 class Server(uvicorn.Server):
     """uvicorn without its signal handling, which would end the process before the runs are drained."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, protocol: type[BoundedProtocol] = BoundedProtocol) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=BoundedProtocol,
+                http=protocol,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
