@@ -6,7 +6,6 @@ Plain Starlette, outside FastAPI's per-request machinery: this is the hot path.
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -15,24 +14,25 @@ from service.companies import OWN, Companies, Company
 from service.entry import Entry
 from service.ledger import Accepted, Ledger
 from service.links import Link, link_for, vello_was_told
+from service.observer import Observer, Seen
 from service.reconcile import Reconciler, Settings
+from service.store import StoreUnavailable
 from service.vello import (
+    CONNECTION_TEST,
     SIGNATURE_HEADER,
     UPDATE_METADATA,
-    Event,
     InvalidEvent,
     Record,
     SignatureInvalid,
     parse,
     verify,
 )
-from service.web.errors import problem
+from service.web.errors import Problem, problem
 
-CONNECTION_TEST = "connection.test"
+Handler = Callable[[Request], Awaitable[Response]]
+
 _MARGIN = 0.15  # seconds of the deadline kept for writing the answer
 _LOOK_AGAIN = 0.1  # seconds between two looks at a record that another process works on
-
-_log = structlog.get_logger(__name__)
 
 
 class Webhook:
@@ -46,6 +46,7 @@ class Webhook:
         companies: Companies,
         public_url: str,
         deadline: float,
+        observer: Observer,
     ) -> None:
         self._ledger = ledger
         self._reconciler = reconciler
@@ -54,6 +55,7 @@ class Webhook:
         self._public_url = public_url
         self._hosted_prefix = f"{public_url}/m/"
         self._deadline = deadline
+        self._observer = observer
 
     def routes(self) -> list[Route]:
         """The two webhook URLs."""
@@ -62,15 +64,25 @@ class Webhook:
             Route("/webhooks/vello/{company}", self._guarded(self._other), methods=["POST"]),
         ]
 
-    def _guarded(self, handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    def _guarded(self, handle: Callable[[Request, Seen], Awaitable[Response]]) -> Handler:
         async def endpoint(request: Request) -> Response:
+            with self._observer.event(request.headers) as seen:
+                return await answer(request, seen)
+
+        async def answer(request: Request, seen: Seen) -> Response:
             try:
-                return await handle(request)
+                return await handle(request, seen)
             except InvalidEvent as error:
-                _log.warning("event_refused", code=error.code, reason=error.message)
+                seen.refused(error.code)
                 return problem(400, error.code, error.message)
+            except Problem as error:
+                seen.refused(error.code)
+                raise
+            except StoreUnavailable:
+                seen.outcome = "unavailable"
+                raise
             except SignatureInvalid:
-                _log.warning("event_refused", code="invalid_signature")
+                seen.refused("invalid_signature")
                 return problem(
                     401,
                     "invalid_signature",
@@ -78,48 +90,52 @@ class Webhook:
                     "URL here are the ones entered in Vello.",
                 )
             except ClientDisconnect:
+                seen.outcome = "disconnected"
                 return Response(status_code=400)
 
         return endpoint
 
-    async def _own(self, request: Request) -> Response:
+    async def _own(self, request: Request, seen: Seen) -> Response:
         body = await request.body()
-        return await self._take(self._companies.own, OWN, request, body)
+        return await self._take(self._companies.own, OWN, request, body, seen)
 
-    async def _other(self, request: Request) -> Response:
+    async def _other(self, request: Request, seen: Seen) -> Response:
         body = await request.body()
         realm = request.path_params["company"].lower()
         company = await self._companies.get(realm)
         if company is None:
+            seen.refused("unknown_company")
             return problem(404, "unknown_company", "No company with this id has been added in settings.")
-        return await self._take(company, realm, request, body)
+        return await self._take(company, realm, request, body, seen)
 
-    async def _take(self, company: Company, realm: str, request: Request, body: bytes) -> Response:
+    async def _take(self, company: Company, realm: str, request: Request, body: bytes, seen: Seen) -> Response:
         due = asyncio.get_running_loop().time() + self._deadline - _MARGIN
         verify(body, request.headers.get(SIGNATURE_HEADER), company.tokens, company.endpoint_urls)
         event = parse(body)
-        record = event.record
+        record, seen.type = event.record, event.type
         if record is None:
+            seen.outcome = "no_record"
             if event.type == CONNECTION_TEST:
                 await self._companies.reached(realm)
-            _log.info("event", type=event.type, outcome="no_record")
             return JSONResponse({})
         if realm != OWN and record.company not in (None, realm):
             raise InvalidEvent("wrong_company", "The record belongs to another company than this URL.")
-        inline = event.type == UPDATE_METADATA
+        seen.record, inline = record.id, event.type == UPDATE_METADATA
         accepted = await self._ledger.accept(event, realm, self._hosted_prefix, inline=inline)
-        _log.info("event", type=event.type, record=record.id, outcome=accepted.verdict)
         if accepted.entry is None:
             raise InvalidEvent("wrong_company", "The record belongs to another company than this URL.")
+        if accepted.entry.meeting:
+            seen.connection = accepted.entry.meeting.connection
         await self._settings.refresh(accepted.revision)
         await self._settings.choices.saw(record.office)
-        if not inline:
-            return JSONResponse({})
-        return JSONResponse({"metadata": await self._metadata(event, record, accepted, due)})
+        metadata = await self._metadata(record, accepted, due, seen) if inline else None
+        seen.outcome = accepted.verdict
+        return JSONResponse({"metadata": metadata} if inline else {})
 
-    async def _metadata(self, event: Event, record: Record, accepted: Accepted, due: float) -> dict[str, str]:
+    async def _metadata(self, record: Record, accepted: Accepted, due: float, seen: Seen) -> dict[str, str]:
         entry = await self._settled(record.id, accepted, due)
         choice = self._settings.choices.of(entry.wish.office if entry.wish else record.office)
+        seen.connection = choice.connection if choice else seen.connection
         capabilities = self._settings.connections.capabilities(choice.connection if choice else None)
         link = link_for(entry, choice, capabilities, self._public_url)
         if link is None or choice is None:
