@@ -18,19 +18,19 @@ import structlog
 
 _GONE: Final = "[redacted]"
 _DEPTH: Final = 6
-_NAMES = r"token|secret|passw|passcode|passphrase|authorization|cookie|join_url|private_key|credential|assertion"
+_NAMES = r"token|secret|passw|passcode|passphrase|authorization|cookie|join_url|private_key|credential|client_assertion"
 _SECRET_NAMES = re.compile(_NAMES, re.I)
 _IS, _AND = r"(?:=|%(?:25)*3D)", r"(?:[?&#;]|%(?:25)*(?:3F|26|23|3B))"  # as they are, or percent-encoded once or more
 _WORD = r"""[^\s"'\\<>&;,(){}\[\]]"""
 _SECRET_TEXT = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[^-]|-(?!----END))*(?:-----END [A-Z ]*PRIVATE KEY-----)?"
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[^-\"\\]|\\[^\"]|-(?!----END))*(?:-----END [A-Z ]*PRIVATE KEY-----)?"
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
     r"|(?P<scheme>\b(?:Bearer|Basic)(?:\s|\+|%20)+)[^\s\"'\\]+"
     r"|(?P<user>://)[^\s/?#\"'\\]+@"
     r"|(?P<quoted>%(?:25)*3A(?:%(?:25)*2F){2})[^\s/?#&\"'\\]{1,200}?%(?:25)*40"
     rf"|(?P<query>{_AND}(?:jwt|pwd|code|state|zak|tk|sig|signature){_IS})"
     r"(?:(?!%(?:25)*26)[^&\s\"'\\])+"
-    rf"|(?P<named>(?:{_NAMES})[\w-]{{0,40}}\\?[\"']?\s?(?::|{_IS})\s?(?:b?\\?[\"'])?(?:(?:Bearer|Basic)\s+)?){_WORD}+"
+    rf"|(?P<named>(?:{_NAMES})[\w-]{{0,40}}\\?[\"']?\s?(?::|{_IS})\s?(?:b?\\?[\"'])?(?:(?:Bearer|Basic)\s+)?)(?!null\b){_WORD}+"
     r"|(?P<hosted>/m/|%(?:25)*2Fm%(?:25)*2F)[\w-]{23}",
     re.I,
 )

@@ -6,7 +6,7 @@ A label never carries anything secret, and nothing that a caller could make up w
 from collections.abc import Iterable
 from typing import Final, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
@@ -23,6 +23,8 @@ _TYPES = RECORD_EVENTS | {CONNECTION_TEST}
 _ANSWER = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _CALL = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0)
 _BREAKER: dict[Breaker, int] = {"closed": 0, "half_open": 1, "open": 2}
+
+disable_created_metrics()  # a second series for each one, that nobody reads; the library knows it only for a process
 
 
 class Metrics:
