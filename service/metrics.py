@@ -24,7 +24,8 @@ _ANSWER = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 _CALL = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0)
 _BREAKER: dict[Breaker, int] = {"closed": 0, "half_open": 1, "open": 2}
 
-disable_created_metrics()  # a second series for each one, that nobody reads; the library knows it only for a process
+# A second series for each one, that nobody reads; the library turns it off for the whole process or not at all.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:

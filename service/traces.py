@@ -1,6 +1,7 @@
 """Spans for OpenTelemetry: with the extra `otel`, and only where the standard OTEL_* variables ask for them.
 
-Without either nothing of it is imported and a span costs nothing. A span holds ids and outcomes: no URL, no text.
+Without either none of it is imported and a span costs nothing. The provider of tracers is ours alone, not the
+process's, so no library adds spans of its own. A span holds ids and outcomes: no URL, no text.
 """
 
 import threading
