@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 
 GRACE = 30
 """Seconds a cluster waits after SIGTERM by default."""
-LONG_LEASE = {"LEASE_SECONDS": "120"}  # nobody may wait for one of these to end
+LONG_LEASE = "120"  # seconds; nobody may wait for one of these to end
 
 
 def refuses(port: int) -> bool:
@@ -40,13 +40,13 @@ async def called(vendor: MemoryServer, verb: str) -> None:
     async def arrived() -> bool:
         return bool(await vendor.calls(verb))
 
-    await wait_until(arrived)
+    await wait_until(arrived, 20)
 
 
 async def test_a_stop_takes_nothing_new_and_finishes_the_answer_it_is_giving(
     store_url: str, meeting_server: MemoryServer
 ) -> None:
-    async with Service(REDIS_URL=store_url, LOG_LEVEL="error", **LONG_LEASE) as service:
+    async with Service(REDIS_URL=store_url, LOG_LEVEL="error", LEASE_SECONDS=LONG_LEASE) as service:
         await service.connect(meeting_server.url)
         await direct(service)
         await meeting_server.faults(delay=2.0, only="create")
@@ -54,7 +54,7 @@ async def test_a_stop_takes_nothing_new_and_finishes_the_answer_it_is_giving(
         await called(meeting_server, "create")
         assert service.process
         service.process.send_signal(signal.SIGTERM)
-        await wait_until(lambda: refuses(service.port))
+        await wait_until(lambda: refuses(service.port), 20)
         assert not answer.done(), "it refuses others while it still answers"
         link = (await answer).json()["metadata"]["video_link"]
         assert link.startswith(meeting_server.url)
@@ -67,8 +67,9 @@ async def test_a_stop_while_a_provider_hangs_ends_in_time_and_leaves_its_work_to
     store_url: str, meeting_server: MemoryServer
 ) -> None:
     data = record()
-    settings = {"REDIS_URL": store_url, "LOG_LEVEL": "error", "ANSWER_DEADLINE": "0.5", **LONG_LEASE}
-    async with Service(**settings) as service, Service("--role", "worker", **settings) as other:
+    service = Service(REDIS_URL=store_url, LOG_LEVEL="error", LEASE_SECONDS=LONG_LEASE, ANSWER_DEADLINE="0.5")
+    other = Service("--role", "worker", REDIS_URL=store_url, LOG_LEVEL="error", LEASE_SECONDS=LONG_LEASE)
+    async with service, other:
         await service.connect(meeting_server.url)
         await meeting_server.faults(delay=60.0, only="create")
         assert "/m/" in (await service.say("record.update_metadata", data)).json()["metadata"]["video_link"]
@@ -125,24 +126,25 @@ async def test_a_start_needs_no_provider(store_url: str, meeting_server: MemoryS
         assert (await service.settled(data["id"]))["state"] == "ready"
 
 
-async def skewed(stack: AsyncExitStack, minutes: int, **environment: str) -> Service:
+async def skewed(stack: AsyncExitStack, minutes: int, store_url: str) -> Service:
     """A service whose wall clock is off."""
     asked = [need("faketime"), "-f", "+0", "sh", "-c", "echo $LD_PRELOAD"]
     library = (
         await asyncio.to_thread(subprocess.run, asked, capture_output=True, text=True, check=True)
     ).stdout.strip()
     off = {"LD_PRELOAD": library, "FAKETIME": f"{minutes:+d}m", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-    service = await stack.enter_async_context(Service(LOG_LEVEL="error", **off, **environment))
+    service = Service(REDIS_URL=store_url, LOG_LEVEL="error", LEASE_SECONDS="2", ANSWER_DEADLINE="1")
+    service.environment |= off
+    await stack.enter_async_context(service)
     said = parsedate_to_datetime((await service.request("GET", "/livez")).headers["date"])
     assert abs(said.timestamp() - time.time() - minutes * 60) < 60, "its clock is off as it was told"
     return service
 
 
 async def test_clocks_that_disagree_by_twenty_minutes_do_no_harm(store_url: str, meeting_server: MemoryServer) -> None:
-    settings = {"REDIS_URL": store_url, "LEASE_SECONDS": "2", "ANSWER_DEADLINE": "1"}
     held, retried, orphaned = record(), record(), record()
     async with AsyncExitStack() as stack:
-        fast, slow = await skewed(stack, 10, **settings), await skewed(stack, -10, **settings)
+        fast, slow = await skewed(stack, 10, store_url), await skewed(stack, -10, store_url)
         await fast.connect(meeting_server.url)
 
         await meeting_server.faults(delay=5.0, only="create")
@@ -177,7 +179,7 @@ async def test_a_door_opens_at_the_same_time_whatever_clock_a_process_has(store_
     near, far = record(time=int(time.time()) + 600), record(time=int(time.time()) + 1200)
     jitsi = {"provider": "jitsi", "url": "https://meet.example.org", "app_id": "app", "secret": "s" * 32}
     async with AsyncExitStack() as stack:
-        fast, slow = [await skewed(stack, minutes, REDIS_URL=store_url) for minutes in (10, -10)]
+        fast, slow = [await skewed(stack, minutes, store_url) for minutes in (10, -10)]
         made = await fast.admin("POST", "/connections", json=jitsi)
         await fast.admin("PUT", "/offices/default", json={"connection": made.json()["id"]})
         for data, status in ((near, 303), (far, 200)):
