@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import contextlib
 import json
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -13,12 +15,13 @@ from typing import cast, get_args
 import structlog
 from pydantic import SecretStr
 
-from service import logs
+from service import logs, traces
 from service.app import Role, opened
 from service.config import GOOD_TOKEN, Config, ConfigError
 from service.demo import demo
 from service.embedded import EmbeddedUnavailable
 from service.generated import FILE_NAME
+from service.observer import Observer
 from service.store import StoreRefused, StoreUnavailable
 from service.trigger import NotSent, changed, event, sample_record, send
 from service.vello import RECORD_EVENTS
@@ -28,8 +31,8 @@ _log = structlog.get_logger(__name__)
 _HOST, _PORT = "127.0.0.1", 8080
 
 
-async def _serve(config: Config, listener: socket.socket, role: Role) -> None:
-    async with opened(config, role) as app:
+async def _serve(config: Config, listener: socket.socket, role: Role, observer: Observer) -> None:
+    async with opened(config, role, observer) as app:
         _log.info("listening", address=listener.getsockname()[:2], role=role)
         await Server(app).run_on(listener)
         _log.info("stopping")
@@ -51,8 +54,9 @@ def serve(host: str, port: int, role: Role) -> int:
     print(_greeting(config, first=first), flush=True)
     if len(config.admin_token.get_secret_value()) < GOOD_TOKEN:
         _log.warning("admin_token_short", cure="make a longer ADMIN_TOKEN with `openssl rand -hex 16`")
-    with listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(config, listener, role))
+    spans = traces.configured(os.environ)
+    with listener, contextlib.closing(spans), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(config, listener, role, Observer(traces=spans)))
     return 0
 
 

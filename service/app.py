@@ -20,6 +20,7 @@ from service.config import Config, ConfigError
 from service.connections import BUILT_IN, Connections, ensure_built_in
 from service.embedded import EmbeddedValkey
 from service.ledger import Ledger
+from service.observer import Observer
 from service.reconcile import Reconciler, Settings
 from service.store import Store
 from service.vault import Vault, fingerprint
@@ -42,11 +43,12 @@ _log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def opened(config: Config, role: Role = "all") -> AsyncIterator[Door]:
+async def opened(config: Config, role: Role = "all", observer: Observer | None = None) -> AsyncIterator[Door]:
     """The application of one process with all that it needs; leaving drains and closes it.
 
     Raises: ConfigError, EmbeddedUnavailable, StoreRefused, StoreUnavailable.
     """
+    observer = observer or Observer()
     async with AsyncExitStack() as stack:
         store = await _store(config, stack)
         await _check_keys(store, config)
@@ -64,15 +66,18 @@ async def opened(config: Config, role: Role = "all") -> AsyncIterator[Door]:
         await settings.load()
         if config.jitsi_url:
             await _built_in(settings, ledger, config.jitsi_url)
-        reconciler = Reconciler(ledger, settings)
+        reconciler = Reconciler(ledger, settings, observer)
         stack.push_async_callback(reconciler.drain, DRAIN)
         own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
         companies = Companies(store, vault, own)
-        routes: list[BaseRoute] = [*Health(store, own, config.public_url).routes(pages=role != "worker")]
+        health = Health(store, ledger, observer.metrics, own, config.public_url)
+        routes: list[BaseRoute] = [*health.routes(pages=role != "worker")]
         api: APIRouter | None = None
         webhook: Webhook | None = None
         if role != "worker":
-            webhook = Webhook(ledger, reconciler, settings, companies, config.public_url, config.answer_deadline)
+            webhook = Webhook(
+                ledger, reconciler, settings, companies, config.public_url, config.answer_deadline, observer
+            )
             join = Join(ledger, settings, config.public_url)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             routes = [*join.routes(), *routes, static]

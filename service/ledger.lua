@@ -74,12 +74,15 @@ local function expire(e, retention, tombstone)
   if e.token then redis.call('EXPIREAT', base .. 'm:' .. e.token, keep) end
 end
 
+-- Answers the fence, and 1 when the record is inherited from an owner whose lease ended before its work.
 local function grant(e, owner, ms)
-  local fence = tonumber(e.fence or 0)
-  if not (leased(e) and e.owner == owner) then fence = fence + 1 end
+  local fence, held = tonumber(e.fence or 0), leased(e)
+  local inherited = (e.owner and not held) and 1 or 0
+  if inherited == 1 then tell('takeover', 'The process that worked on this fell silent; another one takes over.') end
+  if not (held and e.owner == owner) then fence = fence + 1 end
   redis.call('HSET', entry, 'fence', fence, 'owner', owner, 'lease', now + ms)
   redis.call('ZADD', due, now + ms, record)
-  return fence
+  return fence, inherited
 end
 
 -- 'new' applies, 'old' is stale, 'same' is a repeat. A total order for events with a version, so that every
@@ -109,13 +112,13 @@ local verbs = {}
 -- ARGV 3 realm  4 asks for a link 0|1  5 rank  6 version  7 changed  8 digest  9 digest of its video link
 --      10 wish  11 start  12 end  13 candidate token  14 owner or ''  15 lease ms  16 text  17 retention s
 --      18 tombstone s
--- Answers verdict, fence (0: not leased to the caller), now, rev, and the entry; or, where Vello asked and nothing
--- has changed since it was last told, verdict, -1, now, rev, and what it was told: see `told`.
+-- Answers verdict, fence (0: not leased to the caller), inherited, now, rev, and the entry; or, where Vello asked and
+-- nothing has changed since it was last told, verdict, -1, 0, now, rev, and what it was told: see `told`.
 function verbs.accept()
   local e, flat = load(entry)
   local rev = redis.call('GET', KEYS[3]) or '0'
-  if e.realm and e.realm ~= ARGV[3] then return {'foreign', 0, now, rev, {}} end
-  local asks = ARGV[4] == '1'
+  if e.realm and e.realm ~= ARGV[3] then return {'foreign', 0, 0, now, rev, {}} end
+  local asks, again = ARGV[4] == '1', false
   local new = {rank = tonumber(ARGV[5]), version = tonumber(ARGV[6]), changed = tonumber(ARGV[7]), digest = ARGV[8]}
   local verdict = compare(e, new)
   local set, moved = {}, false
@@ -138,19 +141,24 @@ function verbs.accept()
       set.ended = (not new.version and not new.changed and new.rank == 1) and tostring(now_s) or ''
     end
     if not e.rank then redis.call('ZADD', index, 'NX', now_s, record) end
-    tell('event', ARGV[16])
-  elseif verdict == 'old' then
-    tell('stale', ARGV[16])
   end
   local rank = set.rank or e.rank
   if asks and rank ~= '2' then
     local asked = tonumber(e.asked or 0)
-    if asked == 0 or (not leased(e) and (e.state == 'failed' or e.settings ~= rev)) then moved = true end
+    if asked == 0 or (not leased(e) and (e.state == 'failed' or e.settings ~= rev)) then moved, again = true, true end
     if now_s - asked > 60 then set.asked = tostring(now_s) end
     if not e.token then
       set.token = ARGV[13]
       redis.call('SET', base .. 'm:' .. ARGV[13], record, 'EX', DAY)
     end
+  end
+  if verdict == 'new' then
+    tell('event', ARGV[16] .. (moved and '.' or '; it changes nothing.'))
+  elseif verdict == 'old' then
+    tell('stale', ARGV[16] .. '; something newer is known, so it changes nothing.')
+  end
+  if again and verdict ~= 'new' then
+    tell('asked', e.asked and 'Vello asked for the link again.' or 'Vello asked for a link.')
   end
   for name, value in pairs(set) do
     if value == '' then
@@ -170,17 +178,19 @@ function verbs.accept()
     if not work then
       redis.call('HSET', entry, 'settled', redis.call('HGET', entry, 'generation'))
       redis.call('HDEL', entry, 'reason')
+      local none = 'There is no meeting to remove.'
+      tell('settled', e.rank == '0' and 'No meeting yet: Vello has not asked for a link.' or none)
       if not leased(e) then redis.call('ZREM', due, record) end
     elseif not leased(e) and ARGV[14] == '' then
       put_due(record, now)
     end
   end
   if verdict == 'new' or moved then expire(e, tonumber(ARGV[17]), tonumber(ARGV[18])) end
-  local changed, fence = moved or next(set) ~= nil, 0
+  local changed, fence, inherited = moved or next(set) ~= nil, 0, 0
   if asks and not moved and not leased(e) and e.answer and e.rank == '0' then
     local good = e.generation .. ':' .. rev .. ':'
     if string.sub(e.answer, 1, #good) == good then
-      return {verdict, -1, now, rev, string.sub(e.answer, #good + 1), e.token, e.meeting or ''}
+      return {verdict, -1, 0, now, rev, string.sub(e.answer, #good + 1), e.token, e.meeting or ''}
     end
   end
   if ARGV[14] ~= '' then
@@ -188,14 +198,16 @@ function verbs.accept()
     local score = redis.call('ZSCORE', due, record)
     local ready = moved and (holds(e) or (e.asked and e.rank == '0'))
     ready = ready or (score and tonumber(score) <= now)
-    if mine or (ready and not leased(e)) then fence = grant(e, ARGV[14], tonumber(ARGV[15])) end
+    if mine or (ready and not leased(e)) then
+      fence, inherited = grant(e, ARGV[14], tonumber(ARGV[15]))
+    end
   end
   if changed or fence > 0 then e, flat = load(entry) end
-  return {verdict, fence, now, rev, flat}
+  return {verdict, fence, inherited, now, rev, flat}
 end
 
 -- Lease up to ARGV[2] due records to ARGV[3] for ARGV[4] ms, and take a few that have vanished off the index.
--- Answers now, when the next one is due ('' none), rev, then record, fence, entry for each.
+-- Answers now, when the next one is due ('' none), rev, then record, fence, inherited, entry for each.
 function verbs.claim()
   local out = {now, '', redis.call('GET', KEYS[3]) or '0'}
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, ARGV[2])) do
@@ -206,11 +218,11 @@ function verbs.claim()
     elseif leased(e) then
       redis.call('ZADD', due, e.lease, id)
     else
-      if e.owner then tell('takeover', 'The process that worked on this stopped; another one takes over.') end
-      local fence = grant(e, ARGV[3], tonumber(ARGV[4]))
+      local fence, inherited = grant(e, ARGV[3], tonumber(ARGV[4]))
       local _, flat = load(entry)
       out[#out + 1] = id
       out[#out + 1] = fence
+      out[#out + 1] = inherited
       out[#out + 1] = flat
     end
   end
@@ -318,8 +330,8 @@ end
 -- Remember that Vello was told the link with digest ARGV[3]; ARGV[4] '1' when it is the hosted one. ARGV[5]:
 -- generation:revision:what, the answer that holds as long as neither moves ('' none).
 function verbs.told()
-  local told = redis.call('HGET', entry, 'told')
-  local kept = {}
+  local told, kept = redis.call('HGET', entry, 'told'), {}
+  local news = string.match(told or '', '[^,]*$') ~= ARGV[3]
   for digest in string.gmatch(told or '', '[^,]+') do
     if digest ~= ARGV[3] then kept[#kept + 1] = digest end
   end
@@ -328,7 +340,13 @@ function verbs.told()
   if redis.call('EXISTS', entry) == 0 then return 0 end
   redis.call('HSET', entry, 'told', table.concat(kept, ','))
   if ARGV[4] == '1' then redis.call('HSET', entry, 'hosted', '1') end
-  if ARGV[5] ~= '' then redis.call('HSET', entry, 'answer', ARGV[5]) end
+  if ARGV[5] == '' then
+    redis.call('HDEL', entry, 'answer')
+  else
+    redis.call('HSET', entry, 'answer', ARGV[5])
+  end
+  if not news then return 1 end
+  tell('told', ARGV[4] == '1' and "Vello was told the booking's page." or "Vello was told the meeting's own link.")
   return 1
 end
 
@@ -342,10 +360,24 @@ function verbs.unpark()
     redis.call('ZREM', parked, id)
     if e.rank then
       redis.call('HDEL', entry, 'parked', 'attempts', 'refusals')
+      tell('unparked', 'The connection works again, so this goes on.')
       if not leased(e) then put_due(id, now) end
     end
   end
   return #ids
+end
+
+-- How much waits in this shard. Answers how many are due, how many are scheduled, ms since the first was due.
+function verbs.backlog()
+  local first = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')
+  local late = first[2] and math.max(0, now - tonumber(first[2])) or 0
+  return {redis.call('ZCOUNT', due, '-inf', now), redis.call('ZCARD', due), late}
+end
+
+-- Answers now, rev, the entry.
+function verbs.look()
+  local _, flat = load(entry)
+  return {now, redis.call('GET', KEYS[3]) or '0', flat}
 end
 
 return verbs[verb]()

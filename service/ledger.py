@@ -49,10 +49,14 @@ _KEPT = 1024  # wishes and placements kept as they were read: a run reads the sa
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to work on one record until it expires; `fence` proves it at every commit."""
+    """The right to work on one record until it expires; `fence` proves it at every commit.
+
+    `inherited`: the one who had it before let it expire in the middle of the work.
+    """
 
     entry: Entry
     fence: int
+    inherited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,15 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits: records due now, records with any time to be looked at, seconds since the first was due."""
+
+    due: int
+    scheduled: int
+    oldest: float
+
+
+@dataclass(frozen=True, slots=True)
 class JournalLine:
     """One sentence of a record's story. `at` in unix seconds."""
 
@@ -177,11 +190,11 @@ class Ledger:
             RETENTION,
             TOMBSTONE,
         )
-        verdict, fence, now, revision, flat, *rest = answer
+        verdict, fence, inherited, now, revision, flat, *rest = answer
         if fence < 0:
             return Accepted(verdict, None, None, revision, now // 1000, self._told(record.id, flat, *rest))
         entry = self._entry(record.id, flat)
-        lease = Lease(entry, fence) if entry and fence else None
+        lease = Lease(entry, fence, bool(inherited)) if entry and fence else None
         return Accepted(verdict, entry, lease, revision, now // 1000)
 
     async def claim(self, shards: Sequence[int], limit: int) -> list[Claimed]:
@@ -255,18 +268,23 @@ class Ledger:
         journal = [JournalLine(**json.loads(line)) for line in lines]
         return entry, journal, float(due) / 1000 if due is not None else None
 
-    async def resolve(self, token: str) -> tuple[Entry, str] | None:
-        """The record behind a hosted link, and the settings' revision."""
+    async def backlog(self) -> Backlog:
+        """How much waits in all shards, in one round trip; late is what the store's clock says."""
+        calls = [(_shard_keys(shard), ("backlog",)) for shard in range(SHARDS)]
+        due, scheduled, late = zip(*await self._store.pipeline_call(_SCRIPT, calls), strict=True)
+        return Backlog(sum(due), sum(scheduled), max(late) / 1000)
+
+    async def resolve(self, token: str) -> tuple[Entry, str, int] | None:
+        """The record behind a hosted link, the settings' revision, and the store's time (unix seconds)."""
         shard = _ALPHABET.find(token[:1]) if len(token) == 23 else -1
         if shard < 0:
             return None
         record = await self._store.execute("GET", f"{_base(shard)}m:{token}")
         if record is None:
             return None
-        keys = _keys(record)
-        flat, revision = await self._store.pipeline([("HGETALL", keys[3]), ("GET", keys[2])])
+        now, revision, flat = await self._call("look", record)
         entry = self._entry(record, flat)
-        return (entry, revision or "0") if entry else None
+        return (entry, revision, now // 1000) if entry else None
 
     async def page(self, after: tuple[int, str], limit: int) -> Page:
         """Up to `limit` records of all shards by start of their meeting, those after `after` (start, record).
@@ -321,14 +339,14 @@ class Ledger:
     def _claimed(self, answer: list[Any]) -> Claimed:
         now, due, revision, *rest = answer
         leases = []
-        for record, fence, flat in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
+        for record, fence, inherited, flat in zip(*(rest[at::4] for at in range(4)), strict=True):
             try:
                 entry = self._entry(record, flat)
             except (UnknownKey, Damaged) as error:  # one unreadable record must not stop its whole shard
                 _log.error("record_unreadable", record=record, reason=str(error))
                 continue
             if entry:
-                leases.append(Lease(entry, fence))
+                leases.append(Lease(entry, fence, bool(inherited)))
         return Claimed(leases, max(0.0, (float(due) - now) / 1000) if due else None, revision)
 
     def _entry(self, record: str, flat: Any) -> Entry | None:
@@ -396,7 +414,7 @@ def reason_text(reason: Reason) -> str:
 def _told_by(event: Event) -> str:
     record = event.record
     version = "no version" if record is None or record.version is None else f"version {record.version}"
-    return f"Vello sent {event.type} ({version})."
+    return f"Vello sent {event.type} ({version})"
 
 
 def _base(shard: int) -> str:

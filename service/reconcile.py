@@ -7,8 +7,8 @@ comes after a crash asks the provider (`find`) before anything is made a second 
 
 import asyncio
 import contextlib
+import math
 import random
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
@@ -29,6 +29,7 @@ from service.choices import Choices
 from service.connections import Connections, UnknownConnection
 from service.entry import Entry, Placement, Reason, State
 from service.ledger import Change, Lease, Ledger, reason_text
+from service.observer import Observer
 from service.plan import Action, Verdict, plan
 from service.store import StoreUnavailable
 
@@ -38,6 +39,7 @@ REFUSALS: Final = 3
 """Permanent errors in a row after which a record is given up, loudly, until something about it changes."""
 _LONGEST_WAIT: Final = 900.0
 _CALL_LIMIT: Final = 60.0
+_HANDED_BACK: Final = Change("back", journal=(("back", "The process that worked on this was stopped; it goes on."),))
 
 _Answer = TypeVar("_Answer")
 _log = structlog.get_logger(__name__)
@@ -74,9 +76,10 @@ class Settings:
 class Reconciler:
     """Runs records; every run is a task that outlives whoever started it."""
 
-    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+    def __init__(self, ledger: Ledger, settings: Settings, observer: Observer | None = None) -> None:
         self._ledger = ledger
         self._settings = settings
+        self._observer = observer or Observer()
         self._running: dict[str, asyncio.Task[None]] = {}
 
     def start(self, lease: Lease, revision: str) -> asyncio.Task[None]:
@@ -111,19 +114,20 @@ class Reconciler:
     async def _run(self, lease: Lease, revision: str) -> None:
         structlog.contextvars.bind_contextvars(record=lease.entry.record)
         try:
-            await self._settings.refresh(revision)
-            async with self._renewing(lease):
-                await self._rounds(lease)
+            with self._observer.run(lease):
+                await self._settings.refresh(revision)
+                async with self._renewing(lease):
+                    await self._rounds(lease)
         except StoreUnavailable as error:
             _log.warning("run_stopped", reason=str(error))  # the lease expires and somebody takes over
         except asyncio.CancelledError:
             with contextlib.suppress(StoreUnavailable):
-                await asyncio.shield(self._ledger.commit(lease, Change("back")))
+                await asyncio.shield(self._ledger.commit(lease, _HANDED_BACK))
             raise
         except Exception:  # a fault of ours must not stop the loop that feeds every other record
             _log.exception("run_failed")
             with contextlib.suppress(StoreUnavailable):
-                await self._ledger.commit(lease, Change("retry", delay=_wait(lease.entry.attempts)))
+                await self._again(lease, "This service made a mistake, which the operator's log explains.")
 
     async def _rounds(self, lease: Lease) -> None:
         for _ in range(ROUNDS):
@@ -139,7 +143,12 @@ class Reconciler:
             await self._settings.refresh(committed.revision)
             lease = replace(lease, entry=committed.entry)
         _log.error("rounds_exhausted", rounds=ROUNDS)
-        await self._ledger.commit(lease, Change("retry", delay=_wait(lease.entry.attempts)))
+        await self._again(lease, f"Not done after {ROUNDS} steps.")
+
+    async def _again(self, lease: Lease, why: str) -> None:
+        wait = _wait(lease.entry.attempts)
+        line = ("again", f"{why} Tried again in {_about(wait)}.")
+        await self._ledger.commit(lease, Change("retry", journal=(line,), delay=wait))
 
     async def _step(self, lease: Lease) -> _Step | None:
         """One plan carried out; None when the lease was lost before the provider was called.
@@ -149,7 +158,7 @@ class Reconciler:
         """
         entry = lease.entry
         if entry.intent is not None:
-            return await self._guarded(entry, entry.intent.connection, lambda: self._resolve(entry))
+            return await self._guarded(entry, entry.intent.connection, "Finding", lambda: self._resolve(entry))
         action = self._plan(entry)
         target, wanted = action.target, action.wanted
         if action.verdict is Verdict.DELETE and target:
@@ -157,13 +166,15 @@ class Reconciler:
             retired = begun.entry if begun else entry
             if begun and not await self._began(lease, begun.change):
                 return None
-            return await self._guarded(retired, target.connection, lambda: self._delete(retired, target, action.why))
+            return await self._guarded(
+                retired, target.connection, "Removing", lambda: self._delete(retired, target, action.why)
+            )
         if action.verdict is Verdict.UPDATE and target and wanted:
             if not entry.doubt and not await self._began(lease, Change("hold", {"doubt": "1"})):
                 return None
             closes = () if entry.doubt else ("doubt",)
             return await self._guarded(
-                entry, target.connection, lambda: self._update(entry, target, wanted, action.why), closes=closes
+                entry, target.connection, "Changing", lambda: self._update(entry, target, wanted, action.why), closes
             )
         if action.verdict in (Verdict.CREATE, Verdict.REPLACE) and wanted:
             text = f"Making a meeting: {action.why}."
@@ -172,7 +183,7 @@ class Reconciler:
                 return None
             intended = replace(entry, intent=wanted)
             return await self._guarded(
-                intended, wanted.connection, lambda: self._create(intended, wanted), closes=("intent",)
+                intended, wanted.connection, "Making", lambda: self._create(intended, wanted), ("intent",)
             )
         return self._finish(_Step(entry, Change("hold")))
 
@@ -197,7 +208,8 @@ class Reconciler:
         found = await self._call(entry, "find", intent, provider.find(intent.spec))
         if found is not None:
             return self._adopt(entry, intent, found, "A meeting whose making was interrupted was found.")
-        return _Step(replace(entry, intent=None), Change("hold", drop=("intent",)))
+        text = "The provider was asked for a meeting whose making was interrupted: it has none."
+        return _Step(replace(entry, intent=None), Change("hold", drop=("intent",), journal=(("find", text),)))
 
     def _adopt(self, entry: Entry, intent: Placement, meeting: Meeting, text: str) -> _Step:
         placed = Placement(intent.connection, intent.spec, meeting)
@@ -273,34 +285,36 @@ class Reconciler:
         self,
         entry: Entry,
         connection: str,
+        doing: str,
         act: Callable[[], Awaitable[_Step]],
-        *,
         closes: tuple[str, ...] = (),
     ) -> _Step:
         """Carry out one act; what the provider refuses becomes what the caller of its error must do.
 
-        `closes` are fields to drop when the error says that nothing happened.
+        `doing` the meeting is what did not work then; `closes` are fields to drop when nothing happened.
         """
         try:
             step = await act()
         except UnknownConnection:
             error = PermanentError("The connection was removed; choose another one.", "admin")
-            return self._refused(entry, error, ("intent",))
+            return self._refused(entry, doing, error, ("intent",))
         except PermanentError as error:
             await self._settings.connections.mark(connection, "failing", error.text)
-            return self._refused(entry, error, closes)
+            return self._refused(entry, doing, error, closes)
         except ReconnectRequired as error:
             await self._settings.connections.mark(connection, "reconnect", error.text)
-            return self._later(entry, error, "reconnect", closes, park=connection)
+            return self._later(entry, doing, error, "reconnect", closes, park=connection)
         except OutcomeUnknown as error:
-            return self._later(entry, error, "unknown", ())
+            return self._later(entry, doing, error, "unknown", ())
         except ProviderError as error:
-            return self._later(entry, error, "temporary", closes)
+            return self._later(entry, doing, error, "temporary", closes)
         if await self._settings.connections.works(connection):
             await self._ledger.unpark(connection)
         return step
 
-    def _later(self, entry: Entry, error: ProviderError, code: str, drop: tuple[str, ...], *, park: str = "") -> _Step:
+    def _later(
+        self, entry: Entry, doing: str, error: ProviderError, code: str, drop: tuple[str, ...], *, park: str = ""
+    ) -> _Step:
         wait = _wait(entry.attempts)
         if isinstance(error, TemporaryError) and error.retry_after:
             wait = max(wait, error.retry_after)
@@ -308,9 +322,11 @@ class Reconciler:
         sets = {"state": State.PENDING, "reason": reason_text(Reason(code, error.text, who))}
         sets |= {"settings": self._settings.revision}
         mode = "park" if park else "retry"
-        return _Step(entry, Change(mode, sets, drop, ((code, error.text),), wait, park))
+        then = "It goes on when the account works again." if park else f"Tried again in {_about(wait)}."
+        text = f"{doing} the meeting did not work: {error.text} {then}"
+        return _Step(entry, Change(mode, sets, drop, ((code, text),), wait, park))
 
-    def _refused(self, entry: Entry, error: PermanentError, drop: tuple[str, ...]) -> _Step:
+    def _refused(self, entry: Entry, doing: str, error: PermanentError, drop: tuple[str, ...]) -> _Step:
         refusals = entry.refusals + 1
         sets = {
             "reason": reason_text(Reason("permanent", error.text, error.who_can_fix)),
@@ -318,9 +334,11 @@ class Reconciler:
             "settings": self._settings.revision,
         }
         if refusals < REFUSALS:
-            return _Step(entry, Change("retry", sets, drop, (("refused", error.text),), _wait(refusals)))
+            wait = _wait(refusals)
+            text = f"{doing} the meeting was refused: {error.text} Tried again in {_about(wait)}."
+            return _Step(entry, Change("retry", sets, drop, (("refused", text),), wait))
         _log.error("given_up", reason=error.text, who_can_fix=error.who_can_fix)
-        text = f"Given up after {refusals} refusals: {error.text}"
+        text = f"{doing} the meeting was refused {refusals} times and is given up: {error.text}"
         sets |= {"state": State.FAILED}
         return _Step(entry, Change("done", sets, drop, (("failed", text),)))
 
@@ -338,26 +356,13 @@ class Reconciler:
             await self._ledger.nudge(before.record, text, doubt=True)
 
     async def _call(self, entry: Entry, verb: str, on: Placement, call: Awaitable[_Answer]) -> _Answer:
-        began, outcome = time.monotonic(), "ok"
-        try:
-            async with asyncio.timeout(_CALL_LIMIT):
-                return await call
-        except TimeoutError:
-            outcome = "OutcomeUnknown"
-            raise OutcomeUnknown(f"The provider did not answer within {_CALL_LIMIT:.0f} seconds.") from None
-        except BaseException as error:
-            outcome = type(error).__name__
-            raise
-        finally:
-            took = round((time.monotonic() - began) * 1000, 1)
-            _log.info(
-                "provider_call",
-                connection=on.connection,
-                verb=verb,
-                outcome=outcome,
-                milliseconds=took,
-                attempt=entry.attempts + 1,
-            )
+        provider = self._settings.connections.get(on.connection).provider
+        with self._observer.call(entry.record, entry.attempts + 1, on.connection, provider, verb):
+            try:
+                async with asyncio.timeout(_CALL_LIMIT):
+                    return await call
+            except TimeoutError:
+                raise OutcomeUnknown(f"The provider did not answer within {_CALL_LIMIT:.0f} seconds.") from None
 
     @contextlib.asynccontextmanager
     async def _renewing(self, lease: Lease) -> AsyncIterator[None]:
@@ -383,6 +388,10 @@ def _settled(action: Action, entry: Entry) -> str:
     if action.verdict is Verdict.KEEP:
         return f"Ready: {action.why}."
     return f"No meeting: {action.why}."
+
+
+def _about(seconds: float) -> str:
+    return f"about {math.ceil(seconds)} s" if seconds <= 120 else f"about {math.ceil(seconds / 60)} min"
 
 
 def _wait(attempts: int) -> float:

@@ -18,6 +18,7 @@ MAX_BODY = 256 * 1024
 """Largest event accepted, in bytes."""
 
 UPDATE_METADATA = "record.update_metadata"
+CONNECTION_TEST = "connection.test"
 CANCELLED = "record.cancelled"
 DELETED = "record.deleted"
 RECORD_EVENTS = frozenset({"record.created", "record.updated", CANCELLED, DELETED, UPDATE_METADATA})

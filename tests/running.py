@@ -9,6 +9,7 @@ import httpx
 
 from service.app import Role, opened
 from service.config import Config
+from service.observer import Observer
 from service.vello import sign
 from tests.events import body
 from tests.waiting import wait_until
@@ -73,7 +74,9 @@ class Running:
 
 
 @asynccontextmanager
-async def running(redis_url: str, *, role: Role = "all", **environment: str) -> AsyncIterator[Running]:
+async def running(
+    redis_url: str, *, role: Role = "all", observer: Observer | None = None, **environment: str
+) -> AsyncIterator[Running]:
     """A service on a store, until left."""
     given = {
         "REDIS_URL": redis_url,
@@ -83,7 +86,7 @@ async def running(redis_url: str, *, role: Role = "all", **environment: str) -> 
         "SECRET_KEYS": "k1:" + "A" * 43 + "=",
         **environment,
     }
-    async with opened(Config.load(environ=given), role) as app:
+    async with opened(Config.load(environ=given), role, observer) as app:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url=PUBLIC, timeout=30) as client:
             yield Running(app, client)

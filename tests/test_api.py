@@ -436,7 +436,7 @@ async def test_a_record_is_shown_with_its_story(service: Running) -> None:
     shown = await service.record(data["id"].upper())
     assert (shown["state"], shown["link"], shown["join_url"], shown["vello_told"]) == ("ready", link, link, True)
     assert (shown["company"], shown["office"], shown["version"]) == (data["company"], None, 1)
-    assert [line["what"] for line in shown["journal"]] == ["event", "create", "ready", "settled"]
+    assert [line["what"] for line in shown["journal"]] == ["event", "create", "ready", "settled", "told"]
     assert (await service.admin("GET", f"/records/{uuid.uuid4()}")).status_code == 404
     assert (await service.admin("POST", f"/records/{uuid.uuid4()}/reconcile")).status_code == 404
     assert (await service.admin("GET", "/records/nonsense")).status_code == 422

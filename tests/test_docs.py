@@ -22,7 +22,9 @@ PROVIDER_PAGES = {"jitsi": "jitsi.md", "memory": "providers.md"}
 
 
 DESCRIBED = describe()
-CODES = re.compile(r"(?:Problem|problem|InvalidEvent|_refuse|_[A-Z_]+ = )\(\s*(?:\d+,\s*)?\"(\w+)\"")
+CODES = re.compile(
+    r"(?:Problem|problem|InvalidEvent|_refuse|_(?:REFUSAL|BUSY|LARGE_HEAD) = )\(\s*(?:\d+,\s*)?\"(\w+)\""
+)
 """How the sources name an error's code."""
 
 

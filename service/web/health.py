@@ -1,4 +1,4 @@
-"""`/livez`, `/readyz` and `/`: whether the process lives, whether it can work, and where to go from here."""
+"""`/livez`, `/readyz`, `/metrics` and `/`: whether the process lives and can work, its figures, a first page."""
 
 from urllib.parse import urlsplit
 
@@ -8,6 +8,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from service.companies import Company
+from service.ledger import Ledger
+from service.metrics import CONTENT_TYPE, Metrics
 from service.store import Store, StoreUnavailable
 from service.web.errors import problem
 from service.web.join import HEADERS
@@ -16,8 +18,10 @@ from service.web.join import HEADERS
 class Health:
     """Answers probes, and people who open the service's address."""
 
-    def __init__(self, store: Store, own: Company, public_url: str) -> None:
+    def __init__(self, store: Store, ledger: Ledger, metrics: Metrics, own: Company, public_url: str) -> None:
         self._store = store
+        self._ledger = ledger
+        self._metrics = metrics
         self._own = own
         self._public_url = public_url
         pages = Environment(
@@ -30,6 +34,7 @@ class Health:
         probes = [
             Route("/livez", self._live, methods=["GET"]),
             Route("/readyz", self._ready, methods=["GET"]),
+            Route("/metrics", self._figures, methods=["GET"]),
         ]
         return [*probes, Route("/", self._start, methods=["GET"])] if pages else probes
 
@@ -42,6 +47,13 @@ class Health:
         except StoreUnavailable:
             return problem(503, "store_unavailable", "The store cannot be reached.")
         return JSONResponse({"status": "ready"})
+
+    async def _figures(self, _: Request) -> Response:
+        try:
+            backlog = await self._ledger.backlog()
+        except StoreUnavailable:
+            backlog = None
+        return Response(self._metrics.render(backlog), headers={"Content-Type": CONTENT_TYPE})
 
     async def _start(self, _: Request) -> Response:
         body = self._page.render(

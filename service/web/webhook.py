@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -18,9 +17,11 @@ from service.config import WEBHOOK_PATH
 from service.entry import Entry
 from service.ledger import Accepted, Ledger, Told
 from service.links import hosted_url, link_for
+from service.observer import Observer, Seen
 from service.reconcile import Reconciler, Settings
 from service.store import StoreUnavailable
 from service.vello import (
+    CONNECTION_TEST,
     SIGNATURE_HEADER,
     UPDATE_METADATA,
     InvalidEvent,
@@ -32,24 +33,21 @@ from service.vello import (
 from service.web.errors import Problem, problem, unavailable, unexpected
 from service.web.limits import read_body
 
-CONNECTION_TEST = "connection.test"
 _MARGIN = 0.15  # seconds of the deadline kept for writing the answer
 _LOOK_AGAIN = 0.1  # seconds between two looks at a record that another process works on
-
 _WRONG_SIGNATURE = (
     "The Vello-Signature header is missing or wrong: check that the webhook token and the endpoint URL here are the "
     "ones entered in Vello."
 )
 _HEADER = SIGNATURE_HEADER.encode()
-
-_log = structlog.get_logger(__name__)
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Answer:
     """A 200 with a JSON object, ready to be sent."""
 
     def __init__(self, content: Mapping[str, Any]) -> None:
-        self._body = json.dumps(content, separators=(",", ":")).encode()
+        self._body = _encode(content).encode()
         length = str(len(self._body)).encode()
         self._headers = [(b"content-type", b"application/json"), (b"content-length", length)]
 
@@ -59,7 +57,7 @@ class Answer:
         await send({"type": "http.response.body", "body": self._body})
 
 
-NOTHING: Final = Answer({})
+_NOTHING: Final = Answer({})
 _NO_LINK: Final = Answer({"metadata": {}})
 
 
@@ -74,6 +72,7 @@ class Webhook:
         companies: Companies,
         public_url: str,
         deadline: float,
+        observer: Observer,
     ) -> None:
         self._ledger = ledger
         self._reconciler = reconciler
@@ -82,70 +81,82 @@ class Webhook:
         self._public_url = public_url
         self._hosted_prefix = f"{public_url}/m/"
         self._deadline = deadline
+        self._observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one event; every error leaves in the one shape."""
-        response: ASGIApp
-        try:
-            response = await self._answer(scope, await read_body(scope, receive))
-        except Problem as error:
-            response = problem(error.status_code, error.code, error.detail)
-        except InvalidEvent as error:
-            _log.warning("event_refused", code=error.code, reason=error.message)
-            response = problem(400, error.code, error.message)
-        except SignatureInvalid:
-            _log.warning("event_refused", code="invalid_signature")
-            response = problem(401, "invalid_signature", _WRONG_SIGNATURE)
-        except StoreUnavailable as error:
-            response = unavailable(error)
-        except ClientDisconnect:
-            return
-        except Exception as error:  # whatever it is, Vello is told in the one shape and the log says what
-            response = unexpected(error)
-        await response(scope, receive, send)
+        """Answer one event."""
+        with self._observer.event(scope["headers"]) as seen:
+            response = await self._answered(scope, receive, seen)
+        if response:
+            await response(scope, receive, send)
 
-    async def _answer(self, scope: Scope, body: bytes) -> ASGIApp:
+    async def _answered(self, scope: Scope, receive: Receive, seen: Seen) -> ASGIApp | None:
+        """The answer; every error has the one shape. None when nobody listens any more."""
+        try:
+            return await self._answer(scope, await read_body(scope, receive), seen)
+        except InvalidEvent as error:
+            seen.refused(error.code)
+            return problem(400, error.code, error.message)
+        except Problem as error:
+            seen.refused(error.code)
+            return problem(error.status_code, error.code, error.detail, error.headers)
+        except SignatureInvalid:
+            seen.refused("invalid_signature")
+            return problem(401, "invalid_signature", _WRONG_SIGNATURE)
+        except StoreUnavailable as error:
+            seen.outcome = "unavailable"
+            return unavailable(error)
+        except ClientDisconnect:
+            seen.outcome = "disconnected"
+            return None
+        except Exception as error:  # whatever it is, Vello is told in the one shape and the log says what
+            return unexpected(error)
+
+    async def _answer(self, scope: Scope, body: bytes, seen: Seen) -> ASGIApp:
         path = scope["path"]
         if scope["method"] != "POST":
-            return problem(405, "method_not_allowed", "Events are sent with POST.", {"Allow": "POST"})
+            raise Problem(405, "method_not_allowed", "Events are sent with POST.", {"Allow": "POST"})
         if path == WEBHOOK_PATH:
-            return await self._take(self._companies.own, OWN, scope, body)
+            return await self._take(self._companies.own, OWN, scope, body, seen)
         realm = path.removeprefix(f"{WEBHOOK_PATH}/").lower()
         company = await self._companies.get(realm)
         if company is None:
-            return problem(404, "unknown_company", "No company with this id has been added in settings.")
-        return await self._take(company, realm, scope, body)
+            raise Problem(404, "unknown_company", "No company with this id has been added in settings.")
+        return await self._take(company, realm, scope, body, seen)
 
-    async def _take(self, company: Company, realm: str, scope: Scope, body: bytes) -> ASGIApp:
+    async def _take(self, company: Company, realm: str, scope: Scope, body: bytes, seen: Seen) -> ASGIApp:
         due = asyncio.get_running_loop().time() + self._deadline - _MARGIN
         verify(body, _signature(scope), company.tokens, company.endpoint_urls)
         event = parse(body)
-        record = event.record
+        record, seen.type = event.record, event.type
         if record is None:
+            seen.outcome = "no_record"
             if event.type == CONNECTION_TEST:
                 await self._companies.reached(realm)
-            _log.info("event", type=event.type, outcome="no_record")
-            return NOTHING
+            return _NOTHING
         if realm != OWN and record.company not in (None, realm):
             raise InvalidEvent("wrong_company", "The record belongs to another company than this URL.")
-        inline = event.type == UPDATE_METADATA
+        seen.record, inline = record.id, event.type == UPDATE_METADATA
         accepted = await self._ledger.accept(event, realm, self._hosted_prefix, inline=inline)
-        _log.info("event", type=event.type, record=record.id, outcome=accepted.verdict)
         if accepted.verdict == "foreign":
             raise InvalidEvent("wrong_company", "The record belongs to another company than this URL.")
         await self._settings.refresh(accepted.revision)
         await self._settings.choices.saw(record.office)
-        if not inline:
-            return NOTHING
+        answer: ASGIApp = _NOTHING
         if accepted.told:
-            return self._again(accepted.told)
-        return await self._link(record, accepted, due)
+            answer = self._again(accepted.told, seen)
+        elif inline:
+            answer = await self._link(record, accepted, due, seen)
+        elif accepted.entry and accepted.entry.meeting:
+            seen.connection = accepted.entry.meeting.connection
+        seen.outcome = accepted.verdict
+        return answer
 
-    def _again(self, told: Told) -> Answer:
-        url = told.direct or hosted_url(self._public_url, told.token or "")
-        return _metadata(url, self._settings.choices.of(told.office))
+    def _again(self, told: Told, seen: Seen) -> Answer:
+        choice = self._settings.choices.of(told.office)
+        return self._metadata(told.direct or hosted_url(self._public_url, told.token or ""), choice, seen)
 
-    async def _link(self, record: Record, accepted: Accepted, due: float) -> Answer:
+    async def _link(self, record: Record, accepted: Accepted, due: float, seen: Seen) -> Answer:
         entry = await self._settled(record.id, accepted, due)
         choice = self._settings.choices.of(entry.wish.office if entry.wish else record.office)
         capabilities = self._settings.connections.capabilities(choice.connection if choice else None)
@@ -153,7 +164,12 @@ class Webhook:
         if link is None:
             return _NO_LINK
         await self._ledger.told(entry, link.url, self._settings.revision, hosted=link.hosted)
-        return _metadata(link.url, choice)
+        return self._metadata(link.url, choice, seen)
+
+    def _metadata(self, url: str, choice: Choice | None, seen: Seen) -> Answer:
+        seen.connection = choice.connection if choice else None
+        tag = {"tag": choice.tag} if choice and choice.tag else {}
+        return Answer({"metadata": {"video_link": url} | tag})
 
     async def _settled(self, record: str, accepted: Accepted, due: float) -> Entry:
         """The entry once nothing is left to do for it, or as it is at the deadline; the work itself goes on."""
@@ -171,11 +187,6 @@ class Webhook:
             found = await self._ledger.get(record)
             entry = found[0] if found else entry
         return entry
-
-
-def _metadata(url: str, choice: Choice | None) -> Answer:
-    tag = {"tag": choice.tag} if choice and choice.tag else {}
-    return Answer({"metadata": {"video_link": url} | tag})
 
 
 def _signature(scope: Scope) -> str | None:

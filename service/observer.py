@@ -1,0 +1,98 @@
+"""What can be seen of the work: each event, run and provider's call is one line, one figure and one span.
+
+The only place that names what they carry: ids, words and times, never a text of somebody else.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+
+import structlog
+
+from service.ledger import Lease
+from service.metrics import Metrics
+from service.traces import Headers, Traces
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Seen:
+    """One event while it is answered; whoever answers it says what it was and what became of it.
+
+    `outcome` is the ledger's verdict, or no_record, refused (`code` says why), unavailable, disconnected, failed.
+    """
+
+    type: str = "other"
+    record: str | None = None
+    connection: str | None = None
+    outcome: str = "failed"
+    code: str | None = None
+
+    def refused(self, code: str) -> None:
+        """It was answered with an error that is the sender's."""
+        self.outcome, self.code = "refused", code
+
+
+class Observer:
+    """Tells the log, Prometheus and OpenTelemetry; the ones that are not asked for cost next to nothing."""
+
+    def __init__(self, metrics: Metrics | None = None, traces: Traces | None = None) -> None:
+        self.metrics = metrics or Metrics()
+        self._traces = traces or Traces()
+
+    @contextmanager
+    def event(self, headers: Headers) -> Iterator[Seen]:
+        """One event, from its arrival to its answer; `headers` are its request's."""
+        seen, began = Seen(), perf_counter()
+        with self._traces.span("event", "server", headers) as span:
+            try:
+                yield seen
+            finally:
+                took = perf_counter() - began
+                self.metrics.event(seen.type, seen.outcome, took)
+                said = {"record": seen.record, "connection": seen.connection, "outcome": seen.outcome}
+                span.set(type=seen.type, code=seen.code, **said)
+                if seen.outcome in ("failed", "unavailable"):
+                    span.failed(seen.outcome)
+                line = {name: value for name, value in said.items() if value is not None}
+                if seen.code:
+                    line["code"] = seen.code
+                tell = _log.warning if seen.code else _log.info
+                tell("event", type=seen.type, **line, milliseconds=round(took * 1000, 1))
+
+    @contextmanager
+    def run(self, lease: Lease) -> Iterator[None]:
+        """One run of the reconciler on one record."""
+        if lease.inherited:
+            self.metrics.takeover()
+        with self._traces.span("reconcile", "internal") as span:
+            span.set(record=lease.entry.record, attempt=lease.entry.attempts + 1)
+            outcome = "ok"
+            try:
+                yield
+            except BaseException as error:
+                outcome = type(error).__name__
+                span.failed(outcome)
+                raise
+            finally:
+                span.set(outcome=outcome)
+
+    @contextmanager
+    def call(self, record: str, attempt: int, connection: str, provider: str, verb: str) -> Iterator[None]:
+        """One call of a provider's verb; its outcome is `ok` or the name of the error."""
+        outcome, began = "ok", perf_counter()
+        with self._traces.span(f"{provider} {verb}", "client") as span:
+            try:
+                yield
+            except BaseException as error:
+                outcome = type(error).__name__
+                span.failed(outcome)
+                raise
+            finally:
+                took = perf_counter() - began
+                self.metrics.call(provider, verb, outcome, took)
+                said = {"connection": connection, "provider": provider, "verb": verb, "outcome": outcome}
+                span.set(record=record, attempt=attempt, **said)
+                _log.info("provider_call", record=record, **said, milliseconds=round(took * 1000, 1), attempt=attempt)
