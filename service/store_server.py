@@ -33,7 +33,8 @@ def check_files(address: StoreAddress) -> None:
 
 def check_server(info: Mapping[str, Any], mode: Mode) -> None:
     """Refuse a server of another kind or too old; warn of one that may forget. Raises StoreRefused."""
-    found, wanted = info.get("redis_mode", "standalone"), "cluster" if mode is Mode.CLUSTER else "standalone"
+    found = str(info.get("server_mode") or info.get("redis_mode") or "standalone")  # Valkey's word, Redis's word
+    wanted = "cluster" if mode is Mode.CLUSTER else "standalone"
     if found != wanted:
         raise StoreRefused(
             f"The store runs in {found} mode; write its address as {_KINDS.get(found, _KINDS['standalone'])}."
