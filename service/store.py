@@ -20,7 +20,7 @@ from service.store_address import Mode, StoreAddress
 from service.store_node import CONNECT_TIMEOUT, Command, Node
 from service.store_routes import Routes, routes
 from service.store_server import StoreRefused as StoreRefused
-from service.store_server import check_files, check_server
+from service.store_server import check_files, check_server, warnings
 
 PREFIX = "vm:"
 """What keys and channels begin with in the sources; an installation's own prefix takes its place on the way."""
@@ -201,8 +201,11 @@ class Store:
             nodes = await self._routes.nodes()
             return [_without_errors(await node.send([("INFO",)]))[0] for node in nodes]
 
-        for info in await self._persist(attempt):
-            check_server(self._read("INFO", info), mode)
+        servers = [self._read("INFO", info) for info in await self._persist(attempt)]
+        for server in servers:
+            check_server(server, mode)
+        for warning in sorted({warning for server in servers for warning in warnings(server)}):
+            _log.warning("store", warning=warning)
 
     def _named(self, key: str) -> str:
         return self._prefix + key[len(PREFIX) :] if key.startswith(PREFIX) else key

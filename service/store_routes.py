@@ -18,6 +18,7 @@ from service.store_node import Command, Node
 LOOK: Final = 1.0
 """Seconds one server may take to say where the others are."""
 _SLOTS: Final = 16384
+_SINGLE: Final = "it is no cluster; write its address as redis://, rediss:// or unix://"
 _TAG = re.compile(r"[^{]*\{([^}]+)\}")
 
 Meet = Callable[[Host | str], Node]
@@ -112,20 +113,21 @@ class Watched:
             return node
 
     async def _look(self) -> Node:
-        why, tried = "no sentinel answers", set()
+        why: Exception = errors.ConnectionError("no sentinel answers")
+        tried = set()
         for sentinel in list(self._sentinels):
             try:
                 place = await _ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
                 if place is None:
-                    why = f"the sentinels know no service named {self._service}"
+                    why = errors.ConnectionError(f"the sentinels know no service named {self._service}")
                 elif (host := (place[0], int(place[1]))) not in tried:
                     tried.add(host)
                     node = await self._checked(host)
                     self._sentinels.sort(key=lambda one: one is not sentinel)
                     return node
             except (errors.RedisError, OSError) as error:
-                why = str(error) or why
-        raise errors.ConnectionError(why)
+                why = error
+        raise why
 
     async def _checked(self, place: Host) -> Node:
         """The node of a place if it is a master."""
@@ -206,18 +208,19 @@ class Cluster:
         async with self._looking:
             if self._sure:
                 return
-            why = "no node of the cluster answers"
+            why: Exception = errors.ConnectionError("no node of the cluster answers")
             places = {*self._known, *self._hosts}
             for place in sorted(places, key=lambda place: (place in self._silent, random.random())):  # noqa: S311
                 try:
                     ranges = await _ask(self._node(place), "CLUSTER", "SLOTS")
                 except (errors.RedisError, OSError) as error:
-                    why = str(error) or why
+                    single = "cluster support disabled" in str(error)
+                    why = errors.ConnectionError(_SINGLE) if single else error
                     self._silent.add(place)
                 else:
                     self._silent.discard(place)
                     return await self._learn(place, ranges)
-            raise errors.ConnectionError(why)
+            raise why
 
     async def _learn(self, asked: Host, ranges: list[Any]) -> None:
         masters: list[Node | None] = [None] * _SLOTS

@@ -5,8 +5,6 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-import structlog
-
 from service.store_address import Mode, StoreAddress
 
 MIN_REDIS: Final = (6, 2)
@@ -16,7 +14,6 @@ _KINDS: Final = {
     "sentinel": "redis+sentinel://h1,h2/service",
     "cluster": "redis+cluster://h1,h2",
 }
-_log = structlog.get_logger(__name__)
 
 
 class StoreRefused(Exception):
@@ -32,7 +29,7 @@ def check_files(address: StoreAddress) -> None:
 
 
 def check_server(info: Mapping[str, Any], mode: Mode) -> None:
-    """Refuse a server of another kind or too old; warn of one that may forget. Raises StoreRefused."""
+    """Refuse a server of another kind or too old. Raises StoreRefused."""
     found = str(info.get("server_mode") or info.get("redis_mode") or "standalone")  # Valkey's word, Redis's word
     wanted = "cluster" if mode is Mode.CLUSTER else "standalone"
     if found != wanted:
@@ -46,8 +43,6 @@ def check_server(info: Mapping[str, Any], mode: Mode) -> None:
         raise StoreRefused(
             f"The store is {name} {version or 'of unknown version'}; use Redis 6.2, Valkey 7.2 or newer."
         )
-    for warning in warnings(info):
-        _log.warning("store", warning=warning)
 
 
 def warnings(info: Mapping[str, Any]) -> list[str]:

@@ -44,7 +44,7 @@ class StoreServer:
     async def say(self, *command: Any) -> Any:
         """What it answers to one command, over its socket."""
         async with Redis(unix_socket_path=str(self.socket), decode_responses=True) as client:
-            return await client.execute_command(*command)
+            return await client.execute_command(*command)  # type: ignore[no-untyped-call]
 
     def kill(self) -> None:
         """End it with kill -9."""
@@ -84,7 +84,7 @@ class Watched:
     def __init__(
         self, binary: str | None = None, sentinel: str | None = None, login: tuple[str, Sequence[str]] | None = None
     ) -> None:
-        """With `login`, a user and its rights, the servers know only that one, and the sentinels ask for a password."""
+        """With `login`, a user and its rights, the servers know that one too, and the sentinels ask for a password."""
         self._sentinel = sentinel or find_binary()
         self._login = login
         safe = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2", "--repl-diskless-sync-delay", "0")
@@ -103,7 +103,7 @@ class Watched:
     async def _ask(self, port: int, question: str) -> Any:
         password = self.PASSWORD if self._login else None
         async with Redis(port=port, password=password, decode_responses=True) as sentinel:
-            return await sentinel.execute_command("SENTINEL", question, self.SERVICE)
+            return await sentinel.execute_command("SENTINEL", question, self.SERVICE)  # type: ignore[no-untyped-call]
 
     async def kill_master(self) -> StoreServer:
         """End the master at an instant at which its replica knows all it has acknowledged."""
@@ -200,8 +200,10 @@ class ClusterServers:
 class ScriptedServer:
     """Answers the commands it is told about with the bytes it is told, and any other command with OK."""
 
-    def __init__(self, answers: Mapping[str, bytes]) -> None:
-        self._answers = answers
+    def __init__(self, answers: Mapping[str, bytes], *, tcp: bool = False) -> None:
+        self.answers = dict(answers)
+        self.port = 0
+        self._tcp = tcp
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._directory = Path(tempfile.mkdtemp(prefix="vm-"))
@@ -209,7 +211,11 @@ class ScriptedServer:
         self.asked: list[str] = []
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_unix_server(self._connected, self._directory / "socket")
+        if self._tcp:
+            self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+            self.port = self._server.sockets[0].getsockname()[1]
+        else:
+            self._server = await asyncio.start_unix_server(self._connected, self._directory / "socket")
         return self
 
     async def __aexit__(
@@ -230,7 +236,7 @@ class ScriptedServer:
                 length = int((await reader.readline())[1:])
                 words.append((await reader.readexactly(length + 2))[:-2].decode())
             self.asked.append(words[0])
-            writer.write(self._answers.get(words[0], b"+OK\r\n"))
+            writer.write(self.answers.get(words[0], b"+OK\r\n"))
             await writer.drain()
         writer.close()
 
