@@ -125,7 +125,7 @@ async def _store(config: Config, stack: AsyncExitStack) -> Store:
         valkey = EmbeddedValkey(config.data_dir)
         stack.push_async_callback(valkey.close)
         url = await valkey.start()
-    store = await Store.open(url)
+    store = await Store.open(url, prefix=config.redis_prefix)
     stack.push_async_callback(store.close)
     return store
 

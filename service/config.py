@@ -9,12 +9,13 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from service.generated import GeneratedRefused, complete, read
+from service.store_address import StoreAddress
 from service.vault import KEY_BYTES, KEY_ID
 
 PUBLIC_URL_DEFAULT = "http://127.0.0.1:8080"
@@ -35,9 +36,6 @@ GENERATED = frozenset(_MAKERS)
 
 GOOD_TOKEN = 16
 """Characters below which an ADMIN_TOKEN is guessable: such a one is warned about."""
-_REDIS_OPTIONS = frozenset(
-    {"db", "username", "password", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"}
-)
 _ABSENT = "is not set and no start has made one yet; set it, or start the service once"
 
 
@@ -75,19 +73,13 @@ def _endpoint_urls(value: str) -> tuple[str, ...]:
 
 
 def _redis_url(value: str) -> str:
-    scheme = value.partition(":")[0]
-    if scheme in ("redis+sentinel", "redis+cluster"):
-        raise ValueError(f"{scheme}:// comes with a later release; give redis://, rediss:// or unix:// for now")
-    try:
-        parts = urlsplit(value)
-        named = parts.hostname if scheme in ("redis", "rediss") else scheme == "unix" and parts.path.strip("/")
-        usable = bool(named and parts.port != 0)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError("is no store address; write it like redis://localhost:6379/0 or unix:///run/valkey.sock")
-    if {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)} - _REDIS_OPTIONS:
-        raise ValueError(f"has unknown options after '?'; known are {', '.join(sorted(_REDIS_OPTIONS))}")
+    StoreAddress.parse(value)
+    return value
+
+
+def _redis_prefix(value: str) -> str:
+    if not re.fullmatch(r"([\w.-]+:)+", value, re.ASCII) or len(value) > 64:
+        raise ValueError("is no prefix; write up to 64 letters, digits, '_', '.', '-' and ':', ending with ':'")
     return value
 
 
@@ -172,6 +164,7 @@ class Config(BaseSettings):
     redis_url: Annotated[str | None, BeforeValidator(_redis_url)] = Field(
         None, validation_alias="REDIS_URL", repr=False
     )
+    redis_prefix: Annotated[str, BeforeValidator(_redis_prefix)] = Field("vm:", validation_alias="REDIS_PREFIX")
     data_dir: Annotated[Path, AfterValidator(Path.absolute)] = Field(
         Path(DATA_DIR_DEFAULT).absolute(), validation_alias="DATA_DIR"
     )

@@ -7,22 +7,25 @@ import asyncio
 import hashlib
 import random
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import structlog
 from redis import exceptions as errors
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
-CONNECT_TIMEOUT = 2.0
+from service.store_address import Mode, StoreAddress
+from service.store_node import CONNECT_TIMEOUT, Command, Node
+from service.store_routes import Routes, routes
+from service.store_server import StoreRefused as StoreRefused
+from service.store_server import check_files, check_server, warnings
+
+PREFIX = "vm:"
+"""What keys and channels begin with in the sources; an installation's own prefix takes its place on the way."""
 PATIENCE = 3.0
 """Seconds a call may take, all its repeats included, before it says that the store is unavailable."""
-MIN_REDIS = (6, 2)
-MIN_VALKEY = (7, 2)
 
 _PAUSE, _LONGEST_PAUSE = 0.02, 0.25  # seconds between two tries of one call
 _LONGEST_RECONNECT = 2.0  # seconds between two tries of a subscription
@@ -34,6 +37,8 @@ _REASONS = {
     "LOADING": "it is still loading its data",
     "MASTERDOWN": "it is a replica without its primary",
     "CLUSTERDOWN": "its cluster is down",
+    "MOVED": "its cluster is moving data",
+    "ASK": "its cluster is moving data",
     "TRYAGAIN": "its cluster is moving data",
     "BUSY": "it is busy with another script",
     "MISCONF": "it cannot write to its disk",
@@ -42,7 +47,7 @@ _REASONS = {
     "WRONGPASS": "it refuses the user name or password",
     "NOPERM": "its user may not do what was asked",
 }
-_PASSING = frozenset({"LOST", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY"})
+_PASSING = frozenset({"LOST", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "BUSY"})
 # Redis 6 wraps what a command in a script answered: "ERR Error running script (…): @user_script: 1: -OOM …".
 _WRAPPED = re.compile(rf"(?:^|[ :-])({'|'.join(_REASONS)}) ")
 
@@ -52,10 +57,6 @@ _log = structlog.get_logger(__name__)
 
 class StoreUnavailable(Exception):
     """The store did not do what was asked in its time, or cannot at present; the message is one sentence."""
-
-
-class StoreRefused(Exception):
-    """The server is one this service cannot work with; the message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,68 +78,66 @@ class Script:
 
 
 class Store:
-    """The open store; its calls raise StoreUnavailable, and ResponseError for a caller's mistake."""
+    """The open store; its calls raise StoreUnavailable, and ResponseError for a caller's mistake.
 
-    def __init__(self, client: Redis, url: str, patience: float) -> None:
-        self._client = client
-        self._command: Callable[..., Awaitable[Any]] = client.execute_command
-        self._url = url
+    A command has one key at most: the word after its name. Keys and channels begin with PREFIX. None may block.
+    """
+
+    def __init__(self, to: Routes, prefix: str, patience: float) -> None:
+        self._routes = to
+        self._prefix = prefix
         self._patience = patience
+        self._readers = Redis(protocol=2).response_callbacks  # only its knowledge of answers; it never connects
 
     @classmethod
-    async def open(cls, url: str, *, patience: float = PATIENCE, max_connections: int = 32) -> "Store":
-        """Connect to a `redis://`, `rediss://` or `unix://` URL and check the server's version.
+    async def open(cls, url: str, *, prefix: str = PREFIX, patience: float = PATIENCE) -> "Store":
+        """Find the servers of a URL (see `StoreAddress`) and check them; keys begin with `prefix`.
 
-        Raises StoreUnavailable when the server cannot be reached, StoreRefused when it is too old.
+        Raises StoreUnavailable when they cannot be reached, StoreRefused when one cannot be worked with.
         """
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=max_connections,
-            timeout=patience,
-            # One repeat at once replaces a connection that died in the pool; waiting is `_persist`'s part.
-            retry=Retry(NoBackoff(), 1),
-            **_connection_options(url),
-        )
-        store = cls(Redis.from_pool(pool), url, patience)
+        address = StoreAddress.parse(url)
+        check_files(address)
+        # Half of a call's time: when a server hangs, the other half is for the one that takes its place.
+        store = cls(routes(address, patience / 2), prefix, patience)
         try:
-            _check_version(await store.execute("INFO", "server"))
+            await store._check(address.mode)
         except BaseException:
             await store.close()
             raise
         return store
 
     async def call(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """Run a script; it may run more than once."""
-
-        async def attempt() -> Any:
-            try:
-                return await self._command(*script.by_sha(keys, args))
-            except errors.NoScriptError:
-                return await self._command(*script.by_source(keys, args))
-
-        return await self._persist(attempt)
+        """Run a script, whose keys share a slot; it may run more than once."""
+        return (await self.pipeline_call(script, ((keys, args),)))[0]
 
     async def execute(self, *args: Any) -> Any:
         """Run one command; it may run more than once."""
-        return await self._persist(lambda: self._command(*args))
+        return (await self.pipeline((args,)))[0]
 
-    async def pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Run commands in one round trip, in order, not as one transaction; the first error is raised."""
+    async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        """Run commands in one round trip, in order for each shard, not as one transaction; the first error is raised.
+
+        Any of them may run more than once.
+        """
+        mine = [self._mine(command) for command in commands]
 
         async def attempt() -> list[Any]:
-            return _without_errors(await self._send(commands))
+            return _without_errors(await self._send(mine))
 
-        return await self._persist(attempt)
+        answers = await self._persist(attempt)
+        return [self._read(command[0], answer) for command, answer in zip(mine, answers, strict=True)]
 
     async def pipeline_call(self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
         """Run a script once for each (keys, args) in one round trip, in order; the first error is raised."""
+        if self._prefix != PREFIX:
+            calls = [([self._named(key) for key in keys], args) for keys, args in calls]
 
         async def attempt() -> list[Any]:
             answers = await self._send([script.by_sha(keys, args) for keys, args in calls])
-            unknown = [at for at, answer in enumerate(answers) if isinstance(answer, errors.NoScriptError)]
-            repeated = await self._send([script.by_source(*calls[at]) for at in unknown])
-            for at, answer in zip(unknown, repeated, strict=True):
-                answers[at] = answer
+            if unknown := [at for at, answer in enumerate(answers) if isinstance(answer, errors.NoScriptError)]:
+                repeated = await self._send([script.by_source(*calls[at]) for at in unknown])
+                for at, answer in zip(unknown, repeated, strict=True):
+                    answers[at] = answer
             return _without_errors(answers)
 
         return await self._persist(attempt)
@@ -151,20 +150,25 @@ class Store:
         `on_connect` is called after each (re)connection, once the server has confirmed all channels: messages
         sent before it may be lost, so the caller looks at the state itself again.
         """
+        names = {self._named(channel): channel for channel in channels}
         pause, lost = _PAUSE, False
         while True:
-            client = Redis.from_url(self._url, retry=Retry(NoBackoff(), 0), **_connection_options(self._url))
             try:
-                async with client, client.pubsub() as listener:
+                node = random.choice(await self._nodes())  # noqa: S311 (each of them hears everything)
+                async with node.client() as client, client.pubsub() as listener:
                     async with asyncio.timeout(CONNECT_TIMEOUT):
-                        await _confirm(listener, channels)
+                        await _confirm(listener, names)
                     if lost:
                         _log.info("store_subscription_restored", channels=channels)
                     pause, lost = _PAUSE, False
                     on_connect()
                     while True:
-                        yield await _next_message(listener)
+                        while (message := await _next_message(listener)) is None:
+                            if node not in await self._nodes():
+                                raise errors.ConnectionError("another server has taken its place")
+                        yield names[message[0]], message[1]
             except (errors.RedisError, OSError) as error:  # asyncio's timeout is an OSError too
+                self._routes.doubt()
                 if not lost:
                     _log.warning("store_subscription_lost", channels=channels, reason=_reason(error))
                 lost = True
@@ -172,18 +176,47 @@ class Store:
             pause = min(pause * 2, _LONGEST_RECONNECT)
 
     async def ping(self) -> None:
-        """Return when the store answers; raise StoreUnavailable when it does not in time."""
-        await self.execute("PING")
+        """Return when every server answers and takes a write; raise StoreUnavailable when not in time."""
+        probe = [self._mine(("SET", f"{PREFIX}ready", 1, "EX", 60))]
+
+        async def attempt() -> None:
+            await asyncio.gather(*[node.send([("PING",)]) for node in await self._routes.nodes()])
+            _without_errors(await self._send(probe))
+
+        await self._persist(attempt)
 
     async def close(self) -> None:
         """Close every connection; may be called twice."""
-        await self._client.aclose()
+        await self._routes.close()
 
-    async def _send(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        pipe = self._client.pipeline(transaction=False)
-        for command in commands:
-            pipe.execute_command(*command)
-        return await pipe.execute(raise_on_error=False)  # raised by redis-py, an error would quote our data
+    async def _send(self, commands: Sequence[Command]) -> list[Any]:
+        return await self._routes.send(commands) if commands else []
+
+    async def _nodes(self) -> list[Node]:
+        async with asyncio.timeout(self._patience):
+            return await self._routes.nodes()
+
+    async def _check(self, mode: Mode) -> None:
+        async def attempt() -> list[str]:
+            nodes = await self._routes.nodes()
+            return [_without_errors(await node.send([("INFO",)]))[0] for node in nodes]
+
+        servers = [self._read("INFO", info) for info in await self._persist(attempt)]
+        for server in servers:
+            check_server(server, mode)
+        for warning in sorted({warning for server in servers for warning in warnings(server)}):
+            _log.warning("store", warning=warning)
+
+    def _named(self, key: str) -> str:
+        return self._prefix + key[len(PREFIX) :] if key.startswith(PREFIX) else key
+
+    def _mine(self, command: Command) -> Command:
+        if self._prefix == PREFIX or len(command) < 2:
+            return command
+        return command[0], self._named(str(command[1])), *command[2:]
+
+    def _read(self, name: str, answer: Any) -> Any:
+        return self._readers[name](answer) if name in self._readers else answer
 
     async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try until it works, the error is one that waiting does not heal, or the call's time is over."""
@@ -198,38 +231,13 @@ class Store:
                 state = _state(error)
                 if state is None:
                     raise
+                self._routes.doubt()
                 late = loop.time() + pause >= end
                 reason = reason if late and reason else _reason(error)
                 if late or state not in _PASSING:
                     raise StoreUnavailable(f"The store is unavailable: {reason}.") from error
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (jitter is no secret)
             pause = min(pause * 2, _LONGEST_PAUSE)
-
-
-def _connection_options(url: str) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "decode_responses": True,
-        "protocol": 2,  # RESP3 only adds push messages, which nothing here reads
-        "socket_connect_timeout": CONNECT_TIMEOUT,
-        # Every wait has a bound of ours. redis-py's own one sends through asyncio.wait_for, which on Python 3.11
-        # now and then swallows a cancellation, and with it the deadline of whoever is waiting for us.
-        "socket_timeout": None,
-    }
-    if not url.startswith("unix:"):
-        options["socket_keepalive"] = True
-    return options
-
-
-def _check_version(info: dict[str, Any]) -> None:
-    if (mode := info.get("redis_mode", "standalone")) != "standalone":
-        raise StoreRefused(f"The store runs in {mode} mode; give the address of a single Redis or Valkey server.")
-    name, version, least = "Redis", str(info.get("redis_version", "")), MIN_REDIS
-    if "valkey_version" in info:
-        name, version, least = "Valkey", str(info["valkey_version"]), MIN_VALKEY
-    if tuple(int(number) for number in re.findall(r"\d+", version)[:2]) < least:
-        raise StoreRefused(
-            f"The store is {name} {version or 'of unknown version'}; use Redis 6.2, Valkey 7.2 or newer."
-        )
 
 
 def _without_errors(answers: list[Any]) -> list[Any]:
@@ -259,7 +267,7 @@ def _reason(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].rstrip(".")[:200] or "it did not answer in time"
 
 
-async def _confirm(listener: PubSub, channels: Sequence[str]) -> None:
+async def _confirm(listener: PubSub, channels: Iterable[str]) -> None:
     await listener.subscribe(*channels)
     missing = len(set(channels))
     while missing:
@@ -267,7 +275,8 @@ async def _confirm(listener: PubSub, channels: Sequence[str]) -> None:
         missing -= message is not None and message["type"] == "subscribe"
 
 
-async def _next_message(listener: PubSub) -> tuple[str, str]:
+async def _next_message(listener: PubSub) -> tuple[str, str] | None:
+    """The next message; None after a while without one, when the server has said that it is still there."""
     asked = False
     while True:
         message = await listener.get_message(timeout=_SILENCE)
@@ -277,4 +286,6 @@ async def _next_message(listener: PubSub) -> tuple[str, str]:
             await listener.ping()
         elif message["type"] == "message":
             return message["channel"], message["data"]
+        elif asked:
+            return None
         asked = message is None

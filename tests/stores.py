@@ -3,44 +3,64 @@
 import asyncio
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from service.embedded import find_binary
 from tests.waiting import wait_until
 
 
 class StoreServer:
-    """A real server on a unix socket in a directory of its own; `kill` and `start` lose nothing written."""
+    """A real server in a directory of its own, on a unix socket and, if it has one, a port; always with these options.
 
-    def __init__(self, binary: str | None = None) -> None:
+    `kill` and `start` lose nothing written.
+    """
+
+    def __init__(self, binary: str | None = None, *options: str, port: int = 0) -> None:
         self._binary = binary or find_binary()
+        self._always = options
         self._process: subprocess.Popen[bytes] | None = None
         self._directory = Path(tempfile.mkdtemp(prefix="vm-"))
+        self.port = port
         self.socket = self._directory / "socket"
         self.url = f"unix://{self.socket}"
 
     async def start(self, *options: str) -> None:
         """Start it and come back when it answers."""
-        command = [self._binary, "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self._directory)]
-        command += ["--save", "", "--appendonly", "yes", *options]
+        command = [self._binary, "--port", str(self.port), "--unixsocket", str(self.socket)]
+        command += ["--dir", str(self._directory), "--save", "", "--appendonly", "yes", *self._always, *options]
         self._process = await asyncio.to_thread(subprocess.Popen, command, stdout=subprocess.DEVNULL)
-        await wait_until(lambda: answers(self.socket))
+        await wait_until(lambda: answers(self.socket), 20)
+
+    async def say(self, *command: Any) -> Any:
+        """What it answers to one command, over its socket."""
+        async with Redis(unix_socket_path=str(self.socket), decode_responses=True) as client:
+            return await client.execute_command(*command)  # type: ignore[no-untyped-call]
 
     def kill(self) -> None:
         """End it with kill -9."""
-        assert self._process
-        self._process.kill()
-        self._process.wait()
+        if self._process:
+            self._process.kill()
+            self._process.wait()
 
     def freeze(self) -> None:
         """Let it hang: it keeps its connections and answers nothing."""
         assert self._process
         self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on where it hung."""
+        assert self._process
+        self._process.send_signal(signal.SIGCONT)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -53,11 +73,137 @@ class StoreServer:
         shutil.rmtree(self._directory)
 
 
+class Watched:
+    """A master, its replica, and three sentinels that make the one take the other's place.
+
+    Nothing acknowledged is lost: a master without its replica takes no writes.
+    """
+
+    SERVICE, PASSWORD = "vello", "sentinels"
+
+    def __init__(
+        self, binary: str | None = None, sentinel: str | None = None, login: tuple[str, Sequence[str]] | None = None
+    ) -> None:
+        """With `login`, a user and its rights, the servers know that one too, and the sentinels ask for a password."""
+        self._sentinel = sentinel or find_binary()
+        self._login = login
+        safe = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2", "--repl-diskless-sync-delay", "0")
+        self.servers = [StoreServer(binary, *safe, port=free_port()) for _ in range(2)]
+        self._ports = [free_port() for _ in range(3)]
+        self._sentinels: list[subprocess.Popen[bytes]] = []
+        self._directory = Path(tempfile.mkdtemp(prefix="vm-"))
+        places = ",".join(f"127.0.0.1:{port}" for port in self._ports)
+        self.url = f"redis+sentinel://{places}/{self.SERVICE}"
+
+    async def master(self) -> StoreServer | None:
+        """The server the first sentinel names, if it is one."""
+        place = await self._ask(self._ports[0], "GET-MASTER-ADDR-BY-NAME")
+        return next((server for server in self.servers if place and server.port == int(place[1])), None)
+
+    async def _ask(self, port: int, question: str) -> Any:
+        password = self.PASSWORD if self._login else None
+        async with Redis(port=port, password=password, decode_responses=True) as sentinel:
+            return await sentinel.execute_command("SENTINEL", question, self.SERVICE)  # type: ignore[no-untyped-call]
+
+    async def kill_master(self) -> StoreServer:
+        """End the master at an instant at which its replica knows all it has acknowledged."""
+        master = await self.master()
+        assert master
+        await master.say("CLIENT", "PAUSE", "5000", "WRITE")
+        assert await master.say("WAIT", "1", "5000") == 1
+        master.kill()
+        return master
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            stack.push_async_exit(self)
+            master, replica = self.servers
+            await asyncio.gather(master.start(), replica.start("--replicaof", f"127.0.0.1 {master.port}"))
+            for port in self._ports:
+                self._watch(port, master.port)
+            await wait_until(self._in_order, 30)
+            if self._login:
+                for server in self.servers:
+                    await server.say("ACL", "SETUSER", self._login[0], "on", *self._login[1])
+            stack.pop_all()
+        return self
+
+    def _watch(self, port: int, master: int) -> None:
+        config = self._directory / f"{port}.conf"
+        lines = [f"port {port}", f"dir {self._directory}", f"sentinel monitor {self.SERVICE} 127.0.0.1 {master} 2"]
+        options = {"down-after-milliseconds": 600, "failover-timeout": 3000, "parallel-syncs": 1}
+        lines += [f"sentinel {name} {self.SERVICE} {value}" for name, value in options.items()]
+        if self._login:
+            lines += [f"requirepass {self.PASSWORD}", f"sentinel sentinel-pass {self.PASSWORD}"]
+        config.write_text("\n".join(lines))
+        command = [self._sentinel, str(config), "--sentinel"]
+        self._sentinels.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+
+    async def _in_order(self) -> bool:
+        """Whether the sentinels know each other and the replica, and the replica all that the master knows."""
+        try:
+            for port in self._ports:
+                state = await self._ask(port, "MASTER")
+                if (int(state["num-slaves"]), int(state["num-other-sentinels"])) != (1, 2):
+                    return False
+            return bool(await self.servers[0].say("SET", "vm:in-order", 1, "EX", 1))
+        except (RedisError, OSError):
+            return False
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for sentinel in self._sentinels:
+            sentinel.kill()
+            sentinel.wait()
+        shutil.rmtree(self._directory)
+        for server in self.servers:
+            await server.__aexit__(None, None, None)
+
+
+class ClusterServers:
+    """A cluster of three masters; without one of them it takes nothing."""
+
+    SLOTS = 16384
+
+    def __init__(self, binary: str | None = None, *options: str) -> None:
+        always = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", *options)
+        self.nodes = [StoreServer(binary, *always, port=free_port(below=55_000)) for _ in range(3)]
+        self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            stack.push_async_exit(self)
+            await asyncio.gather(*(node.start() for node in self.nodes))
+            share = -(-self.SLOTS // len(self.nodes))
+            for number, node in enumerate(self.nodes):
+                await node.say("CLUSTER", "ADDSLOTS", *range(number * share, min(self.SLOTS, (number + 1) * share)))
+                await node.say("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            for node in self.nodes[1:]:
+                await node.say("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+            await wait_until(self.whole, 30)
+            stack.pop_all()
+        return self
+
+    async def whole(self) -> bool:
+        """Whether every node knows all others and serves."""
+        states = [await node.say("CLUSTER", "INFO") for node in self.nodes]
+        return all("cluster_state:ok" in state and "cluster_known_nodes:3" in state for state in states)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for node in self.nodes:
+            await node.__aexit__(None, None, None)
+
+
 class ScriptedServer:
     """Answers the commands it is told about with the bytes it is told, and any other command with OK."""
 
-    def __init__(self, answers: Mapping[str, bytes]) -> None:
-        self._answers = answers
+    def __init__(self, answers: Mapping[str, bytes], *, tcp: bool = False) -> None:
+        self.answers = dict(answers)
+        self.port = 0
+        self._tcp = tcp
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._directory = Path(tempfile.mkdtemp(prefix="vm-"))
@@ -65,7 +211,11 @@ class ScriptedServer:
         self.asked: list[str] = []
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_unix_server(self._connected, self._directory / "socket")
+        if self._tcp:
+            self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+            self.port = self._server.sockets[0].getsockname()[1]
+        else:
+            self._server = await asyncio.start_unix_server(self._connected, self._directory / "socket")
         return self
 
     async def __aexit__(
@@ -86,9 +236,18 @@ class ScriptedServer:
                 length = int((await reader.readline())[1:])
                 words.append((await reader.readexactly(length + 2))[:-2].decode())
             self.asked.append(words[0])
-            writer.write(self._answers.get(words[0], b"+OK\r\n"))
+            writer.write(self.answers.get(words[0], b"+OK\r\n"))
             await writer.drain()
         writer.close()
+
+
+def free_port(below: int = 65_536) -> int:
+    """A port nobody listens on now."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as found:
+            port = int(found.getsockname()[1])
+        if port < below:
+            return port
 
 
 def info(**fields: str) -> bytes:
@@ -97,10 +256,10 @@ def info(**fields: str) -> bytes:
     return b"$%d\r\n%s\r\n" % (len(text), text)
 
 
-async def answers(socket: Path) -> bool:
-    """Tell whether a server on `socket` answers a PING."""
+async def answers(path: Path) -> bool:
+    """Tell whether a server on the socket `path` answers a PING."""
     try:
-        reader, writer = await asyncio.open_unix_connection(socket)
+        reader, writer = await asyncio.open_unix_connection(path)
     except OSError:
         return False
     writer.write(b"PING\r\n")

@@ -111,6 +111,8 @@ def test_several_tokens_may_be_valid_at_once() -> None:
         "redis://:password@localhost:6379/2",
         "rediss://store.example:6380?ssl_ca_certs=/ca.pem",
         "unix:///run/valkey.sock?db=1",
+        "redis+sentinel://user:password@h1,[::1]:5000/service/3?sentinel_password=x&ssl=true&ssl_ca_certs=/ca.pem",
+        "redis+cluster://h1,h2:7001?username=user&password=x&ssl=yes&ssl_check_hostname=no",
     ],
 )
 def test_a_store_address_is_taken_as_given(url: str) -> None:
@@ -120,8 +122,16 @@ def test_a_store_address_is_taken_as_given(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("redis+sentinel://h1,h2/service/0", "later release"),
-        ("redis+cluster://h1,h2", "later release"),
+        ("redis+sentinel://h1,h2", "does not name the service"),
+        ("redis+sentinel://h1,h2/service?sentinel=x", "unknown options"),
+        ("redis+sentinel:///service", "no store address"),
+        ("redis+cluster://h1,h2/1", "only the one"),
+        ("redis+cluster://h1,,h2", "no store address"),
+        ("redis+cluster://h1?ssl_ca_certs=/ca.pem", "add ssl=true"),
+        ("redis+cluster://h1?ssl=perhaps", "neither true nor false"),
+        ("redis://h1,h2", "no store address"),
+        ("redis://localhost/first", "database that is no number"),
+        ("redis://localhost?ssl_ca_certs=/ca.pem", "write rediss://"),
         ("http://localhost", "no store address"),
         ("redis://", "no store address"),
         ("unix://", "no store address"),
@@ -131,6 +141,12 @@ def test_a_store_address_is_taken_as_given(url: str) -> None:
 )
 def test_another_store_address_is_refused(url: str, words: str) -> None:
     assert words in problem("REDIS_URL", REDIS_URL=url)
+
+
+@pytest.mark.parametrize("prefix", ["vm", ":", "a b:", "{a}:", "*:", "a::", "x" * 64 + ":"])
+def test_a_prefix_that_would_mix_keys_up_is_refused(prefix: str) -> None:
+    assert load(REDIS_PREFIX="shop-1:eu:").redis_prefix == "shop-1:eu:"
+    assert "is no prefix" in problem("REDIS_PREFIX", REDIS_PREFIX=prefix)
 
 
 def test_the_first_key_is_the_active_one() -> None:
