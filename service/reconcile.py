@@ -7,48 +7,33 @@ comes after a crash asks the provider (`find`) before anything is made a second 
 
 import asyncio
 import contextlib
-import random
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 
 from providers.base import (
-    Fixer,
     Meeting,
     MeetingNotFound,
     OutcomeUnknown,
     PermanentError,
     ProviderError,
     ReconnectRequired,
-    TemporaryError,
 )
+from service.calls import called
 from service.choices import Choices
 from service.connections import Connections, UnknownConnection
-from service.entry import Entry, Placement, Reason, State
-from service.ledger import Change, Lease, Ledger, reason_text
+from service.entry import Entry, Placement, State
+from service.ledger import Change, Lease, Ledger
+from service.outcome import Step, back_off, later, refused
 from service.plan import Action, Verdict, plan
 from service.store import StoreUnavailable
 
 ROUNDS: Final = 16
 """Steps one run may take before it hands the record back."""
-REFUSALS: Final = 3
-"""Permanent errors in a row after which a record is given up, loudly, until something about it changes."""
-_LONGEST_WAIT: Final = 900.0
-_CALL_LIMIT: Final = 60.0
 
-_Answer = TypeVar("_Answer")
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """What one step did: the entry as it is afterwards, and what of it is to be written."""
-
-    entry: Entry
-    change: Change
 
 
 @dataclass(slots=True)
@@ -123,7 +108,7 @@ class Reconciler:
         except Exception:  # a fault of ours must not stop the loop that feeds every other record
             _log.exception("run_failed")
             with contextlib.suppress(StoreUnavailable):
-                await self._ledger.commit(lease, Change("retry", delay=_wait(lease.entry.attempts)))
+                await self._ledger.commit(lease, Change("retry", delay=back_off(lease.entry.attempts)))
 
     async def _rounds(self, lease: Lease) -> None:
         for _ in range(ROUNDS):
@@ -139,9 +124,9 @@ class Reconciler:
             await self._settings.refresh(committed.revision)
             lease = replace(lease, entry=committed.entry)
         _log.error("rounds_exhausted", rounds=ROUNDS)
-        await self._ledger.commit(lease, Change("retry", delay=_wait(lease.entry.attempts)))
+        await self._ledger.commit(lease, Change("retry", delay=back_off(lease.entry.attempts)))
 
-    async def _step(self, lease: Lease) -> _Step | None:
+    async def _step(self, lease: Lease) -> Step | None:
         """One plan carried out; None when the lease was lost before the provider was called.
 
         What is begun is committed before the provider is called, so that a crash leaves no false certainty: an
@@ -174,7 +159,7 @@ class Reconciler:
             return await self._guarded(
                 intended, wanted.connection, lambda: self._create(intended, wanted), closes=("intent",)
             )
-        return self._finish(_Step(entry, Change("hold")))
+        return self._finish(Step(entry, Change("hold")))
 
     async def _began(self, lease: Lease, change: Change) -> bool:
         return (await self._ledger.commit(lease, change)).verdict != "lost"
@@ -184,22 +169,22 @@ class Reconciler:
         connection = choice.connection if choice else None
         return plan(entry, choice, self._settings.connections.capabilities(connection))
 
-    async def _create(self, entry: Entry, intent: Placement) -> _Step:
+    async def _create(self, entry: Entry, intent: Placement) -> Step:
         provider = self._settings.connections.provider(intent.connection)
-        meeting = await self._call(entry, "create", intent, provider.create(intent.spec))
+        meeting = await called(entry, "create", intent, provider.create(intent.spec))
         return self._adopt(entry, intent, meeting, "The meeting was made.")
 
-    async def _resolve(self, entry: Entry) -> _Step:
+    async def _resolve(self, entry: Entry) -> Step:
         """An earlier run died or lost the answer in the middle of a create: ask before anything is made again."""
         intent = entry.intent
         assert intent is not None  # noqa: S101 - _step() looked
         provider = self._settings.connections.provider(intent.connection)
-        found = await self._call(entry, "find", intent, provider.find(intent.spec))
+        found = await called(entry, "find", intent, provider.find(intent.spec))
         if found is not None:
             return self._adopt(entry, intent, found, "A meeting whose making was interrupted was found.")
-        return _Step(replace(entry, intent=None), Change("hold", drop=("intent",)))
+        return Step(replace(entry, intent=None), Change("hold", drop=("intent",)))
 
-    def _adopt(self, entry: Entry, intent: Placement, meeting: Meeting, text: str) -> _Step:
+    def _adopt(self, entry: Entry, intent: Placement, meeting: Meeting, text: str) -> Step:
         placed = Placement(intent.connection, intent.spec, meeting)
         sets = {"meeting": self._ledger.seal(entry.record, placed), "made": str(intent.spec.generation)}
         retired = tuple(old for old in entry.retired if old.name != placed.name)
@@ -208,24 +193,24 @@ class Reconciler:
             sets[f"x:{entry.meeting.name}"] = self._ledger.seal(entry.record, entry.meeting)
         after = replace(entry, meeting=placed, intent=None, doubt=False, retired=retired, made=intent.spec.generation)
         drop = ("intent", "doubt", f"x:{placed.name}")
-        return self._finish(_Step(after, Change("hold", sets, drop, (("ready", text),))))
+        return self._finish(Step(after, Change("hold", sets, drop, (("ready", text),))))
 
-    async def _update(self, entry: Entry, now: Placement, wanted: Placement, why: str) -> _Step:
+    async def _update(self, entry: Entry, now: Placement, wanted: Placement, why: str) -> Step:
         provider = self._settings.connections.provider(now.connection)
         assert now.meeting is not None  # noqa: S101 - only an intent is without one
         try:
-            meeting = await self._call(entry, "update", wanted, provider.update(now.meeting, wanted.spec))
+            meeting = await called(entry, "update", wanted, provider.update(now.meeting, wanted.spec))
         except MeetingNotFound:
             after = replace(entry, meeting=None, doubt=False, made=entry.made + 1)
             text = "The provider no longer has the meeting; a new one is made."
             gone = Change("hold", {"made": str(after.made)}, ("meeting", "doubt"), (("vanished", text),))
-            return _Step(after, gone)
+            return Step(after, gone)
         placed = replace(wanted, meeting=meeting)
         sets = {"meeting": self._ledger.seal(entry.record, placed)}
         change = Change("hold", sets, ("doubt",), (("update", f"The meeting was changed: {why}."),))
-        return self._finish(_Step(replace(entry, meeting=placed, doubt=False), change))
+        return self._finish(Step(replace(entry, meeting=placed, doubt=False), change))
 
-    def _retire(self, entry: Entry, target: Placement) -> _Step | None:
+    def _retire(self, entry: Entry, target: Placement) -> Step | None:
         """Give up the current meeting: from here on it is a leftover to remove, and nothing brings it back."""
         if entry.meeting is None or entry.meeting.name != target.name:
             return None
@@ -234,9 +219,9 @@ class Reconciler:
         others = tuple(old for old in entry.retired if old.name != target.name)
         after = replace(entry, meeting=None, doubt=False, retired=(target, *others), made=made)
         sets = {f"x:{target.name}": self._ledger.seal(entry.record, target), "made": str(made)}
-        return _Step(after, Change("hold", sets, ("meeting", "doubt")))
+        return Step(after, Change("hold", sets, ("meeting", "doubt")))
 
-    async def _delete(self, entry: Entry, target: Placement, why: str) -> _Step:
+    async def _delete(self, entry: Entry, target: Placement, why: str) -> Step:
         assert target.meeting is not None  # noqa: S101 - only an intent is without one
         capabilities = self._settings.connections.capabilities(target.connection)
         text = f"The meeting was removed: {why}."
@@ -244,13 +229,13 @@ class Reconciler:
             text = "The meeting's connection no longer exists, so it could not be removed there."
         else:
             provider = self._settings.connections.provider(target.connection)
-            await self._call(entry, "delete", target, provider.delete(target.meeting))
+            await called(entry, "delete", target, provider.delete(target.meeting))
             if not capabilities.enforces_teardown:
                 text = f"The meeting was given up: {why}. Whoever has its link can still open the room."
         after = replace(entry, retired=tuple(old for old in entry.retired if old.name != target.name))
-        return self._finish(_Step(after, Change("hold", drop=(f"x:{target.name}",), journal=(("delete", text),))))
+        return self._finish(Step(after, Change("hold", drop=(f"x:{target.name}",), journal=(("delete", text),))))
 
-    def _finish(self, step: _Step) -> _Step:
+    def _finish(self, step: Step) -> Step:
         """If nothing is left to do after this step, its commit settles the record."""
         entry = step.entry
         action = self._plan(entry)
@@ -267,16 +252,16 @@ class Reconciler:
             drop=(*step.change.drop, *drop),
             journal=(*step.change.journal, ("settled", _settled(action, entry))),
         )
-        return _Step(entry, change)
+        return Step(entry, change)
 
     async def _guarded(
         self,
         entry: Entry,
         connection: str,
-        act: Callable[[], Awaitable[_Step]],
+        act: Callable[[], Awaitable[Step]],
         *,
         closes: tuple[str, ...] = (),
-    ) -> _Step:
+    ) -> Step:
         """Carry out one act; what the provider refuses becomes what the caller of its error must do.
 
         `closes` are fields to drop when the error says that nothing happened.
@@ -285,44 +270,20 @@ class Reconciler:
             step = await act()
         except UnknownConnection:
             error = PermanentError("The connection was removed; choose another one.", "admin")
-            return self._refused(entry, error, ("intent",))
+            return refused(entry, error, self._settings.revision, ("intent",))
         except PermanentError as error:
             await self._settings.connections.mark(connection, "failing", error.text)
-            return self._refused(entry, error, closes)
+            return refused(entry, error, self._settings.revision, closes)
         except ReconnectRequired as error:
             await self._settings.connections.mark(connection, "reconnect", error.text)
-            return self._later(entry, error, "reconnect", closes, park=connection)
+            return later(entry, error, "reconnect", self._settings.revision, closes, park=connection)
         except OutcomeUnknown as error:
-            return self._later(entry, error, "unknown", ())
+            return later(entry, error, "unknown", self._settings.revision, ())
         except ProviderError as error:
-            return self._later(entry, error, "temporary", closes)
+            return later(entry, error, "temporary", self._settings.revision, closes)
         if await self._settings.connections.works(connection):
             await self._ledger.unpark(connection)
         return step
-
-    def _later(self, entry: Entry, error: ProviderError, code: str, drop: tuple[str, ...], *, park: str = "") -> _Step:
-        wait = _wait(entry.attempts)
-        if isinstance(error, TemporaryError) and error.retry_after:
-            wait = max(wait, error.retry_after)
-        who: Fixer = "admin" if park else "operator"
-        sets = {"state": State.PENDING, "reason": reason_text(Reason(code, error.text, who))}
-        sets |= {"settings": self._settings.revision}
-        mode = "park" if park else "retry"
-        return _Step(entry, Change(mode, sets, drop, ((code, error.text),), wait, park))
-
-    def _refused(self, entry: Entry, error: PermanentError, drop: tuple[str, ...]) -> _Step:
-        refusals = entry.refusals + 1
-        sets = {
-            "reason": reason_text(Reason("permanent", error.text, error.who_can_fix)),
-            "refusals": str(refusals),
-            "settings": self._settings.revision,
-        }
-        if refusals < REFUSALS:
-            return _Step(entry, Change("retry", sets, drop, (("refused", error.text),), _wait(refusals)))
-        _log.error("given_up", reason=error.text, who_can_fix=error.who_can_fix)
-        text = f"Given up after {refusals} refusals: {error.text}"
-        sets |= {"state": State.FAILED}
-        return _Step(entry, Change("done", sets, drop, (("failed", text),)))
 
     async def _give_away(self, before: Entry, mine: Entry, now: Entry | None) -> None:
         """This run lost its lease while it worked: what it did behind its heir's back must not stay."""
@@ -336,28 +297,6 @@ class Reconciler:
             _log.warning("lease_lost_after_update")
             text = "A process that had lost its lease changed the meeting; it is set right."
             await self._ledger.nudge(before.record, text, doubt=True)
-
-    async def _call(self, entry: Entry, verb: str, on: Placement, call: Awaitable[_Answer]) -> _Answer:
-        began, outcome = time.monotonic(), "ok"
-        try:
-            async with asyncio.timeout(_CALL_LIMIT):
-                return await call
-        except TimeoutError:
-            outcome = "OutcomeUnknown"
-            raise OutcomeUnknown(f"The provider did not answer within {_CALL_LIMIT:.0f} seconds.") from None
-        except BaseException as error:
-            outcome = type(error).__name__
-            raise
-        finally:
-            took = round((time.monotonic() - began) * 1000, 1)
-            _log.info(
-                "provider_call",
-                connection=on.connection,
-                verb=verb,
-                outcome=outcome,
-                milliseconds=took,
-                attempt=entry.attempts + 1,
-            )
 
     @contextlib.asynccontextmanager
     async def _renewing(self, lease: Lease) -> AsyncIterator[None]:
@@ -383,8 +322,3 @@ def _settled(action: Action, entry: Entry) -> str:
     if action.verdict is Verdict.KEEP:
         return f"Ready: {action.why}."
     return f"No meeting: {action.why}."
-
-
-def _wait(attempts: int) -> float:
-    """Seconds until the next try: doubled each time, capped, with jitter."""
-    return float(min(_LONGEST_WAIT, 2 ** min(attempts, 12))) * random.uniform(0.5, 1.0)  # noqa: S311
