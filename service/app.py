@@ -14,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 from providers import registry
 from providers.base import MeetingProvider, ProviderInfo, ProviderSettings
 from providers.http import Http
+from providers.transport import Hosts
 from service.choices import DEFAULT, Choice, Choices
 from service.companies import Companies, Company
 from service.config import Config, ConfigError
@@ -52,8 +53,10 @@ async def opened(config: Config, role: Role = "all") -> AsyncIterator[FastAPI]:
         vault = Vault(config.secret_keys)
         clients = await stack.enter_async_context(AsyncExitStack())  # closed after the runs that use them
 
+        hosts = Hosts()
+
         def connect(info: ProviderInfo, made: ProviderSettings) -> MeetingProvider:
-            http = Http()  # one for each connection, so that a server that hangs holds up nobody else
+            http = Http(hosts=hosts)  # one for each connection, so that a server that hangs holds up nobody else
             clients.push_async_callback(http.close)
             return info.connect(made, http)
 
