@@ -128,7 +128,7 @@ class Answer:
         """The error to raise for an answer that cannot be what the vendor meant; `why` ends its sentence."""
         text = f"The answer of {self.host} {why} (status {self.status})."
         if self.safe or 300 <= self.status < 500:
-            return TemporaryError(text, self.retry_after, well=300 <= self.status and self.sound)
+            return TemporaryError(text, self.retry_after, well=self.status >= 300 and self.sound)
         return OutcomeUnknown(text)
 
 

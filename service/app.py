@@ -15,11 +15,13 @@ from providers import registry
 from providers.base import MeetingProvider, ProviderInfo, ProviderSettings
 from providers.http import Http
 from providers.transport import Hosts
+from service.calls import Calls
 from service.choices import DEFAULT, Choice, Choices
 from service.companies import Companies, Company
 from service.config import Config, ConfigError
 from service.connections import BUILT_IN, Connections, ensure_built_in
 from service.embedded import EmbeddedValkey
+from service.gate import Gate
 from service.ledger import Ledger
 from service.reconcile import Reconciler, Settings
 from service.store import Store
@@ -66,7 +68,7 @@ async def opened(config: Config, role: Role = "all") -> AsyncIterator[FastAPI]:
         await settings.load()
         if config.jitsi_url:
             await _built_in(settings, ledger, config.jitsi_url)
-        reconciler = Reconciler(ledger, settings)
+        reconciler = Reconciler(ledger, settings, Calls(Gate(store)))
         stack.push_async_callback(reconciler.drain, DRAIN)
         own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
         companies = Companies(store, vault, own)

@@ -13,6 +13,7 @@ The only place that knows these keys. n is a record's shard, so everything about
 
 import hashlib
 import json
+import math
 import secrets
 import zlib
 from collections.abc import Sequence
@@ -71,7 +72,11 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one run writes. `mode`: hold the lease, done, retry after `delay` seconds, park on a connection, back."""
+    """What one run writes.
+
+    `mode`: hold the lease, done, retry after `delay` seconds, park on a connection, back (after `delay` seconds, and
+    no attempt is counted).
+    """
 
     mode: str
     set: dict[str, str] = field(default_factory=dict)
@@ -159,7 +164,7 @@ class Ledger:
             TOMBSTONE,
         )
         verdict, fence, now, revision, flat = answer
-        entry = self._entry(record.id, flat)
+        entry = self._entry(record.id, flat, now)
         lease = Lease(entry, fence) if entry and fence else None
         return Accepted(verdict, entry, lease, revision, now // 1000)
 
@@ -179,7 +184,7 @@ class Ledger:
             "del": list(change.drop),
             "journal": [text for line in change.journal for text in line],
         }
-        verdict, _, revision, flat = await self._call(
+        verdict, now, revision, flat = await self._call(
             "commit",
             lease.entry.record,
             lease.fence,
@@ -193,7 +198,7 @@ class Ledger:
             RETENTION,
             TOMBSTONE,
         )
-        return Committed(verdict, self._entry(lease.entry.record, flat), revision)
+        return Committed(verdict, self._entry(lease.entry.record, flat, now), revision)
 
     async def nudge(self, record: str, text: str, *, doubt: bool = False) -> bool:
         """Look at a record again now; False when there is no such record. With `doubt` its meeting is set right."""
@@ -299,7 +304,7 @@ class Ledger:
         leases = []
         for record, fence, flat in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
             try:
-                entry = self._entry(record, flat)
+                entry = self._entry(record, flat, now)
             except (UnknownKey, Damaged) as error:  # one unreadable record must not stop its whole shard
                 _log.error("record_unreadable", record=record, reason=str(error))
                 continue
@@ -307,7 +312,7 @@ class Ledger:
                 leases.append(Lease(entry, fence))
         return Claimed(leases, max(0.0, (float(due) - now) / 1000) if due else None, revision)
 
-    def _entry(self, record: str, flat: Any) -> Entry | None:
+    def _entry(self, record: str, flat: Any, now: int = 0) -> Entry | None:
         row = dict(flat) if isinstance(flat, dict) else dict(zip(flat[0::2], flat[1::2], strict=True))
         if "rank" not in row:
             return None
@@ -326,6 +331,7 @@ class Ledger:
             token=row.get("token"),
             meeting=self._placement(record, row.get("meeting")),
             intent=self._placement(record, row.get("intent")),
+            intent_age=(now - int(row["intended"])) / 1000 if "intended" in row else math.inf,
             made=int(row.get("made", 0)),
             doubt="doubt" in row,
             told=tuple(row["told"].split(",")) if row.get("told") else (),

@@ -1,12 +1,14 @@
 """What a provider's error means for a record: what is written, and when it is tried again."""
 
 import random
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
 
-from providers.base import Fixer, PermanentError, ProviderError, TemporaryError
+from providers.base import Fixer, OutcomeUnknown, PermanentError, ProviderError, ReconnectRequired, TemporaryError
 from service.entry import Entry, Reason, State
 from service.ledger import Change, reason_text
 
@@ -30,16 +32,45 @@ def back_off(attempts: int) -> float:
     return float(min(_LONGEST_WAIT, 2 ** min(attempts, 12))) * random.uniform(0.5, 1.0)  # noqa: S311
 
 
-def later(
-    entry: Entry, error: ProviderError, code: str, revision: str, drop: tuple[str, ...], *, park: str = ""
+def held(entry: Entry, why: str, wait: float, revision: str, drop: tuple[str, ...] = ()) -> Step:
+    """Put the record back for `wait` seconds: nothing was tried, so nothing counts. Its journal says so once."""
+    text = f"{why}; tried again at {time.strftime('%H:%M:%S', time.gmtime(time.time() + wait))} UTC."
+    sets = {"state": State.PENDING, "reason": reason_text(Reason("held", text, "operator")), "settings": revision}
+    told = entry.reason is not None and entry.reason.code == "held"
+    return Step(entry, Change("back", sets, drop, () if told else (("held", text),), wait))
+
+
+def failed(
+    entry: Entry,
+    connection: str,
+    error: ProviderError,
+    revision: str,
+    closes: tuple[str, ...],
+    again: Mapping[str, str],
 ) -> Step:
-    """Try again after a while, or with `park` when that connection works again."""
+    """What a call on `connection` that ended in `error` leaves.
+
+    `closes` are fields to drop when nothing happened, `again` fields to write once more when something may have: the
+    age of an intent counts from then.
+    """
+    match error:
+        case PermanentError():
+            return refused(entry, error, revision, closes)
+        case ReconnectRequired():
+            return _later(entry, error, "reconnect", revision, Change("park", drop=closes, park=connection))
+        case OutcomeUnknown():
+            return _later(entry, error, "unknown", revision, Change("retry", dict(again)))
+        case _:
+            return _later(entry, error, "temporary", revision, Change("retry", drop=closes))
+
+
+def _later(entry: Entry, error: ProviderError, code: str, revision: str, change: Change) -> Step:
     wait = back_off(entry.attempts)
     if isinstance(error, TemporaryError) and error.retry_after:
         wait = max(wait, error.retry_after)
-    who: Fixer = "admin" if park else "operator"
+    who: Fixer = "admin" if change.park else "operator"
     sets = {"state": State.PENDING, "reason": reason_text(Reason(code, error.text, who)), "settings": revision}
-    return Step(entry, Change("park" if park else "retry", sets, drop, ((code, error.text),), wait, park))
+    return Step(entry, replace(change, set={**change.set, **sets}, journal=((code, error.text),), delay=wait))
 
 
 def refused(entry: Entry, error: PermanentError, revision: str, drop: tuple[str, ...]) -> Step:

@@ -16,22 +16,27 @@ import structlog
 from providers.base import (
     Meeting,
     MeetingNotFound,
+    NoRoom,
     OutcomeUnknown,
     PermanentError,
     ProviderError,
     ReconnectRequired,
+    TemporaryError,
 )
-from service.calls import called
+from service.calls import Calls, called
 from service.choices import Choices
 from service.connections import Connections, UnknownConnection
 from service.entry import Entry, Placement, State
+from service.gate import Held, Passage
 from service.ledger import Change, Lease, Ledger
-from service.outcome import Step, back_off, later, refused
+from service.outcome import Step, back_off, failed, held, refused
 from service.plan import Action, Verdict, plan
 from service.store import StoreUnavailable
 
 ROUNDS: Final = 16
 """Steps one run may take before it hands the record back."""
+SETTLING: Final = 30.0
+"""Seconds for which a create without an answer may still come true: twice as long as one is waited for."""
 
 _log = structlog.get_logger(__name__)
 
@@ -59,15 +64,20 @@ class Settings:
 class Reconciler:
     """Runs records; every run is a task that outlives whoever started it."""
 
-    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+    def __init__(self, ledger: Ledger, settings: Settings, calls: Calls, *, settling: float = SETTLING) -> None:
         self._ledger = ledger
         self._settings = settings
+        self._calls = calls
+        self._settling = settling
         self._running: dict[str, asyncio.Task[None]] = {}
 
-    def start(self, lease: Lease, revision: str) -> asyncio.Task[None]:
-        """Begin to work on a leased record in a task of its own, with the settings of `revision`."""
+    def start(self, lease: Lease, revision: str, *, inline: bool = False) -> asyncio.Task[None]:
+        """Begin to work on a leased record in a task of its own, with the settings of `revision`.
+
+        `inline` says that Vello waits for it.
+        """
         record = lease.entry.record
-        task = asyncio.create_task(self._run(lease, revision), name=f"reconcile {record}")
+        task = asyncio.create_task(self._run(lease, revision, inline), name=f"reconcile {record}")
         self._running[record] = task
 
         def done(finished: asyncio.Task[None]) -> None:
@@ -93,12 +103,12 @@ class Reconciler:
             if late:
                 await asyncio.wait(late, timeout=patience)
 
-    async def _run(self, lease: Lease, revision: str) -> None:
+    async def _run(self, lease: Lease, revision: str, inline: bool) -> None:
         structlog.contextvars.bind_contextvars(record=lease.entry.record)
         try:
             await self._settings.refresh(revision)
             async with self._renewing(lease):
-                await self._rounds(lease)
+                await self._rounds(lease, inline)
         except StoreUnavailable as error:
             _log.warning("run_stopped", reason=str(error))  # the lease expires and somebody takes over
         except asyncio.CancelledError:
@@ -110,9 +120,9 @@ class Reconciler:
             with contextlib.suppress(StoreUnavailable):
                 await self._ledger.commit(lease, Change("retry", delay=back_off(lease.entry.attempts)))
 
-    async def _rounds(self, lease: Lease) -> None:
+    async def _rounds(self, lease: Lease, inline: bool) -> None:
         for _ in range(ROUNDS):
-            step = await self._step(lease)
+            step = await self._step(lease, inline)
             if step is None:
                 return
             committed = await self._ledger.commit(lease, step.change)
@@ -126,40 +136,61 @@ class Reconciler:
         _log.error("rounds_exhausted", rounds=ROUNDS)
         await self._ledger.commit(lease, Change("retry", delay=back_off(lease.entry.attempts)))
 
-    async def _step(self, lease: Lease) -> Step | None:
+    async def _step(self, lease: Lease, inline: bool) -> Step | None:
         """One plan carried out; None when the lease was lost before the provider was called.
 
-        What is begun is committed before the provider is called, so that a crash leaves no false certainty: an
-        intent before a create, a doubt before an update, and a meeting is given up before it is removed.
+        Whether the provider may be called at all is asked before anything is begun.
         """
         entry = lease.entry
-        if entry.intent is not None:
-            return await self._guarded(entry, entry.intent.connection, lambda: self._resolve(entry))
         action = self._plan(entry)
-        target, wanted = action.target, action.wanted
+        placement = entry.intent or (action.target if action.verdict is not Verdict.REPLACE else None) or action.wanted
+        if placement is None or (entry.intent is None and action.verdict is Verdict.KEEP):
+            return self._finish(Step(entry, Change("hold")))
+        if wait := self._uncertain(entry):
+            why = "The answer of a create was lost, and the provider may still carry it out"
+            return held(entry, why, wait, self._settings.revision)
+        try:
+            async with self._calls.passage(placement.connection, inline=inline) as passage:
+                return await self._carry_out(lease, action, passage)
+        except Held as error:
+            return held(entry, str(error), error.wait, self._settings.revision)
+
+    def _uncertain(self, entry: Entry) -> float:
+        """Seconds for which it is too early to ask what became of a create; a vendor may be slower than we wait."""
+        if entry.intent is None or entry.intent_age >= self._settling:
+            return 0.0
+        capabilities = self._settings.connections.capabilities(entry.intent.connection)
+        return 0.0 if capabilities is None or capabilities.idempotent_create else self._settling - entry.intent_age
+
+    async def _carry_out(self, lease: Lease, action: Action, passage: Passage) -> Step | None:
+        """Call the provider.
+
+        What is begun is committed before, so that a crash leaves no false certainty: an intent before a create, a
+        doubt before an update, and a meeting is given up before it is removed.
+        """
+        entry, target, wanted = lease.entry, action.target, action.wanted
+        if entry.intent is not None:
+            return await self._guarded(entry, passage, lambda: self._resolve(entry))
         if action.verdict is Verdict.DELETE and target:
             begun = self._retire(entry, target)
             retired = begun.entry if begun else entry
             if begun and not await self._began(lease, begun.change):
                 return None
-            return await self._guarded(retired, target.connection, lambda: self._delete(retired, target, action.why))
+            return await self._guarded(retired, passage, lambda: self._delete(retired, target, action.why))
         if action.verdict is Verdict.UPDATE and target and wanted:
             if not entry.doubt and not await self._began(lease, Change("hold", {"doubt": "1"})):
                 return None
             closes = () if entry.doubt else ("doubt",)
             return await self._guarded(
-                entry, target.connection, lambda: self._update(entry, target, wanted, action.why), closes=closes
+                entry, passage, lambda: self._update(entry, target, wanted, action.why), closes=closes
             )
-        if action.verdict in (Verdict.CREATE, Verdict.REPLACE) and wanted:
-            text = f"Making a meeting: {action.why}."
-            sealed = self._ledger.seal(entry.record, wanted)
-            if not await self._began(lease, Change("hold", {"intent": sealed}, journal=((action.verdict, text),))):
-                return None
-            intended = replace(entry, intent=wanted)
-            return await self._guarded(
-                intended, wanted.connection, lambda: self._create(intended, wanted), closes=("intent",)
-            )
-        return self._finish(Step(entry, Change("hold")))
+        assert wanted is not None  # noqa: S101 - what is left is CREATE and REPLACE
+        text = f"Making a meeting: {action.why}."
+        sealed = self._ledger.seal(entry.record, wanted)
+        if not await self._began(lease, Change("hold", {"intent": sealed}, journal=((action.verdict, text),))):
+            return None
+        intended = replace(entry, intent=wanted)
+        return await self._guarded(intended, passage, lambda: self._create(intended, wanted), closes=("intent",))
 
     async def _began(self, lease: Lease, change: Change) -> bool:
         return (await self._ledger.commit(lease, change)).verdict != "lost"
@@ -257,7 +288,7 @@ class Reconciler:
     async def _guarded(
         self,
         entry: Entry,
-        connection: str,
+        passage: Passage,
         act: Callable[[], Awaitable[Step]],
         *,
         closes: tuple[str, ...] = (),
@@ -266,24 +297,35 @@ class Reconciler:
 
         `closes` are fields to drop when the error says that nothing happened.
         """
+        revision = self._settings.revision
         try:
             step = await act()
         except UnknownConnection:
             error = PermanentError("The connection was removed; choose another one.", "admin")
-            return refused(entry, error, self._settings.revision, ("intent",))
-        except PermanentError as error:
-            await self._settings.connections.mark(connection, "failing", error.text)
-            return refused(entry, error, self._settings.revision, closes)
-        except ReconnectRequired as error:
-            await self._settings.connections.mark(connection, "reconnect", error.text)
-            return later(entry, error, "reconnect", self._settings.revision, closes, park=connection)
-        except OutcomeUnknown as error:
-            return later(entry, error, "unknown", self._settings.revision, ())
+            return refused(entry, error, revision, ("intent",))
+        except NoRoom as error:
+            return held(entry, error.text.rstrip("."), back_off(0), revision, closes)
         except ProviderError as error:
-            return later(entry, error, "temporary", self._settings.revision, closes)
-        if await self._settings.connections.works(connection):
-            await self._ledger.unpark(connection)
+            await self._judge(passage, error)
+            again = {"intent": self._ledger.seal(entry.record, entry.intent)} if entry.intent else {}
+            return failed(entry, passage.connection, error, revision, closes, again)
+        await self._calls.well(passage)
+        if await self._settings.connections.works(passage.connection):
+            await self._ledger.unpark(passage.connection)
         return step
+
+    async def _judge(self, passage: Passage, error: ProviderError) -> None:
+        """What an error says of the connection; a provider that refuses a call or puts it off has answered."""
+        connection, mark = passage.connection, self._settings.connections.mark
+        if isinstance(error, OutcomeUnknown) or (isinstance(error, TemporaryError) and not error.well):
+            if await self._calls.unwell(passage):
+                await mark(connection, "failing", f"{error.text} It is left alone for a while and tried by itself.")
+            return
+        await self._calls.well(passage)
+        if isinstance(error, PermanentError):
+            await mark(connection, "failing", error.text)
+        elif isinstance(error, ReconnectRequired):
+            await mark(connection, "reconnect", error.text)
 
     async def _give_away(self, before: Entry, mine: Entry, now: Entry | None) -> None:
         """This run lost its lease while it worked: what it did behind its heir's back must not stay."""
