@@ -84,9 +84,8 @@ class Gate:
         """A passage to `connection`. Raises Held while the gate is open, and while another call is the trial."""
         token, seen = secrets.token_hex(8), self._seen.get(connection)
         if seen is None or time.monotonic() - seen.at > _BELIEVED:
-            # Whoever comes while we look believes what was.
-            believed = self._seen[connection] = seen or _Seen(0.0)
-            believed.at, believed.wait = time.monotonic(), self._left(believed)
+            if seen is not None:  # whoever comes while we look believes what was
+                seen.at, seen.wait = time.monotonic(), self._left(seen)
             seen = await self._ask(connection, "look", token)
         if seen.state == "closed":
             return Passage(connection, token)
