@@ -26,7 +26,7 @@ INLINE_ROOM: Final = 256
 BACKGROUND_ROOM: Final = 64
 """The same for background work."""
 PATIENCE: Final = 1.0
-"""Seconds a call waits for its room."""
+"""Seconds a call waits for its room, at most."""
 LONGEST_QUEUE: Final = 60.0
 """Seconds after which what found no room is tried again, at most."""
 
@@ -66,7 +66,7 @@ class Room:
             raise self._full()
         self._waiting += 1
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(PATIENCE * random.uniform(0.25, 1.0)):  # noqa: S311 - not all of them at once
                 await self._free.acquire()
         except TimeoutError:
             raise self._full() from None

@@ -3,7 +3,7 @@
 -- KEYS  1 hash: failures in a row, openings in a row, `till` (ms) when somebody may try, `trial` who is trying
 -- ARGV  1 verb    2 a token of the caller, so that a command sent twice counts once    3.. the verb's own
 -- Answers state (closed | open | half_open), milliseconds until somebody may try, failures, milliseconds it opened for,
--- and 1 when the caller is the trial.
+-- and 1 when the caller is the trial or has opened it.
 -- Only the server's clock is read.
 
 local key, verb, token = KEYS[1], ARGV[1], ARGV[2]
@@ -17,8 +17,8 @@ local till, openings = tonumber(gate.till or nil), tonumber(gate.openings or 0)
 
 local function say()
   local state = not till and 'closed' or (gate.trial and till > now) and 'half_open' or 'open'
-  local wait, mine = till and math.max(0, till - now) or 0, gate.trial == token and 1 or 0
-  return {state, wait, tonumber(gate.failures or 0), tonumber(gate.length or 0), mine}
+  local wait, mine = till and math.max(0, till - now) or 0, till and (gate.trial == token or gate.token == token)
+  return {state, wait, tonumber(gate.failures or 0), tonumber(gate.length or 0), mine and 1 or 0}
 end
 
 local function write(...)
@@ -30,7 +30,7 @@ end
 local function open()
   openings = openings + 1
   gate.length = math.min(tonumber(ARGV[5]), tonumber(ARGV[4]) * 2 ^ math.min(openings - 1, 16))
-  gate.trial, till = nil, now + math.floor(gate.length * tonumber(ARGV[6]))
+  gate.trial, gate.token, till = nil, token, now + math.floor(gate.length * tonumber(ARGV[6]))
   redis.call('HDEL', key, 'trial')
   write('openings', openings, 'length', math.floor(gate.length), 'till', till, 'token', token)
 end

@@ -106,10 +106,10 @@ class Gate:
                 _log.info("gate_closed", connection=passage.connection)
 
     async def unwell(self, passage: Passage) -> bool:
-        """The provider did not answer, or said that it is broken; True when the gate is open now because of it."""
+        """The provider did not answer, or said that it is broken; True when this opened the gate."""
         jitter = random.uniform(0.75, 1.25)  # noqa: S311
         seen = await self._ask(passage.connection, "unwell", passage.token, *self._opening, jitter)
-        if seen.state != "open":
+        if not seen.mine:
             return False
         _log.warning("gate_opened", connection=passage.connection, seconds=round(seen.wait, 1))
         return True
