@@ -68,7 +68,8 @@ async def opened(config: Config, role: Role = "all") -> AsyncIterator[FastAPI]:
         await settings.load()
         if config.jitsi_url:
             await _built_in(settings, ledger, config.jitsi_url)
-        reconciler = Reconciler(ledger, settings, Calls(Gate(store)))
+        gate = Gate(store)
+        reconciler = Reconciler(ledger, settings, Calls(gate))
         stack.push_async_callback(reconciler.drain, DRAIN)
         own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
         companies = Companies(store, vault, own)

@@ -67,7 +67,7 @@ def failed(
 def _later(entry: Entry, error: ProviderError, code: str, revision: str, change: Change) -> Step:
     wait = back_off(entry.attempts)
     if isinstance(error, TemporaryError) and error.retry_after:
-        wait = max(wait, error.retry_after)
+        wait = max(wait, error.retry_after * random.uniform(1.0, 1.1))  # noqa: S311 - not all who were told at once
     who: Fixer = "admin" if change.park else "operator"
     sets = {"state": State.PENDING, "reason": reason_text(Reason(code, error.text, who)), "settings": revision}
     return Step(entry, replace(change, set={**change.set, **sets}, journal=((code, error.text),), delay=wait))
