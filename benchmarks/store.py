@@ -53,12 +53,12 @@ async def measure(url: str, rounds: int, seconds: float) -> None:
     client, store = Redis.from_pool(pool), await Store.open(url)
 
     async def plain(number: int) -> object:
-        return await client.execute_command("EVALSHA", SET.sha, 1, f"key:{number}", VALUE)
+        return await client.evalsha(SET.sha, 1, f"key:{number}", VALUE)
 
     async def ours(number: int) -> object:
         return await store.call(SET, (f"key:{number}",), (VALUE,))
 
-    assert await ours(0) == VALUE == await plain(0)  # noqa: S101 (a benchmark of right answers only)
+    assert await ours(0) == VALUE == await plain(0)
     print(f"{'callers':>7} {'redis-py':>10} {'store':>10} {'ratio':>6}")
     for callers in CALLERS:
         pairs = [(await rate(plain, callers, seconds), await rate(ours, callers, seconds)) for _ in range(rounds)]
@@ -78,7 +78,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="vm-") as folder:
         socket = Path(folder) / "socket"
         command = [find_binary(), "--port", "0", "--unixsocket", str(socket), "--dir", folder, "--save", ""]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:  # noqa: S603 (our own words)
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
             try:
                 while not socket.exists() and server.poll() is None:
                     time.sleep(0.01)

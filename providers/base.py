@@ -7,6 +7,7 @@ Errors, by what the caller does next::
 
     ProviderError
     ├── TemporaryError      try later, not before `retry_after`
+    │   └── NoRoom          it was never sent: too many calls are in flight here
     ├── OutcomeUnknown      the call may have happened: `find` before any second create
     ├── MeetingNotFound     delete: done; update: create anew
     ├── ReconnectRequired   the account is dead until a person reconnects it
@@ -91,11 +92,19 @@ class ProviderError(Exception):
 
 
 class TemporaryError(ProviderError):
-    """Nothing happened, it may work later: busy, unreachable, over a limit. `retry_after` in seconds."""
+    """Nothing happened, it may work later: busy, unreachable, over a limit. `retry_after` in seconds.
 
-    def __init__(self, text: str, retry_after: float | None = None) -> None:
+    `well` says that the provider answers and only this call has to wait: nothing else is held back for it.
+    """
+
+    def __init__(self, text: str, retry_after: float | None = None, *, well: bool = False) -> None:
         super().__init__(text)
         self.retry_after = retry_after
+        self.well = well
+
+
+class NoRoom(TemporaryError):
+    """The call was never sent: as many are in flight as may be. Says nothing about the provider."""
 
 
 class OutcomeUnknown(ProviderError):

@@ -15,23 +15,23 @@ into an error's text, a repr or a log.
 
 import copy
 import logging
+import random
 import re
 import ssl
 import time
-from asyncio import timeout
-from collections.abc import Callable, Container, Mapping
+from asyncio import sleep, timeout, to_thread
+from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from json import loads
 from typing import Any, Self
 
 import httpx
-import tenacity
 
 from providers.base import OutcomeUnknown, PermanentError, ProviderError, ReconnectRequired, TemporaryError
+from providers.transport import AnswerLost, Hosts, NeverSent, transport
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 SUCCESS = range(200, 300)
@@ -40,13 +40,15 @@ MAX_BODY = 1024 * 1024
 MAX_RETRY_AFTER = 86_400.0
 """Longest wait a vendor may ask for, in seconds: daily limits end within it."""
 
-_ATTEMPTS = 3
+# Only unpacked answers have a known size.
+_HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "vello-meetings"}
+_PAUSES = (0.1, 0.3)  # seconds before the second and the third try
 _BUSY = frozenset({502, 503, 504})
-_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-_NOT_SENDABLE = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError)
+# ValueError is what an address or a header becomes that cannot be written.
+_NOT_SENDABLE = (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError)
 
-# httpx logs whole URLs and httpcore logs headers; both may hold secrets.
-for _name in ("httpx", "httpcore"):
+# httpx logs whole URLs, which may hold secrets.
+for _name in ("httpx", "aiohttp"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
@@ -56,16 +58,22 @@ def _trust() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
-def _transport() -> httpx.AsyncBaseTransport:
-    return httpx.AsyncHTTPTransport(_trust(), trust_env=False, limits=httpx.Limits(max_connections=100))
+class _Transport(httpx.AsyncBaseTransport):
+    """What carries a client's calls, made at the first one and not in the loop: it takes a while."""
 
+    def __init__(self) -> None:
+        self._made: httpx.AsyncBaseTransport | None = None
 
-class _NeverSent(Exception):
-    """No byte of the call left this process."""
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self._made is None:
+            made = await to_thread(lambda: transport(_trust()))
+            if self._made is None:  # calls that came meanwhile may have been faster
+                self._made = made
+        return await self._made.handle_async_request(request)
 
-
-class _AnswerLost(Exception):
-    """The call may have arrived; its answer did not."""
+    async def aclose(self) -> None:
+        if self._made is not None:
+            await self._made.aclose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +119,16 @@ class Answer:
             return None
         return min(max(seconds, 0.0), MAX_RETRY_AFTER)
 
+    @property
+    def sound(self) -> bool:
+        """The vendor is up, whatever it thinks of this call."""
+        return self.status < 500 and self.status != 408
+
     def unusable(self, why: str) -> ProviderError:
         """The error to raise for an answer that cannot be what the vendor meant; `why` ends its sentence."""
         text = f"The answer of {self.host} {why} (status {self.status})."
         if self.safe or 300 <= self.status < 500:
-            return TemporaryError(text, self.retry_after)
+            return TemporaryError(text, self.retry_after, well=self.status >= 300 and self.sound)
         return OutcomeUnknown(text)
 
 
@@ -126,8 +139,9 @@ Explain = Callable[[Answer], ProviderError | None]
 class Http:
     """One vendor host: base URL, headers, time limits, and the only place where calls are repeated.
 
-    Times are seconds: `connect` to reach the host, `read` without a byte from it, `deadline` for everything.
-    Redirects are not followed, cookies not kept, proxies and other settings of the environment not used.
+    Times are seconds: `connect` to find room and to reach the host, `read` without a byte from it, `deadline`
+    for everything. `hosts` is the room at each host, which clients share. Redirects are not followed, cookies
+    not kept, proxies and other settings of the environment not used.
     """
 
     def __init__(
@@ -140,25 +154,17 @@ class Http:
         read: float = 10.0,
         deadline: float = 15.0,
         max_body: int = MAX_BODY,
+        hosts: Hosts | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
-        self._headers = dict(headers or {})
+        self._headers = _lowered(headers)
         self._explain = explain
+        self._patience = connect
         self._deadline = deadline
+        self._hosts = hosts or Hosts()
         self._max_body = max_body
-        self._client = httpx.AsyncClient(
-            transport=_transport(),
-            timeout=httpx.Timeout(read, connect=connect, pool=connect),
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            # Only unpacked answers have a known size.
-            headers={
-                "accept": "application/json",
-                "accept-encoding": "identity",
-                "user-agent": "vello-meetings",
-            },
-            follow_redirects=False,
-            trust_env=False,
-        )
+        self._timeouts = {"timeout": httpx.Timeout(read, connect=connect, pool=connect).as_dict()}
+        self._transport = _Transport()
 
     def __repr__(self) -> str:
         return f"Http({self._base_url!r})"
@@ -167,13 +173,13 @@ class Http:
         """The same connections under another base URL; `headers` come on top, closing this closes both."""
         other = copy.copy(self)
         other._base_url = base_url.rstrip("/")
-        other._headers = {**self._headers, **(headers or {})}
+        other._headers = {**self._headers, **_lowered(headers)}
         other._explain = explain or self._explain
         return other
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        await self._transport.aclose()
 
     async def send(
         self,
@@ -198,41 +204,48 @@ class Http:
         repeatable = method in SAFE_METHODS if safe is None else safe
         url = self._base_url + path
         try:
-            request = self._client.build_request(
+            request = httpx.Request(
                 method,
                 url,
                 json=json,
                 params=params,
                 content=content,
-                headers={**self._headers, **(headers or {})},
+                headers={**_HEADERS, **self._headers, **_lowered(headers)},
+                extensions=self._timeouts,
             )
         except _NOT_SENDABLE:
             raise PermanentError("This call cannot be put into HTTP: check the address.", "admin") from None
+        if request.url.userinfo:
+            raise PermanentError("The address of a call holds a user name: check the address.", "admin")
         answer = await self._deliver(request, repeatable)
         if answer.status in accept:
             return answer
-        explained = self._explain(answer) if self._explain else None
-        raise explained or _error_of(answer)
+        error = (self._explain(answer) if self._explain else None) or _error_of(answer)
+        if isinstance(error, TemporaryError):
+            error.well = error.well or answer.sound
+        raise error
 
     async def _deliver(self, request: httpx.Request, safe: bool) -> Answer:
         host = request.url.host
+        origin = f"{request.url.scheme}://{request.url.netloc.decode()}"
         maybe_sent = False
 
         async def attempt() -> Answer:
             nonlocal maybe_sent
-            maybe_sent = True
-            try:
-                return await self._attempt(request, safe)
-            except _NeverSent:
-                maybe_sent = False
-                raise
+            async with self._hosts.room(origin, self._patience):
+                maybe_sent = True
+                try:
+                    return await self._attempt(request, safe)
+                except NeverSent:
+                    maybe_sent = False
+                    raise
 
         try:
             async with timeout(self._deadline):
-                return await _retrying(safe)(attempt)
-        except _NeverSent as error:
+                return await _repeated(attempt, safe)
+        except NeverSent as error:
             raise TemporaryError(f"{host} cannot be reached{error}.") from None
-        except (_AnswerLost, TimeoutError):
+        except (AnswerLost, TimeoutError):
             if maybe_sent and not safe:
                 raise OutcomeUnknown(f"{host} got a call and did not answer it.") from None
             raise TemporaryError(f"{host} did not answer.") from None
@@ -241,27 +254,24 @@ class Http:
 
     async def _attempt(self, request: httpx.Request, safe: bool) -> Answer:
         try:
-            response = await self._client.send(request, stream=True)
+            response = await self._transport.handle_async_request(request)
             try:
-                return await self._answer(response, safe)
+                return await self._answer(request.url.host, response, safe)
             finally:
                 await response.aclose()
-        except _NEVER_SENT as error:
-            untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error)
-            raise _NeverSent(": its certificate is not trusted" if untrusted else "") from None
         except _NOT_SENDABLE:
             raise
         except httpx.TransportError:
-            raise _AnswerLost from None
+            raise AnswerLost from None
 
-    async def _answer(self, response: httpx.Response, safe: bool) -> Answer:
+    async def _answer(self, host: str, response: httpx.Response, safe: bool) -> Answer:
         body = bytearray()
         async for chunk in response.aiter_raw():
             body += chunk
             if len(body) > self._max_body:
                 break
         answer = Answer(
-            host=response.request.url.host,
+            host=host,
             status=response.status_code,
             headers=response.headers,
             body=bytes(body[: self._max_body]),
@@ -272,21 +282,21 @@ class Http:
         return answer
 
 
-def _retrying(safe: bool) -> tenacity.AsyncRetrying:
-    if safe:
-        again = tenacity.retry_if_exception_type((_NeverSent, _AnswerLost)) | tenacity.retry_if_result(_is_busy)
-    else:
-        again = tenacity.retry_any(tenacity.retry_if_exception_type(_NeverSent))
-    return tenacity.AsyncRetrying(
-        retry=again,
-        stop=tenacity.stop_after_attempt(_ATTEMPTS),
-        wait=tenacity.wait_random_exponential(multiplier=0.1, max=1.0),
-        retry_error_callback=_last_outcome,
-    )
+def _lowered(headers: Mapping[str, str] | None) -> dict[str, str]:
+    return {name.lower(): value for name, value in (headers or {}).items()}
 
 
-def _last_outcome(state: tenacity.RetryCallState) -> Any:
-    return state.outcome.result() if state.outcome else None
+async def _repeated(attempt: Callable[[], Awaitable[Answer]], safe: bool) -> Answer:
+    for pause in _PAUSES:
+        try:
+            answer = await attempt()
+            if not (safe and _is_busy(answer)):
+                return answer
+        except (NeverSent, AnswerLost) as error:
+            if isinstance(error, AnswerLost) and not safe:
+                raise
+        await sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (jitter is no secret)
+    return await attempt()
 
 
 def _is_busy(answer: Answer) -> bool:

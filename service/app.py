@@ -14,11 +14,14 @@ from starlette.staticfiles import StaticFiles
 from providers import registry
 from providers.base import MeetingProvider, ProviderInfo, ProviderSettings
 from providers.http import Http
+from providers.transport import Hosts
+from service.calls import Calls
 from service.choices import DEFAULT, Choice, Choices
 from service.companies import Companies, Company
 from service.config import Config, ConfigError
 from service.connections import BUILT_IN, Connections, ensure_built_in
 from service.embedded import EmbeddedValkey
+from service.gate import Gate
 from service.ledger import Ledger
 from service.observer import Observer
 from service.reconcile import Reconciler, Settings
@@ -55,8 +58,10 @@ async def opened(config: Config, role: Role = "all", observer: Observer | None =
         vault = Vault(config.secret_keys)
         clients = await stack.enter_async_context(AsyncExitStack())  # closed after the runs that use them
 
+        hosts = Hosts()
+
         def connect(info: ProviderInfo, made: ProviderSettings) -> MeetingProvider:
-            http = Http()  # one for each connection, so that a server that hangs holds up nobody else
+            http = Http(hosts=hosts)  # one for each connection, so that a server that hangs holds up nobody else
             clients.push_async_callback(http.close)
             return info.connect(made, http)
 
@@ -66,11 +71,12 @@ async def opened(config: Config, role: Role = "all", observer: Observer | None =
         await settings.load()
         if config.jitsi_url:
             await _built_in(settings, ledger, config.jitsi_url)
-        reconciler = Reconciler(ledger, settings, observer)
+        gate = Gate(store)
+        reconciler = Reconciler(ledger, settings, Calls(gate, observer))
         stack.push_async_callback(reconciler.drain, DRAIN)
         own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
         companies = Companies(store, vault, own)
-        health = Health(store, ledger, observer.metrics, own, config.public_url)
+        health = Health(store, ledger, gate, connections, observer.metrics, own, config.public_url)
         routes: list[BaseRoute] = [*health.routes(pages=role != "worker")]
         api: APIRouter | None = None
         webhook: Webhook | None = None

@@ -1,6 +1,7 @@
 """The ledger's row of one record: what Vello wants, what stands at a provider, and how far we are. Pure."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -62,7 +63,8 @@ class Entry:
     `generation` counts changes of what is wanted; `settled` is the last one that was carried out. `made` counts the
     meetings that were torn down for good. `doubt`: a change of the meeting was begun and its outcome is not known.
     `told` are digests of the links Vello was given, the last one is current; `answer` is what of it holds while
-    nothing moves. `asked` is when Vello last asked for a link (unix seconds, 0 never).
+    nothing moves. `asked` is when Vello last asked for a link (unix seconds, 0 never). `intent_age` is how many
+    seconds ago the intent was written, when this was read.
     """
 
     record: str
@@ -78,6 +80,7 @@ class Entry:
     token: str | None = field(default=None, repr=False)
     meeting: Placement | None = None
     intent: Placement | None = None
+    intent_age: float = math.inf
     retired: tuple[Placement, ...] = ()
     made: int = 0
     doubt: bool = False

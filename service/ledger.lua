@@ -244,7 +244,10 @@ function verbs.renew()
 end
 
 local function change(set, del, lines)
-  for i = 1, #set, 2 do redis.call('HSET', entry, set[i], set[i + 1]) end
+  for i = 1, #set, 2 do
+    redis.call('HSET', entry, set[i], set[i + 1])
+    if set[i] == 'intent' then redis.call('HSET', entry, 'intended', now) end
+  end
   for _, name in ipairs(del) do redis.call('HDEL', entry, name) end
   for i = 1, #lines, 2 do tell(lines[i], lines[i + 1]) end
 end
@@ -279,8 +282,10 @@ function verbs.commit()
       redis.call('HSET', entry, 'settled', ARGV[5])
       redis.call('HDEL', entry, 'attempts', 'refusals')
       redis.call('ZREM', due, record)
-    elseif mode == 'back' or moved then
+    elseif moved then
       put_due(record, now)
+    elseif mode == 'back' then
+      put_due(record, now + tonumber(ARGV[7]))
     else
       redis.call('HINCRBY', entry, 'attempts', 1)
       if mode == 'retry' then

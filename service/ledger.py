@@ -13,6 +13,7 @@ The only place that knows these keys. n is a record's shard, so everything about
 
 import hashlib
 import json
+import math
 import secrets
 import zlib
 from collections.abc import Sequence
@@ -94,7 +95,11 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one run writes. `mode`: hold the lease, done, retry after `delay` seconds, park on a connection, back."""
+    """What one run writes.
+
+    `mode`: hold the lease, done, retry after `delay` seconds, park on a connection, back (after `delay` seconds, and
+    no attempt is counted).
+    """
 
     mode: str
     set: dict[str, str] = field(default_factory=dict)
@@ -193,7 +198,7 @@ class Ledger:
         verdict, fence, inherited, now, revision, flat, *rest = answer
         if fence < 0:
             return Accepted(verdict, None, None, revision, now // 1000, self._told(record.id, flat, *rest))
-        entry = self._entry(record.id, flat)
+        entry = self._entry(record.id, flat, now)
         lease = Lease(entry, fence, bool(inherited)) if entry and fence else None
         return Accepted(verdict, entry, lease, revision, now // 1000)
 
@@ -213,7 +218,7 @@ class Ledger:
             "del": list(change.drop),
             "journal": [text for line in change.journal for text in line],
         }
-        verdict, _, revision, flat = await self._call(
+        verdict, now, revision, flat = await self._call(
             "commit",
             lease.entry.record,
             lease.fence,
@@ -227,7 +232,7 @@ class Ledger:
             RETENTION,
             TOMBSTONE,
         )
-        return Committed(verdict, self._entry(lease.entry.record, flat), revision)
+        return Committed(verdict, self._entry(lease.entry.record, flat, now), revision)
 
     async def nudge(self, record: str, text: str, *, doubt: bool = False) -> bool:
         """Look at a record again now; False when there is no such record. With `doubt` its meeting is set right."""
@@ -341,7 +346,7 @@ class Ledger:
         leases = []
         for record, fence, inherited, flat in zip(*(rest[at::4] for at in range(4)), strict=True):
             try:
-                entry = self._entry(record, flat)
+                entry = self._entry(record, flat, now)
             except (UnknownKey, Damaged) as error:  # one unreadable record must not stop its whole shard
                 _log.error("record_unreadable", record=record, reason=str(error))
                 continue
@@ -349,7 +354,7 @@ class Ledger:
                 leases.append(Lease(entry, fence, bool(inherited)))
         return Claimed(leases, max(0.0, (float(due) - now) / 1000) if due else None, revision)
 
-    def _entry(self, record: str, flat: Any) -> Entry | None:
+    def _entry(self, record: str, flat: Any, now: int = 0) -> Entry | None:
         row = dict(flat) if isinstance(flat, dict) else dict(zip(flat[0::2], flat[1::2], strict=True))
         if "rank" not in row:
             return None
@@ -368,6 +373,7 @@ class Ledger:
             token=row.get("token"),
             meeting=self._placement(record, row["meeting"]) if "meeting" in row else None,
             intent=self._placement(record, row["intent"]) if "intent" in row else None,
+            intent_age=(now - int(row["intended"])) / 1000 if "intended" in row else math.inf,
             made=int(row.get("made", 0)),
             doubt="doubt" in row,
             told=tuple(row["told"].split(",")) if row.get("told") else (),

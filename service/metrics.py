@@ -3,26 +3,25 @@
 A label never carries anything secret, and nothing that a caller could make up without end.
 """
 
-from collections.abc import Iterable
-from typing import Final, Literal
+from collections.abc import Iterable, Mapping
+from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
+from service.gate import GateState
 from service.ledger import Backlog
 from service.vello import CONNECTION_TEST, RECORD_EVENTS
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 PREFIX: Final = "vello_meetings_"
 
-Breaker = Literal["closed", "half_open", "open"]
-
 _TYPES = RECORD_EVENTS | {CONNECTION_TEST}
 _ANSWER = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _CALL = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0)
-_BREAKER: dict[Breaker, int] = {"closed": 0, "half_open": 1, "open": 2}
+_BREAKER: dict[GateState, int] = {"closed": 0, "half_open": 1, "open": 2}
 
 # A second series for each one, that nobody reads; the library turns it off for the whole process or not at all.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -47,9 +46,6 @@ class Metrics:
         )
         self._takeovers = Counter(
             f"{PREFIX}lease_takeovers", "Records taken over from a process whose lease expired.", registry=registry
-        )
-        self._breakers = Gauge(
-            f"{PREFIX}breaker_state", "0 closed, 1 half open, 2 open.", ["connection"], registry=registry
         )
         self._waiting = _Waiting()
         registry.register(self._waiting)
@@ -81,16 +77,9 @@ class Metrics:
         """A record was taken over from a process whose lease expired."""
         self._takeovers.inc()
 
-    def breaker(self, connection: str, state: Breaker | None) -> None:
-        """The breaker of a connection is now in `state`; None when the connection is no more."""
-        if state is None:
-            self._breakers.remove(connection)
-        else:
-            self._breakers.labels(connection).set(_BREAKER[state])
-
-    def render(self, backlog: Backlog | None) -> bytes:
+    def render(self, backlog: Backlog | None, breakers: Mapping[str, GateState]) -> bytes:
         """Everything as Prometheus reads it; without `backlog` the store could not be asked."""
-        self._waiting.backlog = backlog
+        self._waiting.backlog, self._waiting.breakers = backlog, breakers
         return generate_latest(self._registry)
 
 
@@ -99,6 +88,7 @@ class _Waiting(Collector):
 
     def __init__(self) -> None:
         self.backlog: Backlog | None = None
+        self.breakers: Mapping[str, GateState] = {}
 
     def collect(self) -> Iterable[Metric]:
         backlog = self.backlog
@@ -111,3 +101,7 @@ class _Waiting(Collector):
             yield GaugeMetricFamily(
                 f"{PREFIX}oldest_due_seconds", "How long the record that is due longest has been.", backlog.oldest
             )
+            gates = GaugeMetricFamily(f"{PREFIX}breaker_state", "0 closed, 1 half open, 2 open.", labels=["connection"])
+            for connection, state in self.breakers.items():
+                gates.add_metric([connection], _BREAKER[state])
+            yield gates

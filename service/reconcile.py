@@ -7,8 +7,6 @@ comes after a crash asks the provider (`find`) before anything is made a second 
 
 import asyncio
 import contextlib
-import math
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
@@ -16,41 +14,33 @@ from typing import Final, TypeVar
 import structlog
 
 from providers.base import (
-    Fixer,
     Meeting,
     MeetingNotFound,
+    NoRoom,
     OutcomeUnknown,
     PermanentError,
     ProviderError,
     ReconnectRequired,
     TemporaryError,
 )
+from service.calls import Calls
 from service.choices import Choices
 from service.connections import Connections, UnknownConnection
-from service.entry import Entry, Placement, Reason, State
-from service.ledger import Change, Lease, Ledger, reason_text
-from service.observer import Observer
+from service.entry import Entry, Placement, State
+from service.gate import Held, Passage
+from service.ledger import Change, Lease, Ledger
+from service.outcome import Step, again, back_off, failed, held, refused
 from service.plan import Action, Verdict, plan
 from service.store import StoreUnavailable
 
 ROUNDS: Final = 16
 """Steps one run may take before it hands the record back."""
-REFUSALS: Final = 3
-"""Permanent errors in a row after which a record is given up, loudly, until something about it changes."""
-_LONGEST_WAIT: Final = 900.0
-_CALL_LIMIT: Final = 60.0
+SETTLING: Final = 30.0
+"""Seconds for which a create without an answer may still come true: twice as long as one is waited for."""
 _HANDED_BACK: Final = Change("back", journal=(("back", "The process that worked on this was stopped; it goes on."),))
 
 _Answer = TypeVar("_Answer")
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """What one step did: the entry as it is afterwards, and what of it is to be written."""
-
-    entry: Entry
-    change: Change
 
 
 @dataclass(slots=True)
@@ -76,16 +66,20 @@ class Settings:
 class Reconciler:
     """Runs records; every run is a task that outlives whoever started it."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, observer: Observer | None = None) -> None:
+    def __init__(self, ledger: Ledger, settings: Settings, calls: Calls, *, settling: float = SETTLING) -> None:
         self._ledger = ledger
         self._settings = settings
-        self._observer = observer or Observer()
+        self._calls = calls
+        self._settling = settling
         self._running: dict[str, asyncio.Task[None]] = {}
 
-    def start(self, lease: Lease, revision: str) -> asyncio.Task[None]:
-        """Begin to work on a leased record in a task of its own, with the settings of `revision`."""
+    def start(self, lease: Lease, revision: str, *, inline: bool = False) -> asyncio.Task[None]:
+        """Begin to work on a leased record in a task of its own, with the settings of `revision`.
+
+        `inline` says that Vello waits for it.
+        """
         record = lease.entry.record
-        task = asyncio.create_task(self._run(lease, revision), name=f"reconcile {record}")
+        task = asyncio.create_task(self._run(lease, revision, inline), name=f"reconcile {record}")
         self._running[record] = task
 
         def done(finished: asyncio.Task[None]) -> None:
@@ -111,13 +105,13 @@ class Reconciler:
             if late:
                 await asyncio.wait(late, timeout=patience)
 
-    async def _run(self, lease: Lease, revision: str) -> None:
+    async def _run(self, lease: Lease, revision: str, inline: bool) -> None:
         structlog.contextvars.bind_contextvars(record=lease.entry.record)
         try:
-            with self._observer.run(lease):
+            with self._calls.observer.run(lease):
                 await self._settings.refresh(revision)
                 async with self._renewing(lease):
-                    await self._rounds(lease)
+                    await self._rounds(lease, inline)
         except StoreUnavailable as error:
             _log.warning("run_stopped", reason=str(error))  # the lease expires and somebody takes over
         except asyncio.CancelledError:
@@ -127,11 +121,11 @@ class Reconciler:
         except Exception:  # a fault of ours must not stop the loop that feeds every other record
             _log.exception("run_failed")
             with contextlib.suppress(StoreUnavailable):
-                await self._again(lease, "This service made a mistake, which the operator's log explains.")
+                await self._ledger.commit(lease, again(lease.entry, "This service made a mistake; its log says which."))
 
-    async def _rounds(self, lease: Lease) -> None:
+    async def _rounds(self, lease: Lease, inline: bool) -> None:
         for _ in range(ROUNDS):
-            step = await self._step(lease)
+            step = await self._step(lease, inline)
             if step is None:
                 return
             committed = await self._ledger.commit(lease, step.change)
@@ -143,49 +137,63 @@ class Reconciler:
             await self._settings.refresh(committed.revision)
             lease = replace(lease, entry=committed.entry)
         _log.error("rounds_exhausted", rounds=ROUNDS)
-        await self._again(lease, f"Not done after {ROUNDS} steps.")
+        await self._ledger.commit(lease, again(lease.entry, f"Not done after {ROUNDS} steps."))
 
-    async def _again(self, lease: Lease, why: str) -> None:
-        wait = _wait(lease.entry.attempts)
-        line = ("again", f"{why} Tried again in {_about(wait)}.")
-        await self._ledger.commit(lease, Change("retry", journal=(line,), delay=wait))
-
-    async def _step(self, lease: Lease) -> _Step | None:
+    async def _step(self, lease: Lease, inline: bool) -> Step | None:
         """One plan carried out; None when the lease was lost before the provider was called.
 
-        What is begun is committed before the provider is called, so that a crash leaves no false certainty: an
-        intent before a create, a doubt before an update, and a meeting is given up before it is removed.
+        Whether the provider may be called at all is asked before anything is begun.
         """
         entry = lease.entry
-        if entry.intent is not None:
-            return await self._guarded(entry, entry.intent.connection, "Finding", lambda: self._resolve(entry))
         action = self._plan(entry)
-        target, wanted = action.target, action.wanted
+        placement = entry.intent or (action.target if action.verdict is not Verdict.REPLACE else None) or action.wanted
+        if placement is None or (entry.intent is None and action.verdict is Verdict.KEEP):
+            return self._finish(Step(entry, Change("hold")))
+        if wait := self._uncertain(entry):
+            why = "The answer of a create was lost, and the provider may still carry it out"
+            return held(entry, why, wait, self._settings.revision)
+        try:
+            async with self._calls.passage(placement.connection, inline=inline) as passage:
+                return await self._carry_out(lease, action, passage)
+        except Held as error:
+            return held(entry, str(error), error.wait, self._settings.revision)
+
+    def _uncertain(self, entry: Entry) -> float:
+        """Seconds for which it is too early to ask what became of a create; a vendor may be slower than we wait."""
+        if entry.intent is None or entry.intent_age >= self._settling:
+            return 0.0
+        capabilities = self._settings.connections.capabilities(entry.intent.connection)
+        return 0.0 if capabilities is None or capabilities.idempotent_create else self._settling - entry.intent_age
+
+    async def _carry_out(self, lease: Lease, action: Action, passage: Passage) -> Step | None:
+        """Call the provider.
+
+        What is begun is committed before, so that a crash leaves no false certainty: an intent before a create, a
+        doubt before an update, and a meeting is given up before it is removed.
+        """
+        entry, target, wanted = lease.entry, action.target, action.wanted
+        if entry.intent is not None:
+            return await self._guarded(entry, passage, "Finding", lambda: self._resolve(entry))
         if action.verdict is Verdict.DELETE and target:
             begun = self._retire(entry, target)
             retired = begun.entry if begun else entry
             if begun and not await self._began(lease, begun.change):
                 return None
-            return await self._guarded(
-                retired, target.connection, "Removing", lambda: self._delete(retired, target, action.why)
-            )
+            return await self._guarded(retired, passage, "Removing", lambda: self._delete(retired, target, action.why))
         if action.verdict is Verdict.UPDATE and target and wanted:
             if not entry.doubt and not await self._began(lease, Change("hold", {"doubt": "1"})):
                 return None
             closes = () if entry.doubt else ("doubt",)
             return await self._guarded(
-                entry, target.connection, "Changing", lambda: self._update(entry, target, wanted, action.why), closes
+                entry, passage, "Changing", lambda: self._update(entry, target, wanted, action.why), closes
             )
-        if action.verdict in (Verdict.CREATE, Verdict.REPLACE) and wanted:
-            text = f"Making a meeting: {action.why}."
-            sealed = self._ledger.seal(entry.record, wanted)
-            if not await self._began(lease, Change("hold", {"intent": sealed}, journal=((action.verdict, text),))):
-                return None
-            intended = replace(entry, intent=wanted)
-            return await self._guarded(
-                intended, wanted.connection, "Making", lambda: self._create(intended, wanted), ("intent",)
-            )
-        return self._finish(_Step(entry, Change("hold")))
+        assert wanted is not None  # noqa: S101 - what is left is CREATE and REPLACE
+        text = f"Making a meeting: {action.why}."
+        sealed = self._ledger.seal(entry.record, wanted)
+        if not await self._began(lease, Change("hold", {"intent": sealed}, journal=((action.verdict, text),))):
+            return None
+        intended = replace(entry, intent=wanted)
+        return await self._guarded(intended, passage, "Making", lambda: self._create(intended, wanted), ("intent",))
 
     async def _began(self, lease: Lease, change: Change) -> bool:
         return (await self._ledger.commit(lease, change)).verdict != "lost"
@@ -195,12 +203,12 @@ class Reconciler:
         connection = choice.connection if choice else None
         return plan(entry, choice, self._settings.connections.capabilities(connection))
 
-    async def _create(self, entry: Entry, intent: Placement) -> _Step:
+    async def _create(self, entry: Entry, intent: Placement) -> Step:
         provider = self._settings.connections.provider(intent.connection)
         meeting = await self._call(entry, "create", intent, provider.create(intent.spec))
         return self._adopt(entry, intent, meeting, "The meeting was made.")
 
-    async def _resolve(self, entry: Entry) -> _Step:
+    async def _resolve(self, entry: Entry) -> Step:
         """An earlier run died or lost the answer in the middle of a create: ask before anything is made again."""
         intent = entry.intent
         assert intent is not None  # noqa: S101 - _step() looked
@@ -209,9 +217,9 @@ class Reconciler:
         if found is not None:
             return self._adopt(entry, intent, found, "A meeting whose making was interrupted was found.")
         text = "The provider was asked for a meeting whose making was interrupted: it has none."
-        return _Step(replace(entry, intent=None), Change("hold", drop=("intent",), journal=(("find", text),)))
+        return Step(replace(entry, intent=None), Change("hold", drop=("intent",), journal=(("find", text),)))
 
-    def _adopt(self, entry: Entry, intent: Placement, meeting: Meeting, text: str) -> _Step:
+    def _adopt(self, entry: Entry, intent: Placement, meeting: Meeting, text: str) -> Step:
         placed = Placement(intent.connection, intent.spec, meeting)
         sets = {"meeting": self._ledger.seal(entry.record, placed), "made": str(intent.spec.generation)}
         retired = tuple(old for old in entry.retired if old.name != placed.name)
@@ -220,9 +228,9 @@ class Reconciler:
             sets[f"x:{entry.meeting.name}"] = self._ledger.seal(entry.record, entry.meeting)
         after = replace(entry, meeting=placed, intent=None, doubt=False, retired=retired, made=intent.spec.generation)
         drop = ("intent", "doubt", f"x:{placed.name}")
-        return self._finish(_Step(after, Change("hold", sets, drop, (("ready", text),))))
+        return self._finish(Step(after, Change("hold", sets, drop, (("ready", text),))))
 
-    async def _update(self, entry: Entry, now: Placement, wanted: Placement, why: str) -> _Step:
+    async def _update(self, entry: Entry, now: Placement, wanted: Placement, why: str) -> Step:
         provider = self._settings.connections.provider(now.connection)
         assert now.meeting is not None  # noqa: S101 - only an intent is without one
         try:
@@ -231,13 +239,13 @@ class Reconciler:
             after = replace(entry, meeting=None, doubt=False, made=entry.made + 1)
             text = "The provider no longer has the meeting; a new one is made."
             gone = Change("hold", {"made": str(after.made)}, ("meeting", "doubt"), (("vanished", text),))
-            return _Step(after, gone)
+            return Step(after, gone)
         placed = replace(wanted, meeting=meeting)
         sets = {"meeting": self._ledger.seal(entry.record, placed)}
         change = Change("hold", sets, ("doubt",), (("update", f"The meeting was changed: {why}."),))
-        return self._finish(_Step(replace(entry, meeting=placed, doubt=False), change))
+        return self._finish(Step(replace(entry, meeting=placed, doubt=False), change))
 
-    def _retire(self, entry: Entry, target: Placement) -> _Step | None:
+    def _retire(self, entry: Entry, target: Placement) -> Step | None:
         """Give up the current meeting: from here on it is a leftover to remove, and nothing brings it back."""
         if entry.meeting is None or entry.meeting.name != target.name:
             return None
@@ -246,9 +254,9 @@ class Reconciler:
         others = tuple(old for old in entry.retired if old.name != target.name)
         after = replace(entry, meeting=None, doubt=False, retired=(target, *others), made=made)
         sets = {f"x:{target.name}": self._ledger.seal(entry.record, target), "made": str(made)}
-        return _Step(after, Change("hold", sets, ("meeting", "doubt")))
+        return Step(after, Change("hold", sets, ("meeting", "doubt")))
 
-    async def _delete(self, entry: Entry, target: Placement, why: str) -> _Step:
+    async def _delete(self, entry: Entry, target: Placement, why: str) -> Step:
         assert target.meeting is not None  # noqa: S101 - only an intent is without one
         capabilities = self._settings.connections.capabilities(target.connection)
         text = f"The meeting was removed: {why}."
@@ -260,9 +268,9 @@ class Reconciler:
             if not capabilities.enforces_teardown:
                 text = f"The meeting was given up: {why}. Whoever has its link can still open the room."
         after = replace(entry, retired=tuple(old for old in entry.retired if old.name != target.name))
-        return self._finish(_Step(after, Change("hold", drop=(f"x:{target.name}",), journal=(("delete", text),))))
+        return self._finish(Step(after, Change("hold", drop=(f"x:{target.name}",), journal=(("delete", text),))))
 
-    def _finish(self, step: _Step) -> _Step:
+    def _finish(self, step: Step) -> Step:
         """If nothing is left to do after this step, its commit settles the record."""
         entry = step.entry
         action = self._plan(entry)
@@ -279,68 +287,53 @@ class Reconciler:
             drop=(*step.change.drop, *drop),
             journal=(*step.change.journal, ("settled", _settled(action, entry))),
         )
-        return _Step(entry, change)
+        return Step(entry, change)
 
     async def _guarded(
         self,
         entry: Entry,
-        connection: str,
+        passage: Passage,
         doing: str,
-        act: Callable[[], Awaitable[_Step]],
+        act: Callable[[], Awaitable[Step]],
         closes: tuple[str, ...] = (),
-    ) -> _Step:
+    ) -> Step:
         """Carry out one act; what the provider refuses becomes what the caller of its error must do.
 
         `doing` the meeting is what did not work then; `closes` are fields to drop when nothing happened.
         """
+        revision = self._settings.revision
         try:
             step = await act()
         except UnknownConnection:
             error = PermanentError("The connection was removed; choose another one.", "admin")
-            return self._refused(entry, doing, error, ("intent",))
-        except PermanentError as error:
-            await self._settings.connections.mark(connection, "failing", error.text)
-            return self._refused(entry, doing, error, closes)
-        except ReconnectRequired as error:
-            await self._settings.connections.mark(connection, "reconnect", error.text)
-            return self._later(entry, doing, error, "reconnect", closes, park=connection)
-        except OutcomeUnknown as error:
-            return self._later(entry, doing, error, "unknown", ())
+            return refused(entry, doing, error, revision, ("intent",))
+        except NoRoom as error:
+            return held(entry, error.text.rstrip("."), back_off(0), revision, closes)
         except ProviderError as error:
-            return self._later(entry, doing, error, "temporary", closes)
-        if await self._settings.connections.works(connection):
-            await self._ledger.unpark(connection)
+            await self._judge(passage, error)
+            anew = {"intent": self._ledger.seal(entry.record, entry.intent)} if entry.intent else {}
+            return failed(entry, doing, passage.connection, error, revision, closes, anew)
+        await self._calls.well(passage)
+        if await self._settings.connections.works(passage.connection):
+            await self._ledger.unpark(passage.connection)
         return step
 
-    def _later(
-        self, entry: Entry, doing: str, error: ProviderError, code: str, drop: tuple[str, ...], *, park: str = ""
-    ) -> _Step:
-        wait = _wait(entry.attempts)
-        if isinstance(error, TemporaryError) and error.retry_after:
-            wait = max(wait, error.retry_after)
-        who: Fixer = "admin" if park else "operator"
-        sets = {"state": State.PENDING, "reason": reason_text(Reason(code, error.text, who))}
-        sets |= {"settings": self._settings.revision}
-        mode = "park" if park else "retry"
-        then = "It goes on when the account works again." if park else f"Tried again in {_about(wait)}."
-        text = f"{doing} the meeting did not work: {error.text} {then}"
-        return _Step(entry, Change(mode, sets, drop, ((code, text),), wait, park))
+    async def _call(self, entry: Entry, verb: str, on: Placement, call: Awaitable[_Answer]) -> _Answer:
+        provider = self._settings.connections.get(on.connection).provider
+        return await self._calls.call(entry, verb, on.connection, provider, call)
 
-    def _refused(self, entry: Entry, doing: str, error: PermanentError, drop: tuple[str, ...]) -> _Step:
-        refusals = entry.refusals + 1
-        sets = {
-            "reason": reason_text(Reason("permanent", error.text, error.who_can_fix)),
-            "refusals": str(refusals),
-            "settings": self._settings.revision,
-        }
-        if refusals < REFUSALS:
-            wait = _wait(refusals)
-            text = f"{doing} the meeting was refused: {error.text} Tried again in {_about(wait)}."
-            return _Step(entry, Change("retry", sets, drop, (("refused", text),), wait))
-        _log.error("given_up", reason=error.text, who_can_fix=error.who_can_fix)
-        text = f"{doing} the meeting was refused {refusals} times and is given up: {error.text}"
-        sets |= {"state": State.FAILED}
-        return _Step(entry, Change("done", sets, drop, (("failed", text),)))
+    async def _judge(self, passage: Passage, error: ProviderError) -> None:
+        """What an error says of the connection; a provider that refuses a call or puts it off has answered."""
+        connection, mark = passage.connection, self._settings.connections.mark
+        if isinstance(error, OutcomeUnknown) or (isinstance(error, TemporaryError) and not error.well):
+            if await self._calls.unwell(passage):
+                await mark(connection, "failing", f"{error.text} It is left alone for a while and tried by itself.")
+            return
+        await self._calls.well(passage)
+        if isinstance(error, PermanentError):
+            await mark(connection, "failing", error.text)
+        elif isinstance(error, ReconnectRequired):
+            await mark(connection, "reconnect", error.text)
 
     async def _give_away(self, before: Entry, mine: Entry, now: Entry | None) -> None:
         """This run lost its lease while it worked: what it did behind its heir's back must not stay."""
@@ -354,15 +347,6 @@ class Reconciler:
             _log.warning("lease_lost_after_update")
             text = "A process that had lost its lease changed the meeting; it is set right."
             await self._ledger.nudge(before.record, text, doubt=True)
-
-    async def _call(self, entry: Entry, verb: str, on: Placement, call: Awaitable[_Answer]) -> _Answer:
-        provider = self._settings.connections.get(on.connection).provider
-        with self._observer.call(entry.record, entry.attempts + 1, on.connection, provider, verb):
-            try:
-                async with asyncio.timeout(_CALL_LIMIT):
-                    return await call
-            except TimeoutError:
-                raise OutcomeUnknown(f"The provider did not answer within {_CALL_LIMIT:.0f} seconds.") from None
 
     @contextlib.asynccontextmanager
     async def _renewing(self, lease: Lease) -> AsyncIterator[None]:
@@ -388,12 +372,3 @@ def _settled(action: Action, entry: Entry) -> str:
     if action.verdict is Verdict.KEEP:
         return f"Ready: {action.why}."
     return f"No meeting: {action.why}."
-
-
-def _about(seconds: float) -> str:
-    return f"about {math.ceil(seconds)} s" if seconds <= 120 else f"about {math.ceil(seconds / 60)} min"
-
-
-def _wait(attempts: int) -> float:
-    """Seconds until the next try: doubled each time, capped, with jitter."""
-    return float(min(_LONGEST_WAIT, 2 ** min(attempts, 12))) * random.uniform(0.5, 1.0)  # noqa: S311

@@ -11,8 +11,8 @@ from service.ledger import SHARDS, WAKE_CHANNEL, Ledger
 from service.reconcile import Reconciler
 from service.store import Store, StoreUnavailable
 
-CONCURRENCY: Final = 64
-"""Records one process works on at a time."""
+CONCURRENCY: Final = 256
+"""Records one process works on at a time in the background; one connection has room for a part of them."""
 _RESCAN: Final = 5.0
 """Seconds after which a shard is looked at even if nobody woke us: messages may be lost."""
 _PAUSE: Final = 1.0  # seconds after a failure
@@ -30,6 +30,7 @@ class Worker:
         self._wake = asyncio.Event()
         self._look_at = dict.fromkeys(range(SHARDS), 0.0)
         self._tasks: list[asyncio.Task[None]] = []
+        self._runs: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Begin to listen and to claim."""
@@ -57,7 +58,7 @@ class Worker:
         clock = asyncio.get_running_loop().time
         while True:
             self._wake.clear()
-            free = CONCURRENCY - len(self._reconciler.running())
+            free = CONCURRENCY - len(self._runs)
             ready = [shard for shard, at in self._look_at.items() if at <= clock()]
             if not ready or free <= 0:
                 until = _RESCAN if free <= 0 else max(0.0, min(self._look_at.values()) - clock())
@@ -79,7 +80,9 @@ class Worker:
             self._look_at[shard] = math.inf  # who wakes us from now on means something newer
         for shard, claimed in zip(shards, await self._ledger.claim(shards, max(1, free // len(shards))), strict=True):
             for lease in claimed.leases:
-                self._reconciler.start(lease, claimed.revision)
+                run = self._reconciler.start(lease, claimed.revision)
+                self._runs.add(run)
+                run.add_done_callback(self._runs.discard)
             next_in = _RESCAN if claimed.next_in is None else min(_RESCAN, claimed.next_in)
             self._look_at[shard] = min(self._look_at[shard], asyncio.get_running_loop().time() + next_in)
 
@@ -88,7 +91,7 @@ class Worker:
         waker = asyncio.create_task(self._wake.wait())
         waiting: set[asyncio.Task[bool] | asyncio.Task[None]] = {waker}
         if busy:
-            waiting |= set(self._reconciler.running())
+            waiting |= self._runs
         try:
             await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:

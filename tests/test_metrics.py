@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.gate import GateState
 from service.ledger import Backlog, Ledger
 from service.metrics import Metrics
 from service.store import Store
@@ -40,7 +41,6 @@ def everything() -> Metrics:
     metrics.event("record.created", "new", 0.1)
     metrics.call("memory", "create", "ok", 0.1)
     metrics.takeover()
-    metrics.breaker("0123456789abcdef", "open")
     return metrics
 
 
@@ -52,7 +52,9 @@ async def scraped(service: Running) -> dict[tuple[str, tuple[str, ...]], float]:
 
 
 def families() -> Iterator[tuple[str, str, list[str]]]:
-    for family in text_string_to_metric_families(everything().render(Backlog(1, 2, 3.0)).decode()):
+    for family in text_string_to_metric_families(
+        everything().render(Backlog(1, 2, 3.0), {"0123456789abcdef": "open"}).decode()
+    ):
         if family.name.startswith("vello_meetings_"):
             name = f"{family.name}_total" if family.type == "counter" else family.name
             yield name, family.type, sorted({label for sample in family.samples for label in sample.labels} - {"le"})
@@ -153,15 +155,14 @@ async def test_without_its_store_it_says_so_and_still_answers() -> None:
 
 
 @pytest.mark.parametrize(("state", "value"), [("closed", 0), ("half_open", 1), ("open", 2)])
-def test_a_breaker_shows_its_state_until_its_connection_is_gone(state: str, value: int) -> None:
+def test_a_breaker_shows_its_state_while_its_connection_is_there(state: GateState, value: int) -> None:
     metrics = Metrics()
-    metrics.breaker("c1", state)  # type: ignore[arg-type]
-    assert samples(metrics.render(None).decode())["breaker_state", ("c1",)] == value
-    metrics.breaker("c1", None)
-    assert ("breaker_state", ("c1",)) not in samples(metrics.render(None).decode())
+    nothing = Backlog(0, 0, 0.0)
+    assert samples(metrics.render(nothing, {"c1": state}).decode())["breaker_state", ("c1",)] == value
+    assert ("breaker_state", ("c1",)) not in samples(metrics.render(nothing, {}).decode())
 
 
 def test_two_in_one_process_share_nothing() -> None:
     one, two = everything(), Metrics()
-    assert samples(one.render(None).decode())["lease_takeovers_total", ()] == 1
-    assert samples(two.render(None).decode())["lease_takeovers_total", ()] == 0
+    assert samples(one.render(None, {}).decode())["lease_takeovers_total", ()] == 1
+    assert samples(two.render(None, {}).decode())["lease_takeovers_total", ()] == 0

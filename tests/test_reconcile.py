@@ -7,9 +7,12 @@ import pytest
 
 from providers.base import Capabilities, Meeting, MeetingProvider, MeetingSpec, Options, ProviderInfo, Role
 from providers.memory import MemorySettings
+from service.calls import Calls
 from service.choices import Choice, Choices
 from service.connections import Connections
+from service.gate import Gate
 from service.ledger import Lease, Ledger, shard_of
+from service.observer import Observer
 from service.reconcile import Reconciler, Settings
 from service.store import Store
 from service.vault import Vault
@@ -178,7 +181,7 @@ class Careless:
 class Bench:
     """One process's ledger and reconciler on a careless vendor."""
 
-    def __init__(self, store: Store, vendor: Careless) -> None:
+    def __init__(self, store: Store, vendor: Careless, settling: float = 0.0) -> None:
         self.store, self.vendor = store, vendor
         self.ledger = Ledger(store, VAULT, lease_seconds=30)
 
@@ -187,7 +190,7 @@ class Bench:
 
         info = ProviderInfo("careless", "Careless", MemorySettings, Options, lambda made, http: vendor)
         self.settings = Settings(Choices(store), Connections(store, VAULT, {"careless": info}, connect))
-        self.reconciler = Reconciler(self.ledger, self.settings)
+        self.reconciler = Reconciler(self.ledger, self.settings, Calls(Gate(store), Observer()), settling=settling)
 
     def start(self, lease: Lease) -> asyncio.Task[None]:
         return self.reconciler.start(lease, self.settings.revision)

@@ -8,6 +8,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from service.companies import Company
+from service.connections import Connections
+from service.gate import Gate
 from service.ledger import Ledger
 from service.metrics import CONTENT_TYPE, Metrics
 from service.store import Store, StoreUnavailable
@@ -18,9 +20,20 @@ from service.web.join import HEADERS
 class Health:
     """Answers probes, and people who open the service's address."""
 
-    def __init__(self, store: Store, ledger: Ledger, metrics: Metrics, own: Company, public_url: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        ledger: Ledger,
+        gate: Gate,
+        connections: Connections,
+        metrics: Metrics,
+        own: Company,
+        public_url: str,
+    ) -> None:
         self._store = store
         self._ledger = ledger
+        self._gate = gate
+        self._connections = connections
         self._metrics = metrics
         self._own = own
         self._public_url = public_url
@@ -51,9 +64,10 @@ class Health:
     async def _figures(self, _: Request) -> Response:
         try:
             backlog = await self._ledger.backlog()
+            states = await self._gate.states(row.id for row in self._connections.all())
         except StoreUnavailable:
-            backlog = None
-        return Response(self._metrics.render(backlog), headers={"Content-Type": CONTENT_TYPE})
+            backlog, states = None, {}
+        return Response(self._metrics.render(backlog, states), headers={"Content-Type": CONTENT_TYPE})
 
     async def _start(self, _: Request) -> Response:
         body = self._page.render(

@@ -176,7 +176,7 @@ class Webhook:
         clock = asyncio.get_running_loop().time
         entry = accepted.entry
         assert entry is not None  # noqa: S101 - _take() looked
-        tasks = [self._reconciler.start(accepted.lease, accepted.revision)] if accepted.lease else []
+        tasks = [self._reconciler.start(accepted.lease, accepted.revision, inline=True)] if accepted.lease else []
         while (tasks or (entry.unsettled and entry.leased_until >= accepted.now)) and clock() < due:
             tasks = tasks or self._reconciler.running(record)
             if tasks:

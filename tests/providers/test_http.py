@@ -1,13 +1,18 @@
 """The HTTP client against servers that do every wrong thing there is, byte by byte."""
 
 import asyncio
+import gzip
 import logging
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qs
 
 import pytest
 from cryptography import x509
@@ -17,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from providers.base import (
     MeetingNotFound,
+    NoRoom,
     OutcomeUnknown,
     PermanentError,
     ProviderError,
@@ -24,11 +30,15 @@ from providers.base import (
     TemporaryError,
 )
 from providers.http import MAX_RETRY_AFTER, Answer, Http
+from providers.transport import Hosts
 from tests.servers import Misbehaviour, RawServer, Reply, http
+from tests.waiting import wait_until
 
 Open = Callable[..., Http]
 CUT_OFF = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"
 NOT_HTTP = b"220 mail.example.org ESMTP\r\n\r\n"
+BAD_CHUNK = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
+LONG_HEADER = b"HTTP/1.1 200 OK\r\nx: " + b"x" * 10_000 + b"\r\n\r\n"
 
 
 @pytest.fixture
@@ -43,6 +53,54 @@ async def open_http() -> AsyncIterator[Open]:
 
     yield open_one
     await asyncio.gather(*(client.close() for client in clients))
+
+
+class KeepingServer:
+    """Keeps connections open and does one of `replies` for each request; None closes without an answer."""
+
+    def __init__(self, *replies: bytes | None) -> None:
+        self.url = ""
+        self.connections = 0
+        self.open = 0
+        self.requests: list[bytes] = []
+        self.proceed = asyncio.Event()
+        self.proceed.set()
+        self._replies = list(replies)
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.close()
+        await wait_until(lambda: not self.open)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.open += 1
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = next(
+                    (line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), b":0"
+                )
+                self.requests.append(head + await reader.readexactly(int(length.split(b":")[1])))
+                reply = self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
+                await self.proceed.wait()
+                if reply is None:
+                    break
+                writer.write(reply)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self.open -= 1
+            writer.close()
+
+
+KEPT = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
 
 async def failure(call: Awaitable[Answer]) -> ProviderError:
@@ -94,16 +152,23 @@ async def test_a_body_that_is_not_json_is_sent_as_it_is(open_http: Open) -> None
     assert server.requests[0].endswith(b"\r\n\r\na=1&b=2")
 
 
+def shown(reply: Reply) -> str:
+    """A reply as a test's name says it."""
+    return str(reply)[:40]
+
+
 LOST: list[Reply] = [
     Misbehaviour.HANG,
     Misbehaviour.DROP,
     Misbehaviour.DROP_UNREAD,
     CUT_OFF,
     NOT_HTTP,
+    BAD_CHUNK,
+    LONG_HEADER,
 ]
 
 
-@pytest.mark.parametrize("reply", LOST, ids=str)
+@pytest.mark.parametrize("reply", LOST, ids=shown)
 async def test_a_lost_answer_of_a_call_that_may_not_be_repeated_is_unknown_after_one_try(
     open_http: Open, reply: Reply
 ) -> None:
@@ -113,7 +178,7 @@ async def test_a_lost_answer_of_a_call_that_may_not_be_repeated_is_unknown_after
         assert server.connections == 1
 
 
-@pytest.mark.parametrize("reply", LOST, ids=str)
+@pytest.mark.parametrize("reply", LOST, ids=shown)
 async def test_a_lost_answer_of_a_safe_call_is_temporary_after_three_tries(open_http: Open, reply: Reply) -> None:
     async with RawServer(reply) as server:
         error = await failure(open_http(server.url).send("GET", "/"))
@@ -121,7 +186,7 @@ async def test_a_lost_answer_of_a_safe_call_is_temporary_after_three_tries(open_
         assert server.connections == 3
 
 
-@pytest.mark.parametrize("reply", [*LOST, http(502), http(503), http(504)], ids=str)
+@pytest.mark.parametrize("reply", [*LOST, http(502), http(503), http(504)], ids=shown)
 async def test_a_safe_call_works_at_the_second_try(open_http: Open, reply: Reply) -> None:
     async with RawServer(reply, http(200, '"fine"')) as server:
         assert (await open_http(server.url).send("GET", "/")).json() == "fine"
@@ -367,7 +432,7 @@ async def test_proxies_of_the_environment_are_not_used(open_http: Open, monkeypa
         assert (await open_http(server.url).send("GET", "/")).status == 200
 
 
-@pytest.mark.parametrize("reply", [http(200), http(400), http(503), *LOST], ids=str)
+@pytest.mark.parametrize("reply", [http(200), http(400), http(503), *LOST], ids=shown)
 async def test_nothing_secret_is_in_logs_errors_or_reprs(
     open_http: Open, caplog: pytest.LogCaptureFixture, reply: Reply
 ) -> None:
@@ -394,3 +459,156 @@ async def test_a_header_that_cannot_be_sent_is_refused_unseen(open_http: Open, v
 @pytest.mark.parametrize("url", ["", "ftp://127.0.0.1", "http://127.0.0.1:port"])
 async def test_an_address_that_is_none_is_for_the_admin_or_us(open_http: Open, url: str) -> None:
     assert isinstance(await failure(open_http(url).send("GET", "/")), PermanentError)
+
+
+async def test_a_user_name_in_an_address_is_refused_unseen(open_http: Open) -> None:
+    error = await failure(open_http("http://hush:hush@127.0.0.1:9").send("GET", "/"))
+    assert isinstance(error, PermanentError)
+    assert "hush" not in error.text
+
+
+async def test_a_quoted_path_means_the_same_on_the_wire(open_http: Open) -> None:
+    async with RawServer(http(200)) as server:
+        await open_http(server.url).send("GET", "/m/a%2Fb%2Bc%20d%252F%3F%23", params={"q": "1+1&2/ä"})
+    _, target, _ = server.requests[0].split(b"\r\n")[0].split(b" ")
+    path, _, query = target.partition(b"?")
+    assert path == b"/m/a%2Fb%2Bc%20d%252F%3F%23"
+    assert parse_qs(query.decode()) == {"q": ["1+1&2/ä"]}
+
+
+async def test_a_call_without_a_body_names_no_type(open_http: Open) -> None:
+    async with RawServer(http(200)) as server:
+        await open_http(server.url).send("POST", "/")
+    head = server.requests[0].lower()
+    assert b"content-type" not in head
+    assert b"content-length: 0" in head
+    assert b"accept-encoding: identity" in head
+
+
+async def test_an_answer_is_taken_as_it_came_over_the_wire(open_http: Open) -> None:
+    packed = gzip.compress(b'{"a": 1}')
+    async with RawServer(http(200, packed, content_encoding="gzip")) as server:
+        assert (await open_http(server.url).send("GET", "/")).body == packed
+
+
+async def test_connections_are_kept_for_the_next_call(open_http: Open) -> None:
+    async with KeepingServer(KEPT) as server:
+        client = open_http(server.url)
+        for _ in range(3):
+            await client.send("POST", "/", json={})
+        await client.close()
+    assert (server.connections, len(server.requests)) == (1, 3)
+
+
+@pytest.mark.parametrize(("method", "safe"), [("POST", None), ("PATCH", None), ("PUT", False), ("DELETE", False)])
+async def test_a_call_on_a_kept_connection_that_breaks_may_have_arrived_and_is_sent_once(
+    open_http: Open, method: str, safe: bool | None
+) -> None:
+    async with KeepingServer(KEPT, None) as server:
+        client = open_http(server.url)
+        await client.send("POST", "/", json={})
+        assert isinstance(await failure(client.send(method, "/", json={}, safe=safe)), OutcomeUnknown)
+        await client.close()
+    assert len(server.requests) == 2
+
+
+async def test_nobody_but_us_repeats_a_safe_call(open_http: Open) -> None:
+    async with KeepingServer(KEPT, None) as server:
+        client = open_http(server.url)
+        await client.send("GET", "/")
+        assert isinstance(await failure(client.send("GET", "/")), TemporaryError)
+        await client.close()
+    assert len(server.requests) == 1 + 3
+
+
+async def test_a_connection_that_was_closed_between_calls_is_not_used_again(open_http: Open) -> None:
+    async with KeepingServer(KEPT.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")) as server:
+        client = open_http(server.url)
+        for _ in range(3):
+            assert (await client.send("POST", "/", json={})).status == 200
+        await client.close()
+    assert server.connections == 3
+
+
+async def test_an_answer_that_stops_halfway_is_lost_after_the_time_to_read(open_http: Open) -> None:
+    async with KeepingServer(CUT_OFF) as server:
+        client = open_http(server.url)
+        assert isinstance(await failure(client.send("POST", "/")), OutcomeUnknown)
+        await client.close()
+
+
+async def test_a_cancelled_call_leaves_no_connection_behind(open_http: Open) -> None:
+    async with KeepingServer(KEPT) as server:
+        server.proceed.clear()
+        call = asyncio.create_task(open_http(server.url, read=60.0).send("POST", "/"))
+        await wait_until(lambda: bool(server.requests))
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        server.proceed.set()
+        await wait_until(lambda: server.open == 0)
+
+
+async def test_hundreds_of_calls_are_in_flight_at_once_on_one_client(open_http: Open) -> None:
+    async with KeepingServer(KEPT) as server:
+        server.proceed.clear()
+        client = open_http(server.url, connect=10.0, read=20.0, deadline=20.0)
+        calls = [asyncio.create_task(client.send("POST", "/", json={})) for _ in range(300)]
+        await wait_until(lambda: len(server.requests) == 300, 10)
+        server.proceed.set()
+        assert {answer.status for answer in await asyncio.gather(*calls)} == {200}
+        await client.close()
+
+
+async def test_a_host_has_room_for_so_many_calls_of_all_clients_and_other_hosts_have_their_own(
+    open_http: Open,
+) -> None:
+    hosts = Hosts(limit=2)
+    async with KeepingServer(KEPT) as server, RawServer(http(200)) as other:
+        server.proceed.clear()
+        clients = [open_http(server.url, hosts=hosts, read=20.0) for _ in range(2)]
+        calls = [asyncio.create_task(client.send("POST", "/")) for client in clients]
+        await wait_until(lambda: len(server.requests) == 2)
+        assert isinstance(await failure(clients[0].send("POST", "/")), NoRoom)
+        assert (await clients[0].at(other.url).send("GET", "/")).status == 200
+        waiting = asyncio.create_task(open_http(server.url, hosts=hosts, connect=10.0).send("POST", "/"))
+        server.proceed.set()
+        assert {answer.status for answer in await asyncio.gather(*calls, waiting)} == {200}
+        assert len(server.requests) == 3
+        await asyncio.gather(*(client.close() for client in clients))
+
+
+async def test_a_call_whose_time_ends_before_there_is_room_was_never_sent(open_http: Open) -> None:
+    hosts = Hosts(limit=1)
+    async with KeepingServer(KEPT) as server:
+        server.proceed.clear()
+        first = asyncio.create_task(open_http(server.url, hosts=hosts, read=20.0).send("POST", "/"))
+        await wait_until(lambda: len(server.requests) == 1)
+        late = open_http(server.url, hosts=hosts, connect=10.0, deadline=0.2)
+        assert isinstance(await failure(late.send("POST", "/")), TemporaryError)
+        server.proceed.set()
+        await first
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(("status", "well"), [(429, True), (425, True), (503, False), (408, False)])
+async def test_a_vendor_that_only_wants_fewer_calls_is_well(open_http: Open, status: int, well: bool) -> None:
+    async with RawServer(http(status, retry_after="1")) as server:
+        error = await failure(open_http(server.url).send("PUT", "/"))
+    assert isinstance(error, TemporaryError)
+    assert error.well is well
+
+
+async def test_a_vendors_own_limit_is_well_too(open_http: Open) -> None:
+    async with RawServer(http(403)) as server:
+        client = open_http(server.url, explain=lambda answer: TemporaryError("The daily limit is reached."))
+        error = await failure(client.send("POST", "/"))
+    assert isinstance(error, TemporaryError)
+    assert error.well
+
+
+async def test_what_carries_calls_is_loaded_at_the_first_one() -> None:
+    """It would be nine of the megabytes that an idle service takes."""
+    code = "import sys, service.app; from providers.http import Http; Http(); print('aiohttp' in sys.modules)"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    assert out.strip() == b"False"

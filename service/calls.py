@@ -1,0 +1,134 @@
+"""One call of a provider's verb: let through by the connection's gate and room, bounded in time, and observed.
+
+A connection has room for a number of calls at a time, counted apart for what Vello waits for and for background work,
+so that one that hangs holds up nobody else. A call waits for its room a moment; one that would wait longer is put back,
+each a little later than the one before, so that they come when there is room and not all at once.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable
+from typing import Final, TypeVar
+
+from providers.base import OutcomeUnknown
+from service.entry import Entry
+from service.gate import Gate, Held, Passage
+from service.observer import Observer
+from service.store import StoreUnavailable
+
+CALL_LIMIT: Final = 60.0
+"""Seconds one verb may take, however many requests it sends."""
+INLINE_ROOM: Final = 256
+"""Calls of one connection in flight at a time that Vello waits for, in one process."""
+BACKGROUND_ROOM: Final = 64
+"""The same for background work."""
+PATIENCE: Final = 1.0
+"""Seconds a call waits for its room, at most."""
+LONGEST_QUEUE: Final = 60.0
+"""Seconds after which what found no room is tried again, at most."""
+
+_Answer = TypeVar("_Answer")
+
+
+class Room:
+    """Places for a number of calls at a time, and how long one takes as a rule."""
+
+    def __init__(self, places: int) -> None:
+        self._places = places
+        self._free = asyncio.Semaphore(places)
+        self._began: dict[object, float] = {}  # in the order in which they began
+        self._waiting = 0
+        self._typical = 0.1  # seconds
+        self._last = 0.0  # when the last of those that were put back comes
+
+    @contextlib.asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Hold one place. Raises Held when none will be free in a moment."""
+        await self._take()
+        call, began = object(), time.monotonic()
+        self._began[call] = began
+        try:
+            yield
+        finally:
+            del self._began[call]
+            self._typical += (time.monotonic() - began - self._typical) / 8
+            self._free.release()
+
+    async def _take(self) -> None:
+        if not self._free.locked():
+            await self._free.acquire()
+            return
+        if (self._waiting + 1) * self._share() > PATIENCE:
+            raise self._full()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(PATIENCE * random.uniform(0.25, 1.0)):  # noqa: S311 - not all of them at once
+                await self._free.acquire()
+        except TimeoutError:
+            raise self._full() from None
+        finally:
+            self._waiting -= 1
+
+    def _share(self) -> float:
+        """Seconds after which a place becomes free as a rule; a call that hangs counts by its age."""
+        now = time.monotonic()
+        return max(self._typical, now - next(iter(self._began.values()), now)) / self._places
+
+    def _full(self) -> Held:
+        now = time.monotonic()
+        self._last = min(max(self._last, now) + self._share(), now + LONGEST_QUEUE)
+        wait = (self._last - now) * random.uniform(0.75, 1.25)  # noqa: S311 (jitter is no secret)
+        return Held("As many calls of the connection as may be are in flight", max(wait, 0.1))
+
+
+class Calls:
+    """Lets runs through to providers."""
+
+    def __init__(
+        self, gate: Gate, observer: Observer, *, inline: int = INLINE_ROOM, background: int = BACKGROUND_ROOM
+    ) -> None:
+        self.observer = observer
+        self._gate = gate
+        self._places = {True: inline, False: background}
+        self._rooms: dict[tuple[str, bool], Room] = {}
+
+    @contextlib.asynccontextmanager
+    async def passage(self, connection: str, *, inline: bool) -> AsyncIterator[Passage]:
+        """The right to call `connection` once, before anything is begun. Raises Held."""
+        passage = await self._gate.enter(connection)
+        try:
+            async with self._room(connection, inline).place():
+                yield passage
+        finally:
+            with contextlib.suppress(StoreUnavailable):  # a trial that nobody ends is over after a while
+                await self._gate.leave(passage)
+
+    async def call(
+        self, entry: Entry, verb: str, connection: str, provider: str, answer: Awaitable[_Answer]
+    ) -> _Answer:
+        """Wait for one verb's answer. Raises OutcomeUnknown at the limit, else what the verb raises."""
+        with self.observer.call(entry.record, entry.attempts + 1, connection, provider, verb):
+            try:
+                async with asyncio.timeout(CALL_LIMIT):
+                    return await answer
+            except TimeoutError:
+                raise OutcomeUnknown(f"The provider did not answer within {CALL_LIMIT:.0f} seconds.") from None
+
+    async def well(self, passage: Passage) -> None:
+        """The provider answered: its gate closes, or stays closed."""
+        with contextlib.suppress(StoreUnavailable):  # what the call did is to be committed all the same
+            await self._gate.well(passage)
+
+    async def unwell(self, passage: Passage) -> bool:
+        """The provider did not answer; True when it is left alone from now on."""
+        with contextlib.suppress(StoreUnavailable):
+            return await self._gate.unwell(passage)
+        return False
+
+    def _room(self, connection: str, inline: bool) -> Room:
+        key = (connection, inline)
+        if key not in self._rooms:
+            self._rooms[key] = Room(self._places[inline])
+        return self._rooms[key]

@@ -1,0 +1,94 @@
+"""Room for calls: each connection has its own, and what finds none comes back when there may be some."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from service.calls import LONGEST_QUEUE, Calls, Room
+from service.gate import Gate, Held
+from service.observer import Observer
+from service.store import Store
+from tests.waiting import wait_until
+
+
+async def fill(room: Room, stack: AsyncExitStack, places: int) -> None:
+    """Take all places."""
+    for _ in range(places):
+        await stack.enter_async_context(room.place())
+
+
+async def test_there_are_so_many_places_and_a_left_one_is_free_again() -> None:
+    room = Room(3)
+    for _ in range(3):
+        async with AsyncExitStack() as stack:
+            await fill(room, stack, 3)
+            with pytest.raises(Held):
+                async with asyncio.timeout(5):
+                    await stack.enter_async_context(room.place())
+
+
+async def test_where_calls_are_quick_one_waits_for_a_place() -> None:
+    room, done = Room(2), 0
+
+    async def call() -> None:
+        nonlocal done
+        async with room.place():
+            await asyncio.sleep(0)
+            done += 1
+
+    await asyncio.gather(*[call() for _ in range(15)])
+    assert done == 15
+
+
+async def test_behind_calls_that_hang_nobody_waits_and_all_come_back_one_after_the_other() -> None:
+    room = Room(2)
+    async with AsyncExitStack() as stack:
+        await fill(room, stack, 2)
+        with pytest.raises(Held):  # after the patience of one that could still hope
+            await stack.enter_async_context(room.place())
+        began = asyncio.get_running_loop().time()
+        waits = []
+        for _ in range(1000):
+            with pytest.raises(Held) as caught:
+                await stack.enter_async_context(room.place())
+            waits.append(caught.value.wait)
+        assert asyncio.get_running_loop().time() - began < 2
+    assert waits[0] < 5
+    assert sum(waits[10:30]) < sum(waits[60:80])
+    assert LONGEST_QUEUE * 0.7 < max(waits) <= LONGEST_QUEUE * 1.25
+    assert len({round(wait) for wait in waits[-100:]}) > 5
+
+
+async def test_connections_and_those_vello_waits_for_have_places_of_their_own(store: Store) -> None:
+    calls = Calls(Gate(store), Observer(), inline=1, background=1)
+    async with AsyncExitStack() as stack:
+        for connection, inline in (("a", True), ("a", False), ("b", True), ("b", False)):
+            await stack.enter_async_context(calls.passage(connection, inline=inline))
+        with pytest.raises(Held, match="in flight"):
+            await stack.enter_async_context(calls.passage("a", inline=False))
+        await stack.enter_async_context(calls.passage("c", inline=False))
+
+
+async def refusal(calls: Calls) -> str:
+    """Why a call may not begin now, '' if it may."""
+    try:
+        async with calls.passage("a", inline=True):
+            return ""
+    except Held as error:
+        return str(error)
+
+
+async def test_a_trial_that_finds_no_room_is_somebody_elses(store: Store) -> None:
+    here, there = Gate(store, first=0.001), Gate(store, first=0.001)
+    calls = Calls(here, Observer(), inline=1)
+    async with calls.passage("a", inline=True):
+        for _ in range(5):
+            await here.unwell(await here.enter("a"))
+        await wait_until(lambda: _is_full(calls))
+    assert await there.states(["a"]) == {"a": "open"}
+    assert (await there.enter("a")).trial
+
+
+async def _is_full(calls: Calls) -> bool:
+    return "in flight" in await refusal(calls)
