@@ -18,6 +18,8 @@ class MemoryServer:
     Use it as a context manager, plain or async, or with `start` and `stop`. `stop` kills it.
     """
 
+    module = "providers.memory_server"
+
     def __init__(self, token: str | None = None) -> None:
         self.token = token
         self.url = ""
@@ -25,7 +27,7 @@ class MemoryServer:
 
     def start(self) -> Self:
         """Start it on a free port and come back when it takes calls."""
-        command = [sys.executable, "-m", "providers.memory_server", "--port", "0"]
+        command = [sys.executable, "-m", self.module, "--port", "0"]
         command += ["--token", self.token] if self.token else []
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout
