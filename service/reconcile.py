@@ -177,7 +177,11 @@ class Reconciler:
         return self._finish(_Step(entry, Change("hold")))
 
     async def _began(self, lease: Lease, change: Change) -> bool:
-        return (await self._ledger.commit(lease, change)).verdict != "lost"
+        """Whether the record is still ours once `change` is written: a frozen process wakes up as a zombie."""
+        asked = time.monotonic()
+        if (await self._ledger.commit(lease, change)).verdict == "lost":
+            return False
+        return time.monotonic() - asked < self._ledger.lease_seconds / 3 or await self._ledger.renew(lease)
 
     def _plan(self, entry: Entry) -> Action:
         choice = self._settings.choices.of(entry.wish.office if entry.wish else None)

@@ -9,7 +9,7 @@ from providers.base import Capabilities, Meeting, MeetingProvider, MeetingSpec, 
 from providers.memory import MemorySettings
 from service.choices import Choice, Choices
 from service.connections import Connections
-from service.ledger import Lease, Ledger, shard_of
+from service.ledger import Change, Committed, Lease, Ledger, shard_of
 from service.reconcile import Reconciler, Settings
 from service.store import Store
 from service.vault import Vault
@@ -17,7 +17,7 @@ from service.vello import UPDATE_METADATA
 from tests.events import START, event, record
 from tests.running import Running, running
 from tests.servers import MemoryServer
-from tests.waiting import wait_until
+from tests.waiting import outage, wait_until
 
 VAULT = Vault([("k1", b"k" * 32)])
 
@@ -259,6 +259,40 @@ async def test_what_a_zombie_makes_after_its_heir_is_removed_too(bench: Bench) -
     assert found[0].meeting
     assert found[0].meeting.meeting
     assert list(vendor.meetings) == [found[0].meeting.meeting.id] == ["m-101"]
+
+
+class Freezing(Ledger):
+    """A ledger whose caller, when it has written something, does nothing more until it may."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store, VAULT, lease_seconds=0.05)
+        self.frozen = asyncio.Event()
+        self.thaw = asyncio.Event()
+
+    async def commit(self, lease: Lease, change: Change) -> Committed:
+        committed = await super().commit(lease, change)
+        self.frozen.set()
+        await self.thaw.wait()
+        return committed
+
+    async def renew(self, lease: Lease) -> bool:
+        await self.thaw.wait()
+        return await super().renew(lease)
+
+
+async def test_a_process_that_froze_before_its_call_makes_nothing_once_another_took_over(bench: Bench) -> None:
+    """Its call would come after its heir looked for what it made, and if the answer were lost, nobody would know."""
+    vendor, data = bench.vendor, record()
+    lease = await bench.lease(data)
+    ledger = Freezing(bench.store)
+    zombie = Reconciler(ledger, bench.settings).start(lease, bench.settings.revision)
+    await ledger.frozen.wait()
+    await bench.start(await bench.seize(data["id"]))
+    await outage(0.05)  # as long as a lease
+    ledger.thaw.set()
+    await zombie
+    assert list(vendor.meetings) == ["m-1"]
+    assert vendor.made == 1
 
 
 async def test_an_interrupted_create_is_looked_for_before_anything_is_made(bench: Bench) -> None:
