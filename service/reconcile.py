@@ -132,7 +132,7 @@ class Reconciler:
                 return
             committed = await self._ledger.commit(lease, step.change)
             if committed.verdict == "lost":
-                await self._give_away(lease.entry, step.entry, committed.entry)
+                await self._give_away(lease.entry, step, committed.entry)
                 return
             if committed.entry is None or (committed.verdict == "ok" and step.change.mode != "hold"):
                 return
@@ -328,15 +328,17 @@ class Reconciler:
         sets |= {"state": State.FAILED}
         return _Step(entry, Change("done", sets, drop, (("failed", text),)))
 
-    async def _give_away(self, before: Entry, mine: Entry, now: Entry | None) -> None:
+    async def _give_away(self, before: Entry, step: _Step, now: Entry | None) -> None:
         """This run lost its lease while it worked: what it did behind its heir's back must not stay."""
-        made = mine.meeting
-        if made is None or made == before.meeting or now is None:
+        made, failed = step.entry.meeting, step.change.mode in ("retry", "park")
+        if made is None or now is None or (made == before.meeting and not failed):
             return
-        if made.name not in {placed.name for placed in (now.meeting, *now.retired) if placed}:
+        if made != before.meeting and made.name not in {
+            placed.name for placed in (now.meeting, *now.retired) if placed
+        }:
             _log.warning("lease_lost_after_create")
             await self._ledger.orphan(before.record, made)
-        elif now.meeting is not None and now.meeting.name == made.name and now.meeting.spec != made.spec:
+        elif now.meeting is not None and now.meeting.name == made.name and (failed or now.meeting.spec != made.spec):
             _log.warning("lease_lost_after_update")
             text = "A process that had lost its lease changed the meeting; it is set right."
             await self._ledger.nudge(before.record, text, doubt=True)

@@ -5,7 +5,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from providers.base import Capabilities, Meeting, MeetingProvider, MeetingSpec, Options, ProviderInfo, Role
+from providers.base import (
+    Capabilities,
+    Meeting,
+    MeetingProvider,
+    MeetingSpec,
+    Options,
+    ProviderInfo,
+    Role,
+    TemporaryError,
+)
 from providers.memory import MemorySettings
 from service.choices import Choice, Choices
 from service.connections import Connections
@@ -259,6 +268,39 @@ async def test_what_a_zombie_makes_after_its_heir_is_removed_too(bench: Bench) -
     assert found[0].meeting
     assert found[0].meeting.meeting
     assert list(vendor.meetings) == [found[0].meeting.meeting.id] == ["m-101"]
+
+
+class Mute(Careless):
+    """It changes a meeting when it may and never says so."""
+
+    async def update(self, meeting: Meeting, spec: MeetingSpec) -> Meeting:
+        self.arrived.set()
+        await self.proceed.wait()
+        await super().update(meeting, spec)
+        raise TemporaryError("The vendor did not answer.")
+
+
+async def test_what_a_zombie_may_have_changed_is_set_right(bench: Bench) -> None:
+    """Its change came after its heir's, and it does not even know that it came."""
+    data = record()
+    await bench.start(await bench.lease(data))
+    mute = Mute()
+    mute.meetings = bench.vendor.meetings
+    mute.proceed.clear()
+    old = Bench(bench.store, mute)
+    await old.settings.load()
+    zombie = old.start(await bench.lease({**data, "version": 2, "time": START + 60}))
+    await mute.arrived.wait()
+    taken = await bench.seize(data["id"])
+    moved = event("record.updated", {**data, "version": 3, "time": START + 120})
+    await bench.ledger.accept(moved, "", "https://m.example/m/", inline=False)
+    await bench.start(taken)
+    mute.proceed.set()
+    await zombie
+    assert [spec.start for spec in mute.meetings.values()] == [START + 60]
+    while lease := next(iter((await bench.ledger.claim([shard_of(data["id"])], 1))[0].leases), None):
+        await bench.start(lease)
+    assert [spec.start for spec in mute.meetings.values()] == [START + 120]
 
 
 class Freezing(Ledger):
