@@ -29,6 +29,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=5000, help="as many at least")
     parser.add_argument("--services", type=int, default=3, help="service processes")
     parser.add_argument("--kills", type=int, default=32, help="kill -9 of a service")
+    parser.add_argument("--stops", type=int, default=4, help="SIGTERM of a service")
     parser.add_argument("--freezes", type=int, default=12, help="SIGSTOP of a service for longer than a lease")
     parser.add_argument("--store-restarts", type=int, default=4, help="kill -9 of the store")
     parser.add_argument("--store-full", type=int, default=3, help="times the store has no memory left")
@@ -47,6 +48,7 @@ def _plan(asked: argparse.Namespace) -> Plan:
         services=asked.services,
         troubles={
             "kills": asked.kills,
+            "stops": asked.stops,
             "freezes": asked.freezes,
             "restarts": asked.store_restarts,
             "full": asked.store_full,

@@ -27,13 +27,20 @@ class MemoryServer:
 
     def start(self) -> Self:
         """Start it on a free port and come back when it takes calls."""
+        self._spawn()
+        self._listen()
+        return self
+
+    def _spawn(self) -> None:
         command = [sys.executable, "-m", self.module, "--port", "0"]
         command += ["--token", self.token] if self.token else []
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def _listen(self) -> None:
+        assert self._process
         assert self._process.stdout
         self.url = self._process.stdout.readline().strip()
         assert self.url, "the reference server did not start"
-        return self
 
     def stop(self) -> None:
         """Kill it; a second time does nothing."""
@@ -51,7 +58,13 @@ class MemoryServer:
         self.stop()
 
     async def __aenter__(self) -> Self:
-        return await asyncio.to_thread(self.start)
+        self._spawn()  # at once: a start that is cancelled leaves nothing behind
+        try:
+            await asyncio.to_thread(self._listen)
+        except BaseException:
+            self.stop()
+            raise
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -28,8 +28,11 @@ class StoreServer:
         """Start it and come back when it answers."""
         command = [self._binary, "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self._directory)]
         command += ["--save", "", "--appendonly", "yes", *options]
-        self._process = await asyncio.to_thread(subprocess.Popen, command, stdout=subprocess.DEVNULL)
+        self._spawn(command)
         await wait_until(lambda: answers(self.socket))
+
+    def _spawn(self, command: list[str]) -> None:  # at once: a start that is cancelled leaves nothing behind
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
     def kill(self) -> None:
         """End it with kill -9."""
@@ -43,12 +46,19 @@ class StoreServer:
         self._process.send_signal(signal.SIGSTOP)
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            self._remove()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._remove()
+
+    def _remove(self) -> None:
         self.kill()
         shutil.rmtree(self._directory)
 

@@ -70,7 +70,9 @@ class Storm:
             troubles = Troubles(world, self._chance, plan.lease)
             for number, vendor in enumerate(world.vendors):
                 await vendor.weather(**plan.weather, seed=plan.seed + number)
-            await asyncio.gather(troubles.blow(plan.seconds, plan.troubles), self._tell(vello, bookings))
+            async with asyncio.TaskGroup() as group:
+                group.create_task(troubles.blow(plan.seconds, plan.troubles))
+                group.create_task(self._tell(vello, bookings))
             happened = {"bookings": plan.bookings, "events": vello.taken, **self._counted(troubles)}
             befell = Counter[str]()
             for vendor in world.vendors:
@@ -88,8 +90,9 @@ class Storm:
 
     def _counted(self, troubles: Troubles) -> dict[str, int]:
         made = troubles.made
-        outages = {"store_full": made["full"], "store_read_only": made["read_only"] + made["alone"]}
-        return {"kills": made["kills"], "freezes": made["freezes"], "store_restarts": made["restarts"], **outages}
+        services = {"kills": made["kills"], "stops": made["stops"], "freezes": made["freezes"]}
+        store = {"store_full": made["full"], "store_read_only": made["read_only"] + made["alone"]}
+        return services | {"store_restarts": made["restarts"]} | store
 
     async def _tell(self, vello: Vello, bookings: list[Booking]) -> None:
         """Every booking's words, then whole histories once more."""

@@ -1,8 +1,10 @@
 """What happens to services and to their store, one thing after the other."""
 
 import asyncio
+import contextlib
 import random
 import signal
+import subprocess
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -24,7 +26,7 @@ class Troubles:
 
     async def blow(self, seconds: float, plan: dict[str, int]) -> None:
         """As many of each trouble as `plan` says, spread over `seconds`: the services' beside the store's."""
-        of_services = self._drawn(plan, {"kills": self._kill, "freezes": self._freeze})
+        of_services = self._drawn(plan, {"kills": self._kill, "freezes": self._freeze, "stops": self._stop})
         of_store = self._drawn(
             plan, {"restarts": self._restart, "full": self._full, "read_only": self._read_only, "alone": self._alone}
         )
@@ -48,6 +50,14 @@ class Troubles:
         victim = self._world.one(self._chance)
         victim.kill()
         await outage(self._chance.uniform(0.0, 1.5))
+        await self._world.revive(victim)
+
+    async def _stop(self) -> None:
+        """As at a new release: SIGTERM, and kill -9 when that takes too long."""
+        victim = self._world.one(self._chance)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            await victim.stop()
+        victim.kill()
         await self._world.revive(victim)
 
     async def _freeze(self) -> None:
