@@ -259,7 +259,7 @@ end
 function verbs.commit()
   local e = load(entry)
   local mode, rev, verdict = ARGV[6], redis.call('GET', KEYS[3]) or '0', 'ok'
-  if e.nonce == ARGV[4] then
+  if e.nonce == ARGV[4] and e.fence == ARGV[3] then
     local _, flat = load(entry)
     return {e.owner and mode ~= 'hold' and 'moved' or 'ok', now, rev, flat}
   end

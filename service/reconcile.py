@@ -7,6 +7,7 @@ comes after a crash asks the provider (`find`) before anything is made a second 
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
@@ -130,7 +131,7 @@ class Reconciler:
                 return
             committed = await self._ledger.commit(lease, step.change)
             if committed.verdict == "lost":
-                await self._give_away(lease.entry, step.entry, committed.entry)
+                await self._give_away(lease.entry, step, committed.entry)
                 return
             if committed.entry is None or (committed.verdict == "ok" and step.change.mode != "hold"):
                 return
@@ -196,7 +197,11 @@ class Reconciler:
         return await self._guarded(intended, passage, "Making", lambda: self._create(intended, wanted), ("intent",))
 
     async def _began(self, lease: Lease, change: Change) -> bool:
-        return (await self._ledger.commit(lease, change)).verdict != "lost"
+        """Whether the record is still ours once `change` is written: a frozen process wakes up as a zombie."""
+        asked = time.monotonic()
+        if (await self._ledger.commit(lease, change)).verdict == "lost":
+            return False
+        return time.monotonic() - asked < self._ledger.lease_seconds / 3 or await self._ledger.renew(lease)
 
     def _plan(self, entry: Entry) -> Action:
         choice = self._settings.choices.of(entry.wish.office if entry.wish else None)
@@ -335,15 +340,17 @@ class Reconciler:
         elif isinstance(error, ReconnectRequired):
             await mark(connection, "reconnect", error.text)
 
-    async def _give_away(self, before: Entry, mine: Entry, now: Entry | None) -> None:
+    async def _give_away(self, before: Entry, step: Step, now: Entry | None) -> None:
         """This run lost its lease while it worked: what it did behind its heir's back must not stay."""
-        made = mine.meeting
-        if made is None or made == before.meeting or now is None:
+        made, failed = step.entry.meeting, step.change.mode in ("retry", "park")
+        if made is None or now is None or (made == before.meeting and not failed):
             return
-        if made.name not in {placed.name for placed in (now.meeting, *now.retired) if placed}:
+        if made != before.meeting and made.name not in {
+            placed.name for placed in (now.meeting, *now.retired) if placed
+        }:
             _log.warning("lease_lost_after_create")
             await self._ledger.orphan(before.record, made)
-        elif now.meeting is not None and now.meeting.name == made.name and now.meeting.spec != made.spec:
+        elif now.meeting is not None and now.meeting.name == made.name and (failed or now.meeting.spec != made.spec):
             _log.warning("lease_lost_after_update")
             text = "A process that had lost its lease changed the meeting; it is set right."
             await self._ledger.nudge(before.record, text, doubt=True)

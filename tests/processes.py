@@ -45,7 +45,7 @@ class Service:
     async def start(self) -> Self:
         """Start it and come back when it is ready."""
         command = [sys.executable, "-P", "-m", "service", "serve", "--port", str(self.port), *self._arguments]
-        self.process = await asyncio.to_thread(self._spawn, command)
+        self.process = self._spawn(command)  # at once: a start that is cancelled leaves nothing behind
         await wait_until(self._ready, 20)
         return self
 
@@ -80,7 +80,11 @@ class Service:
         return await asyncio.to_thread(self.process.wait, 30)
 
     async def __aenter__(self) -> Self:
-        return await self.start()
+        try:
+            return await self.start()
+        except BaseException:
+            self.kill()
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -18,6 +18,8 @@ class MemoryServer:
     Use it as a context manager, plain or async, or with `start` and `stop`. `stop` kills it.
     """
 
+    module = "providers.memory_server"
+
     def __init__(self, token: str | None = None) -> None:
         self.token = token
         self.url = ""
@@ -25,13 +27,20 @@ class MemoryServer:
 
     def start(self) -> Self:
         """Start it on a free port and come back when it takes calls."""
-        command = [sys.executable, "-m", "providers.memory_server", "--port", "0"]
+        self._spawn()
+        self._listen()
+        return self
+
+    def _spawn(self) -> None:
+        command = [sys.executable, "-m", self.module, "--port", "0"]
         command += ["--token", self.token] if self.token else []
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def _listen(self) -> None:
+        assert self._process
         assert self._process.stdout
         self.url = self._process.stdout.readline().strip()
         assert self.url, "the reference server did not start"
-        return self
 
     def stop(self) -> None:
         """Kill it; a second time does nothing."""
@@ -49,7 +58,13 @@ class MemoryServer:
         self.stop()
 
     async def __aenter__(self) -> Self:
-        return await asyncio.to_thread(self.start)
+        self._spawn()  # at once: a start that is cancelled leaves nothing behind
+        try:
+            await asyncio.to_thread(self._listen)
+        except BaseException:
+            self.stop()
+            raise
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

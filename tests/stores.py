@@ -38,13 +38,16 @@ class StoreServer:
         """Start it and come back when it answers."""
         command = [self._binary, "--port", str(self.port), "--unixsocket", str(self.socket)]
         command += ["--dir", str(self._directory), "--save", "", "--appendonly", "yes", *self._always, *options]
-        self._process = await asyncio.to_thread(subprocess.Popen, command, stdout=subprocess.DEVNULL)
+        self._spawn(command)
         await wait_until(lambda: answers(self.socket), 20)
 
     async def say(self, *command: Any) -> Any:
         """What it answers to one command, over its socket."""
         async with Redis(unix_socket_path=str(self.socket), decode_responses=True) as client:
             return await client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+    def _spawn(self, command: list[str]) -> None:  # at once: a start that is cancelled leaves nothing behind
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
     def kill(self) -> None:
         """End it with kill -9."""
@@ -63,12 +66,19 @@ class StoreServer:
         self._process.send_signal(signal.SIGCONT)
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            self._remove()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._remove()
+
+    def _remove(self) -> None:
         self.kill()
         shutil.rmtree(self._directory)
 

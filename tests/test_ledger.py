@@ -1,6 +1,6 @@
 """The ledger's laws: order, leases, fences, and that every verb may be repeated blindly."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -26,6 +26,20 @@ class Stuttering(Store):
 
     async def call(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
         await super().call(script, keys, args)
+        return await super().call(script, keys, args)
+
+
+class Interrupted(Store):
+    """A store that sends one script again, as when its answer was lost, after something else has happened."""
+
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    async def call(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        answer = await super().call(script, keys, args)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is None:
+            return answer
+        await meanwhile()
         return await super().call(script, keys, args)
 
 
@@ -121,6 +135,25 @@ async def test_a_zombies_commit_is_refused(hasty: Ledger) -> None:
     assert committed.verdict == "lost"
     assert (await entry_of(hasty, data["id"])).made == 0
     assert (await hasty.commit(taken[0], Change("done", {"state": "ready"}))).verdict == "ok"
+
+
+async def test_a_commit_repeated_after_somebody_took_over_is_refused(store_url: str) -> None:
+    """It was written and its answer lost, and by the time it is repeated its lease is somebody else's."""
+    store = await Interrupted.open(store_url)
+    assert isinstance(store, Interrupted)
+    hasty, data = Ledger(store, VAULT, lease_seconds=0.05), record()
+    zombie = (await say(hasty, UPDATE_METADATA, data, inline=True)).lease
+    assert zombie
+
+    async def taken() -> None:
+        async def expired() -> bool:
+            return await claim(hasty, data["id"]) is not None
+
+        await wait_until(expired)
+
+    store.meanwhile = taken
+    assert (await hasty.commit(zombie, Change("hold", {"doubt": "1"}))).verdict == "lost"
+    await store.close()
 
 
 async def test_a_lease_handed_back_or_parked_is_nobodys(ledger: Ledger) -> None:

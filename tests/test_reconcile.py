@@ -5,13 +5,22 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from providers.base import Capabilities, Meeting, MeetingProvider, MeetingSpec, Options, ProviderInfo, Role
+from providers.base import (
+    Capabilities,
+    Meeting,
+    MeetingProvider,
+    MeetingSpec,
+    Options,
+    ProviderInfo,
+    Role,
+    TemporaryError,
+)
 from providers.memory import MemorySettings
 from service.calls import Calls
 from service.choices import Choice, Choices
 from service.connections import Connections
 from service.gate import Gate
-from service.ledger import Lease, Ledger, shard_of
+from service.ledger import Change, Committed, Lease, Ledger, shard_of
 from service.observer import Observer
 from service.reconcile import Reconciler, Settings
 from service.store import Store
@@ -20,7 +29,7 @@ from service.vello import UPDATE_METADATA
 from tests.events import START, event, record
 from tests.running import Running, running
 from tests.servers import MemoryServer
-from tests.waiting import wait_until
+from tests.waiting import outage, wait_until
 
 VAULT = Vault([("k1", b"k" * 32)])
 
@@ -262,6 +271,73 @@ async def test_what_a_zombie_makes_after_its_heir_is_removed_too(bench: Bench) -
     assert found[0].meeting
     assert found[0].meeting.meeting
     assert list(vendor.meetings) == [found[0].meeting.meeting.id] == ["m-101"]
+
+
+class Mute(Careless):
+    """It changes a meeting when it may and never says so."""
+
+    async def update(self, meeting: Meeting, spec: MeetingSpec) -> Meeting:
+        self.arrived.set()
+        await self.proceed.wait()
+        await super().update(meeting, spec)
+        raise TemporaryError("The vendor did not answer.")
+
+
+async def test_what_a_zombie_may_have_changed_is_set_right(bench: Bench) -> None:
+    """Its change came after its heir's, and it does not even know that it came."""
+    data = record()
+    await bench.start(await bench.lease(data))
+    mute = Mute()
+    mute.meetings = bench.vendor.meetings
+    mute.proceed.clear()
+    old = Bench(bench.store, mute)
+    await old.settings.load()
+    zombie = old.start(await bench.lease({**data, "version": 2, "time": START + 60}))
+    await mute.arrived.wait()
+    taken = await bench.seize(data["id"])
+    moved = event("record.updated", {**data, "version": 3, "time": START + 120})
+    await bench.ledger.accept(moved, "", "https://m.example/m/", inline=False)
+    await bench.start(taken)
+    mute.proceed.set()
+    await zombie
+    assert [spec.start for spec in mute.meetings.values()] == [START + 60]
+    while lease := next(iter((await bench.ledger.claim([shard_of(data["id"])], 1))[0].leases), None):
+        await bench.start(lease)
+    assert [spec.start for spec in mute.meetings.values()] == [START + 120]
+
+
+class Freezing(Ledger):
+    """A ledger whose caller, when it has written something, does nothing more until it may."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store, VAULT, lease_seconds=0.05)
+        self.frozen = asyncio.Event()
+        self.thaw = asyncio.Event()
+
+    async def commit(self, lease: Lease, change: Change) -> Committed:
+        committed = await super().commit(lease, change)
+        self.frozen.set()
+        await self.thaw.wait()
+        return committed
+
+    async def renew(self, lease: Lease) -> bool:
+        await self.thaw.wait()
+        return await super().renew(lease)
+
+
+async def test_a_process_that_froze_before_its_call_makes_nothing_once_another_took_over(bench: Bench) -> None:
+    """Its call would come after its heir looked for what it made, and if the answer were lost, nobody would know."""
+    vendor, data = bench.vendor, record()
+    lease = await bench.lease(data)
+    ledger = Freezing(bench.store)
+    zombie = Reconciler(ledger, bench.settings).start(lease, bench.settings.revision)
+    await ledger.frozen.wait()
+    await bench.start(await bench.seize(data["id"]))
+    await outage(0.05)  # as long as a lease
+    ledger.thaw.set()
+    await zombie
+    assert list(vendor.meetings) == ["m-1"]
+    assert vendor.made == 1
 
 
 async def test_an_interrupted_create_is_looked_for_before_anything_is_made(bench: Bench) -> None:

@@ -1,0 +1,106 @@
+"""What a storm left behind: Vello's last word on every booking against what stands at the vendors and in the ledger.
+
+Nothing that a service counts of itself is asked.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from service.plan import key_of
+from tests.chaos.booking import Booking
+from tests.chaos.vello import Vello
+from tests.chaos.world import PUBLIC, World
+
+WRONGS = ("lost", "duplicated", "orphaned", "stale", "wrong_time", "dead_links")
+
+
+@dataclass
+class Verdict:
+    """What happened, and what is wrong after it: every figure of `wrong` must be zero."""
+
+    happened: dict[str, int] = field(default_factory=dict)
+    wrong: Counter[str] = field(default_factory=Counter)
+    about: dict[str, list[str]] = field(default_factory=dict)
+    """For every figure the records it is about."""
+    stories: dict[str, list[str]] = field(default_factory=dict)
+    """What the ledger's journal and the vendors say of each of them, in order."""
+    befell: Counter[str] = field(default_factory=Counter)
+    """What the vendors' weather did to calls."""
+
+    @property
+    def good(self) -> bool:
+        """Nothing is wrong."""
+        return not +self.wrong
+
+    def add(self, name: str, record: str, count: int | bool = True) -> None:
+        """Note that something is wrong with a record."""
+        if count:
+            self.wrong[name] += count
+            self.about.setdefault(name, []).append(record)
+
+    def __str__(self) -> str:
+        happened = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in self.happened.items())
+        return f"{happened}: " + ", ".join(f"{name.replace('_', ' ')} {self.wrong[name]}" for name in WRONGS)
+
+
+async def judge(world: World, vello: Vello, bookings: list[Booking]) -> Verdict:
+    """Compare; last, Vello asks once more for every link and follows it."""
+    verdict = Verdict()
+    standing: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    for number, vendor in enumerate(world.vendors):
+        for meeting in await vendor.meetings():
+            standing.setdefault(meeting["key"], []).append((number, meeting))
+    for booking in bookings:
+        mine = standing.pop(key_of(booking.id), [])
+        shown = (await vello.get(f"/api/v1/records/{booking.id}")).json()
+        before = verdict.wrong.total()
+        _compare(verdict, booking, mine, shown)
+        if booking.wanted and len(mine) == 1:
+            await vello.say(booking, booking.words[0])
+            for link in _promised(booking):
+                verdict.add("dead_links", booking.id, not await _leads(vello, link, mine[0][1]["join_url"]))
+        if verdict.wrong.total() != before:
+            verdict.stories[booking.id] = await _story(world, booking, shown, [one["id"] for _, one in mine])
+    for key, meetings in standing.items():
+        verdict.add("orphaned", key, len(meetings))
+    return verdict
+
+
+async def _story(world: World, booking: Booking, shown: dict[str, Any], meetings: list[str]) -> list[str]:
+    names = [key_of(booking.id), *meetings]
+    told = [f"{line['at']} {line['what']}: {line['text']}" for line in shown["journal"]]
+    for number, vendor in enumerate(world.vendors):
+        for line in (await vendor.befell())["story"]:
+            if any(name in line for name in names):
+                told.append(f"{line} (vendor {number})")
+    return sorted(told)
+
+
+def _compare(verdict: Verdict, booking: Booking, mine: list[tuple[int, dict[str, Any]]], shown: dict[str, Any]) -> None:
+    verdict.add("duplicated", booking.id, max(0, len(mine) - 1))
+    if not booking.wanted:
+        verdict.add("orphaned", booking.id, len(mine))
+        verdict.add("stale", booking.id, shown["state"] != ("none" if booking.live else "gone"))
+        return
+    right = [meeting for vendor, meeting in mine if vendor == booking.office.vendor]
+    verdict.add("lost", booking.id, not right)
+    when = (booking.data["time"], booking.data["duration"])
+    verdict.add("wrong_time", booking.id, any((one["start"], one["duration"]) != when for one in right))
+    said = (shown["state"], shown["version"], shown["start"], shown["next_attempt_at"])
+    true = said == ("ready", booking.data["version"], booking.data["time"], None)
+    verdict.add("stale", booking.id, not (true and shown["meeting_id"] in [one["id"] for one in right]))
+
+
+def _promised(booking: Booking) -> set[str]:
+    """The link Vello was told last, and every one of ours it was ever told: those never change."""
+    assert booking.link, "Vello was told no link for a booking that has a meeting"
+    return {booking.link, *(link for link in booking.links if link.startswith(PUBLIC))}
+
+
+async def _leads(vello: Vello, link: str, join_url: str) -> bool:
+    if not link.startswith(PUBLIC):
+        return link == join_url
+    answer = await vello.get(f"{urlsplit(link).path}/join")
+    return answer.status_code == 303 and answer.headers["location"] == join_url

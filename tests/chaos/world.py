@@ -1,0 +1,89 @@
+"""What a storm blows over: services, their store and the vendors, each a process of its own."""
+
+import random
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Self
+
+from tests.chaos.booking import Office
+from tests.processes import Service
+from tests.servers import MemoryServer
+from tests.stores import StoreServer
+
+PUBLIC = "http://meetings.example"
+_REVIVALS = 30  # starts of one service; a service whose store is away ends, and whoever runs it starts it again
+
+
+class Vendor(MemoryServer):
+    """A meeting server in the storm's weather; a forgetful one knows no key and makes a meeting at every create."""
+
+    module = "tests.chaos.weather"
+
+    def __init__(self, *, forgetful: bool) -> None:
+        super().__init__()
+        self.forgetful = forgetful
+
+    async def weather(self, **weather: Any) -> None:
+        """What befalls calls from now on."""
+        (await self.request("PUT", "/weather", json=weather)).raise_for_status()
+
+    async def befell(self) -> dict[str, Any]:
+        """What befell calls, in figures and as a story."""
+        befell: dict[str, Any] = (await self.request("GET", "/weather")).json()
+        return befell
+
+
+class World:
+    """Made of `services` processes from `source` (absent: what is installed), one store, one vendor for each flag."""
+
+    def __init__(self, services: int, forgetful: tuple[bool, ...], lease: float, source: Path | None = None) -> None:
+        self.store = StoreServer()
+        self.vendors = [Vendor(forgetful=flag) for flag in forgetful]
+        self.services = [self._service(lease, source) for _ in range(services)]
+        self.offices = [Office(vendor, link) for vendor in range(len(forgetful)) for link in ("direct", "hosted")]
+        self._stack = AsyncExitStack()
+
+    def _service(self, lease: float, source: Path | None) -> Service:
+        environment = {"PUBLIC_URL": PUBLIC, "LEASE_SECONDS": str(lease), "ANSWER_DEADLINE": "1"}
+        environment |= {"REDIS_URL": self.store.url, "LOG_LEVEL": "critical"}
+        environment |= {"PYTHONPATH": str(source)} if source else {}
+        return Service(log=None, **environment)
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.store)
+            for vendor in self.vendors:
+                await stack.enter_async_context(vendor)
+            for service in self.services:
+                await stack.enter_async_context(service)
+            connections = []
+            for vendor in self.vendors:
+                await vendor.faults(forgetful=vendor.forgetful)
+                connections.append(await self._connected(vendor))
+            for office in self.offices:
+                choice = {"connection": connections[office.vendor], "link": office.link}
+                (await self.services[0].admin("PUT", f"/offices/{office.id}", json=choice)).raise_for_status()
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def _connected(self, vendor: Vendor) -> str:
+        made = await self.services[0].admin("POST", "/connections", json={"provider": "memory", "url": vendor.url})
+        return str(made.json()["id"])
+
+    async def revive(self, service: Service) -> None:
+        """Start a service again and again until it stays."""
+        for _ in range(_REVIVALS):
+            try:
+                await service.start()
+            except AssertionError:  # its store was away
+                service.kill()
+            else:
+                return
+        raise AssertionError(f"a service did not start in {_REVIVALS} tries")
+
+    def one(self, chance: random.Random) -> Service:
+        """Any of the services."""
+        return chance.choice(self.services)
