@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
@@ -20,6 +21,13 @@ from tests.waiting import wait_until
 GRACE = 30
 """Seconds a cluster waits after SIGTERM by default."""
 LONG_LEASE = "120"  # seconds; nobody may wait for one of these to end
+
+
+@pytest.fixture
+async def vendor() -> AsyncIterator[MemoryServer]:
+    """A meeting server of this test alone: a call it still holds when the test ends makes a meeting for nobody."""
+    async with MemoryServer() as server:
+        yield server
 
 
 def refuses(port: int) -> bool:
@@ -64,23 +72,23 @@ async def test_a_stop_takes_nothing_new_and_finishes_the_answer_it_is_giving(
 
 @pytest.mark.timeout(180)
 async def test_a_stop_while_a_provider_hangs_ends_in_time_and_leaves_its_work_to_others_at_once(
-    store_url: str, meeting_server: MemoryServer
+    store_url: str, vendor: MemoryServer
 ) -> None:
     data = record()
     service = Service(REDIS_URL=store_url, LOG_LEVEL="error", LEASE_SECONDS=LONG_LEASE, ANSWER_DEADLINE="0.5")
     other = Service("--role", "worker", REDIS_URL=store_url, LOG_LEVEL="error", LEASE_SECONDS=LONG_LEASE)
     async with service, other:
-        await service.connect(meeting_server.url)
-        await meeting_server.faults(delay=60.0, only="create")
+        await service.connect(vendor.url)
+        await vendor.faults(delay=60.0, only="create")
         assert "/m/" in (await service.say("record.update_metadata", data)).json()["metadata"]["video_link"]
-        await called(meeting_server, "create")
-        await meeting_server.faults()
+        await called(vendor, "create")
+        await vendor.faults()
         began = time.monotonic()
         assert await service.stop() == 0
         assert time.monotonic() - began < GRACE
 
         async def stands() -> bool:
-            return len(await meeting_server.meetings()) == 1
+            return len(await vendor.meetings()) == 1
 
         await wait_until(stands, 20)
         assert await other.stop() == 0
@@ -141,18 +149,18 @@ async def skewed(stack: AsyncExitStack, minutes: int, store_url: str) -> Service
     return service
 
 
-async def test_clocks_that_disagree_by_twenty_minutes_do_no_harm(store_url: str, meeting_server: MemoryServer) -> None:
+async def test_clocks_that_disagree_by_twenty_minutes_do_no_harm(store_url: str, vendor: MemoryServer) -> None:
     held, retried, orphaned = record(), record(), record()
     async with AsyncExitStack() as stack:
         fast, slow = await skewed(stack, 10, store_url), await skewed(stack, -10, store_url)
-        await fast.connect(meeting_server.url)
+        await fast.connect(vendor.url)
 
-        await meeting_server.faults(delay=5.0, only="create")
+        await vendor.faults(delay=5.0, only="create")
         await fast.say("record.update_metadata", held)  # works on it for longer than a lease, and keeps it
         assert (await slow.settled(held["id"]))["state"] == "ready"
-        assert len(await meeting_server.calls("create")) == 1
+        assert len(await vendor.calls("create")) == 1
 
-        await meeting_server.faults(fail=[{"status": 429, "times": 1, "retry_after": 3}], only="create")
+        await vendor.faults(fail=[{"status": 429, "times": 1, "retry_after": 3}], only="create")
         await slow.say("record.update_metadata", retried)
         waits = (await fast.admin("GET", f"/records/{retried['id']}")).json()
         assert waits["state"] == "ready" or 0 < waits["next_attempt_at"] - time.time() < 10
@@ -162,10 +170,10 @@ async def test_clocks_that_disagree_by_twenty_minutes_do_no_harm(store_url: str,
         await slow.say("record.updated", {**retried, "version": None, "changed": int(time.time()) - 300})
         assert (await slow.settled(retried["id"]))["state"] == "gone", "what was written before it stays older"
 
-        await meeting_server.faults(delay=30.0, only="create")
+        await vendor.faults(delay=30.0, only="create")
         await fast.say("record.update_metadata", orphaned)
         fast.kill()
-        await meeting_server.faults()
+        await vendor.faults()
         found = await slow.settled(orphaned["id"])
         assert found["state"] == "ready"
         assert "takeover" in [line["what"] for line in found["journal"]]

@@ -89,6 +89,7 @@ async def test_what_went_wrong_is_an_error_named_by_a_word_and_nothing_else(
     assert (call.status.status_code, call.status.description) == (StatusCode.ERROR, None)
     assert (said(call)["outcome"], said(call)["error.type"]) == ("ReconnectRequired", "ReconnectRequired")
     assert said(of(spans, "event")[-1]) == {"type": "other", "outcome": "refused", "code": "invalid_signature"}
+    assert [span.events for span in spans.get_finished_spans() if span.events] == []
     everything = "".join(span.to_json() for span in spans.get_finished_spans())
     assert link
     assert link.rpartition("/")[2] not in everything
@@ -153,7 +154,10 @@ async def test_a_collector_that_hangs_holds_up_neither_answers_nor_the_stop(
     store_url: str, meeting_server: MemoryServer
 ) -> None:
     async with RawServer(Misbehaviour.HANG) as collector:
-        async with Service(REDIS_URL=store_url, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=collector.url) as service:
+        asked = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.url, "OTEL_EXPORTER_OTLP_TIMEOUT": "90"}
+        service = Service(REDIS_URL=store_url)
+        service.environment |= asked
+        async with service:
             await service.connect(meeting_server.url)
             assert (await service.say("record.update_metadata", record())).json()["metadata"]
             assert await service.stop() == 0
