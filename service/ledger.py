@@ -17,7 +17,7 @@ import math
 import secrets
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from importlib import resources
 from operator import attrgetter
@@ -29,6 +29,7 @@ from service.entry import Entry, Placement, Reason, State, digest
 from service.store import Script, Store
 from service.vault import Damaged, UnknownKey, Vault
 from service.vello import UPDATE_METADATA, Event, Rank, Record
+from service.verbs import Accepted, Backlog, Change, Claimed, Committed, JournalLine, Lease, Page, Told
 
 SHARDS: Final = 64
 WAKE_CHANNEL: Final = "vm:wake"
@@ -46,102 +47,6 @@ _wish_of = attrgetter(*_STORED)
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _HOSTED, _DIRECT = "h", "d"
 _KEPT = 1024  # wishes and placements kept as they were read: a run reads the same ones at each of its steps
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to work on one record until it expires; `fence` proves it at every commit.
-
-    `inherited`: the one who had it before let it expire in the middle of the work.
-    """
-
-    entry: Entry
-    fence: int
-    inherited: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What Vello was told the last time, good still: the meeting's own link, or else the page behind `token`."""
-
-    office: str | None
-    token: str | None = field(repr=False)
-    direct: str | None = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """What became of an event: its verdict (new, old, same, foreign), and a lease if one was granted.
-
-    Where Vello asked and nothing has changed since it was last told, `told` comes in the place of the entry.
-    """
-
-    verdict: str
-    entry: Entry | None
-    lease: Lease | None
-    revision: str
-    now: int
-    told: Told | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """Leases on due records of one shard; `next_in` seconds until the next one is due, None if none is."""
-
-    leases: list[Lease]
-    next_in: float | None
-    revision: str
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What one run writes.
-
-    `mode`: hold the lease, done, retry after `delay` seconds, park on a connection, back (after `delay` seconds, and
-    no attempt is counted).
-    """
-
-    mode: str
-    set: dict[str, str] = field(default_factory=dict)
-    drop: tuple[str, ...] = ()
-    journal: tuple[tuple[str, str], ...] = ()
-    delay: float = 0.0
-    park: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """`verdict` is ok, moved (go round again, the lease is kept) or lost (somebody else has the record)."""
-
-    verdict: str
-    entry: Entry | None
-    revision: str
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some records with their place in the order; `last` continues after them, None at the end."""
-
-    entries: list[tuple[int, Entry]]
-    last: tuple[int, str] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """What waits: records due now, records with any time to be looked at, seconds since the first was due."""
-
-    due: int
-    scheduled: int
-    oldest: float
-
-
-@dataclass(frozen=True, slots=True)
-class JournalLine:
-    """One sentence of a record's story. `at` in unix seconds."""
-
-    at: int
-    what: str
-    text: str
 
 
 def shard_of(record: str) -> int:

@@ -12,8 +12,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from service.gate import GateState
-from service.ledger import Backlog
 from service.vello import CONNECTION_TEST, RECORD_EVENTS
+from service.verbs import Backlog
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 PREFIX: Final = "vello_meetings_"

@@ -10,9 +10,9 @@ from time import perf_counter
 
 import structlog
 
-from service.ledger import Lease
 from service.metrics import Metrics
 from service.traces import Headers, Traces
+from service.verbs import Lease
 
 _log = structlog.get_logger(__name__)
 

@@ -11,7 +11,8 @@ import structlog
 
 from providers.base import Fixer, OutcomeUnknown, PermanentError, ProviderError, ReconnectRequired, TemporaryError
 from service.entry import Entry, Reason, State
-from service.ledger import Change, reason_text
+from service.ledger import reason_text
+from service.verbs import Change
 
 REFUSALS: Final = 3
 """Permanent errors in a row after which a record is given up, loudly, until something about it changes."""

@@ -29,10 +29,11 @@ from service.choices import Choices
 from service.connections import Connections, UnknownConnection
 from service.entry import Entry, Placement, State
 from service.gate import Held, Passage
-from service.ledger import Change, Lease, Ledger
+from service.ledger import Ledger
 from service.outcome import Step, again, back_off, failed, held, refused
 from service.plan import Action, Verdict, plan
 from service.store import StoreUnavailable
+from service.verbs import Change, Lease
 
 ROUNDS: Final = 16
 """Steps one run may take before it hands the record back."""

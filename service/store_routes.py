@@ -228,6 +228,7 @@ class Cluster:
             node = self._node((master[0] or asked[0], int(master[1])))
             masters[first : last + 1] = [node] * (last - first + 1)
         self._masters, self._sure = masters, True
+        self._silent &= {*self._known, *self._hosts}
         gone = self._known.keys() - {node.place for node in masters if node}
         for place in gone:
             await self._known.pop(place).close()

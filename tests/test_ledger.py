@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from providers.base import Meeting, MeetingSpec
 from service.entry import Entry, Placement
-from service.ledger import Accepted, Change, Lease, Ledger, Told, shard_of
+from service.ledger import Ledger, shard_of
 from service.store import Script, Store
 from service.vault import Vault
 from service.vello import DELETED, UPDATE_METADATA
+from service.verbs import Accepted, Change, Lease, Told
 from tests.events import START, event, record
 from tests.waiting import wait_until
 

@@ -8,10 +8,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.gate import GateState
-from service.ledger import Backlog, Ledger
+from service.ledger import Ledger
 from service.metrics import Metrics
 from service.store import Store
 from service.vault import Vault
+from service.verbs import Backlog
 from tests.events import START, body, event, record
 from tests.running import PUBLIC, Running, running
 from tests.servers import MemoryServer

@@ -58,7 +58,7 @@ async def test_a_provider_that_does_not_answer_is_left_alone_and_its_bookings_ge
             assert (seen["state"], seen["attempts"]) == ("pending", 0)
             assert re.search(r"does not answer; tried again at \d\d:\d\d:\d\d UTC\.$", seen["reason"])
             assert seen["next_attempt_at"]
-            assert [line["what"] for line in seen["journal"]] == ["event", "held"]
+            assert [line["what"] for line in seen["journal"]] == ["event", "held", "told"]
             row = f"vm:{{s{shard_of(data['id'])}}}:r:{data['id']}"
             assert await store.execute("HEXISTS", row, "intent") == 0  # nothing was begun
 

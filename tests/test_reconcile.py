@@ -20,12 +20,13 @@ from service.calls import Calls
 from service.choices import Choice, Choices
 from service.connections import Connections
 from service.gate import Gate
-from service.ledger import Change, Committed, Lease, Ledger, shard_of
+from service.ledger import Ledger, shard_of
 from service.observer import Observer
 from service.reconcile import Reconciler, Settings
 from service.store import Store
 from service.vault import Vault
 from service.vello import UPDATE_METADATA
+from service.verbs import Change, Committed, Lease
 from tests.events import START, event, record
 from tests.running import Running, running
 from tests.servers import MemoryServer
@@ -330,7 +331,8 @@ async def test_a_process_that_froze_before_its_call_makes_nothing_once_another_t
     vendor, data = bench.vendor, record()
     lease = await bench.lease(data)
     ledger = Freezing(bench.store)
-    zombie = Reconciler(ledger, bench.settings).start(lease, bench.settings.revision)
+    calls = Calls(Gate(bench.store), Observer())
+    zombie = Reconciler(ledger, bench.settings, calls).start(lease, bench.settings.revision)
     await ledger.frozen.wait()
     await bench.start(await bench.seize(data["id"]))
     await outage(0.05)  # as long as a lease

@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.choices import Choice, Line, Uuid
 from service.entry import State
-from service.ledger import JournalLine
 from service.rehearsal import Step
+from service.verbs import JournalLine
 
 
 class Office(Choice):

@@ -15,7 +15,7 @@ from service.choices import Choice
 from service.companies import OWN, Companies, Company
 from service.config import WEBHOOK_PATH
 from service.entry import Entry
-from service.ledger import Accepted, Ledger, Told
+from service.ledger import Ledger
 from service.links import hosted_url, link_for
 from service.observer import Observer, Seen
 from service.reconcile import Reconciler, Settings
@@ -30,6 +30,7 @@ from service.vello import (
     parse,
     verify,
 )
+from service.verbs import Accepted, Told
 from service.web.errors import Problem, problem, unavailable, unexpected
 from service.web.limits import read_body
 
