@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import socket
@@ -33,6 +34,8 @@ _HOST, _PORT = "127.0.0.1", 8080
 
 async def _serve(config: Config, listener: socket.socket, role: Role, observer: Observer) -> None:
     async with opened(config, role, observer) as app:
+        gc.collect()
+        gc.freeze()  # what is here by now stays: looking through it again and again would hold up answers
         _log.info("listening", address=listener.getsockname()[:2], role=role)
         await Server(app).run_on(listener)
         _log.info("stopping")

@@ -2,9 +2,10 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,10 @@ class State(StrEnum):
     GONE = "gone"
 
 
+_spec = attrgetter(*(each.name for each in fields(MeetingSpec)))
+_meeting = attrgetter(*(each.name for each in fields(Meeting)))
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where a meeting stands: the connection, what was asked of it, and the meeting (None while it is an intent)."""
@@ -36,15 +41,15 @@ class Placement:
         what = self.meeting.id if self.meeting else f"{self.spec.key}/{self.spec.generation}"
         return hashlib.sha256(f"{self.connection}\0{what}".encode()).hexdigest()[:16]
 
-    def dump(self) -> dict[str, Any]:
-        """As JSON for the vault: it holds the join URL in clear."""
-        return asdict(self)
+    def dump(self) -> tuple[Any, ...]:
+        """For the vault, as JSON: it holds the join URL in clear. Fields in their order, so new ones come last."""
+        return self.connection, _spec(self.spec), _meeting(self.meeting) if self.meeting else None
 
     @classmethod
-    def load(cls, data: Mapping[str, Any]) -> "Placement":
+    def load(cls, data: Sequence[Any]) -> "Placement":
         """The inverse of `dump`."""
-        meeting = data["meeting"]
-        return cls(data["connection"], MeetingSpec(**data["spec"]), Meeting(**meeting) if meeting else None)
+        connection, spec, meeting = data
+        return cls(connection, MeetingSpec(*spec), Meeting(*meeting) if meeting else None)
 
 
 @dataclass(frozen=True, slots=True)

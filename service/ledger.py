@@ -12,17 +12,18 @@ The only place that knows these keys. n is a record's shard, so everything about
 """
 
 import hashlib
-import json
+import itertools
 import math
 import secrets
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
 from operator import attrgetter
 from typing import Any, Final
 
+import orjson
 import structlog
 
 from service.entry import Entry, Placement, Reason, State, digest
@@ -44,7 +45,6 @@ _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _CONTENT = ("company", "office", "resource", "service", "user", "customer", "start", "duration")
 _STORED = (*_CONTENT, "language", "record_number", "archived")
 _wish_of = attrgetter(*_STORED)
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 _HOSTED, _DIRECT = "h", "d"
 _KEPT = 1024  # wishes and placements kept as they were read: a run reads the same ones at each of its steps
 
@@ -66,6 +66,7 @@ class Ledger:
         self._store = store
         self._vault = vault
         self._lease_ms = int(lease_seconds * 1000)
+        self._name, self._leases = secrets.token_hex(8), itertools.count(1)
         self._placement = lru_cache(_KEPT)(self._open_placement)
         self.lease_seconds = lease_seconds
 
@@ -79,7 +80,7 @@ class Ledger:
         assert record is not None  # noqa: S101 - the caller sorts out events without a record
         link = record.video_link
         ours = link is not None and link.startswith(hosted_prefix)
-        content = "" if record.partial else _encode(_wish_of(record))
+        content = b"" if record.partial else orjson.dumps(_wish_of(record))
         answer = await self._call(
             "accept",
             record.id,
@@ -88,13 +89,13 @@ class Ledger:
             int(record.rank),
             "" if record.version is None else record.version,
             "" if record.changed is None else record.changed,
-            hashlib.sha256(content.encode()).hexdigest()[:16] if content else "",
+            hashlib.sha256(content).hexdigest()[:16] if content else "",
             "" if ours else digest(link),
             content,
             record.start or 0,
             (record.start or 0) + (record.duration or 0),
             new_token(record.id),
-            secrets.token_hex(8) if inline else "",
+            self._owner() if inline else "",
             self._lease_ms,
             _told_by(event),
             RETENTION,
@@ -109,7 +110,7 @@ class Ledger:
 
     async def claim(self, shards: Sequence[int], limit: int) -> list[Claimed]:
         """Lease up to `limit` due records in each of `shards`, in one round trip."""
-        calls = [(_shard_keys(shard), ("claim", limit, secrets.token_hex(8), self._lease_ms)) for shard in shards]
+        calls = [(_shard_keys(shard), ("claim", limit, self._owner(), self._lease_ms)) for shard in shards]
         return [self._claimed(answer) for answer in await self._store.pipeline_call(_SCRIPT, calls)]
 
     async def renew(self, lease: Lease) -> bool:
@@ -133,7 +134,7 @@ class Ledger:
             int(change.delay * 1000),
             self._lease_ms,
             change.park,
-            json.dumps(what),
+            orjson.dumps(what),
             RETENTION,
             TOMBSTONE,
         )
@@ -175,7 +176,7 @@ class Ledger:
         entry = self._entry(record, flat)
         if entry is None:
             return None
-        journal = [JournalLine(**json.loads(line)) for line in lines]
+        journal = [JournalLine(**orjson.loads(line)) for line in lines]
         return entry, journal, float(due) / 1000 if due is not None else None
 
     async def backlog(self) -> Backlog:
@@ -239,11 +240,15 @@ class Ledger:
         await self._store.pipeline([("SET", f"{_base(shard)}rev", revision) for shard in range(SHARDS)])
         return revision
 
+    def _owner(self) -> str:
+        """A name for a new lease that no other lease has, here or in another process."""
+        return f"{self._name}.{next(self._leases)}"
+
     def seal(self, record: str, placement: Placement) -> str:
         """A placement as an envelope: its join URL is nobody's business."""
-        return self._vault.seal(json.dumps(placement.dump()), f"meeting:{record}")
+        return self._vault.seal(orjson.dumps(placement.dump()).decode(), f"meeting:{record}")
 
-    async def _call(self, verb: str, record: str, *rest: str | int) -> Any:
+    async def _call(self, verb: str, record: str, *rest: str | int | bytes) -> Any:
         return await self._store.call(_SCRIPT, _keys(record), (verb, record, *rest))
 
     def _claimed(self, answer: list[Any]) -> Claimed:
@@ -285,7 +290,7 @@ class Ledger:
             hosted="hosted" in row,
             answer=row.get("answer", ""),
             state=State(row.get("state", "none")),
-            reason=Reason(**json.loads(reason)) if reason else None,
+            reason=Reason(**orjson.loads(reason)) if reason else None,
             attempts=int(row.get("attempts", 0)),
             refusals=int(row.get("refusals", 0)),
             leased_until=int(row.get("lease", 0)) // 1000,
@@ -302,7 +307,7 @@ class Ledger:
         return Told(answer[1:] or None, None if direct else token, direct)
 
     def _open_placement(self, record: str, envelope: str) -> Placement:
-        return Placement.load(json.loads(self._vault.open(envelope, f"meeting:{record}")))
+        return Placement.load(orjson.loads(self._vault.open(envelope, f"meeting:{record}")))
 
 
 def _answer(entry: Entry, revision: str, hosted: bool) -> str:
@@ -314,12 +319,12 @@ def _answer(entry: Entry, revision: str, hosted: bool) -> str:
 
 @lru_cache(_KEPT)
 def _wish(record: str, content: str) -> Record:
-    return Record(id=record, **dict(zip(_STORED, json.loads(content), strict=True)))
+    return Record(id=record, **dict(zip(_STORED, orjson.loads(content), strict=True)))
 
 
 def reason_text(reason: Reason) -> str:
     """A reason as the entry stores it."""
-    return json.dumps(asdict(reason))
+    return orjson.dumps(reason).decode()
 
 
 def _told_by(event: Event) -> str:

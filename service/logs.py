@@ -14,6 +14,7 @@ from collections.abc import Mapping, MutableMapping
 from functools import lru_cache
 from typing import Any, Final
 
+import orjson
 import structlog
 
 _GONE: Final = "[redacted]"
@@ -111,11 +112,11 @@ def _names_a_secret(name: str) -> bool:
     return _SECRET_NAMES.search(name) is not None
 
 
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=repr).encode
-
-
 def _json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
-    return redacted(_encode(event))
+    try:
+        return redacted(orjson.dumps(event, default=repr).decode())
+    except TypeError:  # half a character, from wherever it came
+        return redacted(json.dumps(event, separators=(",", ":"), default=repr))
 
 
 class _Text(structlog.dev.ConsoleRenderer):

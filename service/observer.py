@@ -4,14 +4,15 @@ The only place that names what they carry: ids, words and times, never a text of
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import structlog
 
 from service.metrics import Metrics
-from service.traces import Headers, Traces
+from service.traces import Headers, Span, Traces
 from service.verbs import Lease
 
 _log = structlog.get_logger(__name__)
@@ -42,25 +43,9 @@ class Observer:
         self.metrics = metrics or Metrics()
         self._traces = traces or Traces()
 
-    @contextmanager
-    def event(self, headers: Headers) -> Iterator[Seen]:
+    def event(self, headers: Headers) -> "_Event":
         """One event, from its arrival to its answer; `headers` are its request's."""
-        seen, began = Seen(), perf_counter()
-        with self._traces.span("event", "server", headers) as span:
-            try:
-                yield seen
-            finally:
-                took = perf_counter() - began
-                self.metrics.event(seen.type, seen.outcome, took)
-                said = {"record": seen.record, "connection": seen.connection, "outcome": seen.outcome}
-                span.set(type=seen.type, code=seen.code, **said)
-                if seen.outcome in ("failed", "unavailable"):
-                    span.failed(seen.outcome)
-                line = {name: value for name, value in said.items() if value is not None}
-                if seen.code:
-                    line["code"] = seen.code
-                tell = _log.warning if seen.code else _log.info
-                tell("event", type=seen.type, **line, milliseconds=round(took * 1000, 1))
+        return _Event(self.metrics, self._traces.span("event", "server", headers))
 
     @contextmanager
     def run(self, lease: Lease) -> Iterator[None]:
@@ -96,3 +81,29 @@ class Observer:
                 said = {"connection": connection, "provider": provider, "verb": verb, "outcome": outcome}
                 span.set(record=record, attempt=attempt, **said)
                 _log.info("provider_call", record=record, **said, milliseconds=round(took * 1000, 1), attempt=attempt)
+
+
+class _Event:
+    """A class, not a generator: this is the hot path."""
+
+    def __init__(self, metrics: Metrics, span: AbstractContextManager[Span]) -> None:
+        self._metrics = metrics
+        self._opened = span
+        self._seen = Seen()
+        self._began = perf_counter()
+
+    def __enter__(self) -> Seen:
+        self._span = self._opened.__enter__()
+        return self._seen
+
+    def __exit__(self, *error: Any) -> None:
+        seen, took = self._seen, perf_counter() - self._began
+        self._metrics.event(seen.type, seen.outcome, took)
+        said = {"record": seen.record, "connection": seen.connection, "outcome": seen.outcome, "code": seen.code}
+        line = {name: value for name, value in said.items() if value is not None}
+        tell = _log.warning if seen.code else _log.info
+        tell("event", type=seen.type, **line, milliseconds=round(took * 1000, 1))
+        self._span.set(type=seen.type, **line)
+        if seen.outcome in ("failed", "unavailable"):
+            self._span.failed(seen.outcome)
+        self._opened.__exit__(*error)

@@ -73,25 +73,25 @@ class Reconciler:
         self._settings = settings
         self._calls = calls
         self._settling = settling
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, asyncio.Task[Entry | None]] = {}
 
-    def start(self, lease: Lease, revision: str, *, inline: bool = False) -> asyncio.Task[None]:
+    def start(self, lease: Lease, revision: str, *, inline: bool = False) -> asyncio.Task[Entry | None]:
         """Begin to work on a leased record in a task of its own, with the settings of `revision`.
 
-        `inline` says that Vello waits for it.
+        `inline` says that Vello waits for it. The task answers the entry as it left it, None when it does not know.
         """
         record = lease.entry.record
         task = asyncio.create_task(self._run(lease, revision, inline), name=f"reconcile {record}")
         self._running[record] = task
 
-        def done(finished: asyncio.Task[None]) -> None:
+        def done(finished: asyncio.Task[Entry | None]) -> None:
             if self._running.get(record) is finished:
                 del self._running[record]
 
         task.add_done_callback(done)
         return task
 
-    def running(self, record: str | None = None) -> list[asyncio.Task[None]]:
+    def running(self, record: str | None = None) -> list[asyncio.Task[Entry | None]]:
         """The tasks at work, or the one that works on `record`."""
         if record is None:
             return list(self._running.values())
@@ -107,13 +107,13 @@ class Reconciler:
             if late:
                 await asyncio.wait(late, timeout=patience)
 
-    async def _run(self, lease: Lease, revision: str, inline: bool) -> None:
+    async def _run(self, lease: Lease, revision: str, inline: bool) -> Entry | None:
         structlog.contextvars.bind_contextvars(record=lease.entry.record)
         try:
             with self._calls.observer.run(lease):
                 await self._settings.refresh(revision)
                 async with self._renewing(lease):
-                    await self._rounds(lease, inline)
+                    return await self._rounds(lease, inline)
         except StoreUnavailable as error:
             _log.warning("run_stopped", reason=str(error))  # the lease expires and somebody takes over
         except asyncio.CancelledError:
@@ -124,22 +124,23 @@ class Reconciler:
             _log.exception("run_failed")
             with contextlib.suppress(StoreUnavailable):
                 await self._ledger.commit(lease, again(lease.entry, "This service made a mistake; its log says which."))
+        return None
 
-    async def _rounds(self, lease: Lease, inline: bool) -> None:
+    async def _rounds(self, lease: Lease, inline: bool) -> Entry | None:
         for _ in range(ROUNDS):
             step = await self._step(lease, inline)
             if step is None:
-                return
+                return None
             committed = await self._ledger.commit(lease, step.change)
             if committed.verdict == "lost":
                 await self._give_away(lease.entry, step, committed.entry)
-                return
+                return None
             if committed.entry is None or (committed.verdict == "ok" and step.change.mode != "hold"):
-                return
+                return committed.entry
             await self._settings.refresh(committed.revision)
             lease = replace(lease, entry=committed.entry)
         _log.error("rounds_exhausted", rounds=ROUNDS)
-        await self._ledger.commit(lease, again(lease.entry, f"Not done after {ROUNDS} steps."))
+        return (await self._ledger.commit(lease, again(lease.entry, f"Not done after {ROUNDS} steps."))).entry
 
     async def _step(self, lease: Lease, inline: bool) -> Step | None:
         """One plan carried out; None when the lease was lost before the provider was called.
@@ -360,20 +361,25 @@ class Reconciler:
     async def _renewing(self, lease: Lease) -> AsyncIterator[None]:
         """Keep the lease while the run works; a run that loses it is told by its next commit."""
 
+        pause, tasks = self._ledger.lease_seconds / 3, list[asyncio.Task[None]]()
+
         async def renew() -> None:
             while True:
-                await asyncio.sleep(self._ledger.lease_seconds / 3)
                 with contextlib.suppress(StoreUnavailable):
                     if not await self._ledger.renew(lease):
                         return
+                await asyncio.sleep(pause)
 
-        task = asyncio.create_task(renew())
+        # Most runs are over before the first time: they do without the task.
+        first = asyncio.get_running_loop().call_later(pause, lambda: tasks.append(asyncio.create_task(renew())))
         try:
             yield
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            first.cancel()
+            for task in tasks:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
 
 
 def _settled(action: Action, entry: Entry) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import math
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -29,8 +29,8 @@ class Worker:
         self._reconciler = reconciler
         self._wake = asyncio.Event()
         self._look_at = dict.fromkeys(range(SHARDS), 0.0)
-        self._tasks: list[asyncio.Task[None]] = []
-        self._runs: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._runs: set[asyncio.Task[Any]] = set()
 
     def start(self) -> None:
         """Begin to listen and to claim."""
@@ -89,7 +89,7 @@ class Worker:
     async def _rest(self, seconds: float, *, busy: bool) -> None:
         """Wait until woken, until something is due, or, when there is no room, until a run is done."""
         waker = asyncio.create_task(self._wake.wait())
-        waiting: set[asyncio.Task[bool] | asyncio.Task[None]] = {waker}
+        waiting: set[asyncio.Task[bool] | asyncio.Task[Any]] = {waker}
         if busy:
             waiting |= self._runs
         try:

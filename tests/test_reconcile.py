@@ -19,6 +19,7 @@ from providers.memory import MemorySettings
 from service.calls import Calls
 from service.choices import Choice, Choices
 from service.connections import Connections
+from service.entry import Entry
 from service.gate import Gate
 from service.ledger import Ledger, shard_of
 from service.observer import Observer
@@ -202,7 +203,7 @@ class Bench:
         self.settings = Settings(Choices(store), Connections(store, VAULT, {"careless": info}, connect))
         self.reconciler = Reconciler(self.ledger, self.settings, Calls(Gate(store), Observer()), settling=settling)
 
-    def start(self, lease: Lease) -> asyncio.Task[None]:
+    def start(self, lease: Lease) -> asyncio.Task[Entry | None]:
         return self.reconciler.start(lease, self.settings.revision)
 
     async def prepare(self) -> None:

@@ -4,10 +4,10 @@ Plain ASGI, outside every framework's per-request machinery: this is the hot pat
 """
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+import orjson
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -41,14 +41,13 @@ _WRONG_SIGNATURE = (
     "ones entered in Vello."
 )
 _HEADER = SIGNATURE_HEADER.encode()
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Answer:
     """A 200 with a JSON object, ready to be sent."""
 
     def __init__(self, content: Mapping[str, Any]) -> None:
-        self._body = _encode(content).encode()
+        self._body = orjson.dumps(content)
         length = str(len(self._body)).encode()
         self._headers = [(b"content-type", b"application/json"), (b"content-length", length)]
 
@@ -180,13 +179,17 @@ class Webhook:
         tasks = [self._reconciler.start(accepted.lease, accepted.revision, inline=True)] if accepted.lease else []
         while (tasks or (entry.unsettled and entry.leased_until >= accepted.now)) and clock() < due:
             tasks = tasks or self._reconciler.running(record)
+            left = None
             if tasks:
-                await asyncio.wait(tasks, timeout=due - clock())
+                done, _ = await asyncio.wait(tasks, timeout=due - clock())
+                left = next((task.result() for task in done if not task.cancelled()), None)
             else:
                 await asyncio.sleep(min(_LOOK_AGAIN, max(0.0, due - clock())))
             tasks = []
-            found = await self._ledger.get(record)
-            entry = found[0] if found else entry
+            if left is None:
+                found = await self._ledger.get(record)
+                left = found[0] if found else entry
+            entry = left
         return entry
 
 
