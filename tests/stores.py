@@ -219,6 +219,7 @@ class ScriptedServer:
         self._directory = Path(tempfile.mkdtemp(prefix="vm-"))
         self.url = f"unix://{self._directory}/socket"
         self.asked: list[str] = []
+        self.connections = 0
 
     async def __aenter__(self) -> Self:
         if self._tcp:
@@ -240,7 +241,8 @@ class ScriptedServer:
         task = asyncio.current_task()
         assert task
         self._tasks.add(task)
-        with suppress(ConnectionError):  # a client may hang up with answers unread
+        self.connections += 1
+        with suppress(ConnectionError, asyncio.IncompleteReadError):  # a client may hang up at any byte
             while head := await reader.readline():
                 words = []
                 for _ in range(int(head[1:])):

@@ -179,7 +179,7 @@ async def test_a_wrong_password_is_reported_at_once_and_never_shown() -> None:
 async def test_a_servers_state_is_an_outage_with_its_reason(answer: bytes, reason: str) -> None:
     async with (
         ScriptedServer({"INFO": SUPPORTED, "EVALSHA": answer + b"\r\n"}) as server,
-        opened(server.url, patience=0.2) as store,
+        opened(server.url, patience=0.6) as store,
     ):
         with pytest.raises(StoreUnavailable, match=reason):
             await store.call(SET, ["key"], ["value"])

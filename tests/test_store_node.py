@@ -12,6 +12,7 @@ from tests.stores import ScriptedServer, StoreServer, info
 from tests.waiting import wait_until
 
 SET = Script("redis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])")
+COUNT = Script("return (ARGV[1] or '') .. ': ' .. redis.call('INCR', KEYS[1])")
 
 
 @pytest.fixture
@@ -66,14 +67,16 @@ async def test_an_unknown_script_costs_only_its_own_callers_a_repeat(store: Stor
 
 @pytest.mark.parametrize("turns", range(6))
 async def test_a_caller_that_is_cancelled_takes_nobodys_answer_along(store: Store, turns: int) -> None:
-    calls = [asyncio.create_task(store.call(SET, [f"key:{number}"], [number])) for number in range(60)]
+    """Nor does it make the others run twice."""
+    await store.call(COUNT, ["known"], [])
+    calls = [asyncio.create_task(store.call(COUNT, [f"key:{number}"], [number])) for number in range(60)]
     for _ in range(turns):
         await asyncio.sleep(0)
     for call in calls[::3]:
         call.cancel()
     answers = await asyncio.gather(*calls, return_exceptions=True)
     kept = [(number, answer) for number, answer in enumerate(answers) if number % 3]
-    assert [answer for _, answer in kept] == [str(number) for number, _ in kept]
+    assert [answer for _, answer in kept] == [f"{number}: 1" for number, _ in kept]
     assert await store.call(SET, ["key"], ["next"]) == "next"
 
 
@@ -117,6 +120,19 @@ async def test_answers_that_stop_half_way_fail_their_callers_only_and_are_never_
         assert answers[0] == "OK"
         assert isinstance(answers[1], StoreUnavailable)
         assert await store.execute("NEXT") == "OK"
+        await store.close()
+
+
+async def test_a_server_that_was_demoted_is_connected_to_anew() -> None:
+    """Its name may lead to another server by now."""
+    readonly = b"-READONLY You can't write against a read only replica.\r\n"
+    async with ScriptedServer({"INFO": info(redis_version="7.2.4"), "WRITE": readonly}) as server:
+        store = await Store.open(server.url, patience=0.4)
+        with pytest.raises(StoreUnavailable, match="read-only replica"):
+            await store.execute("WRITE")
+        before = server.connections
+        assert await store.execute("READ") == "OK"
+        assert (before >= 2, server.connections) == (True, before + 1)
         await store.close()
 
 
