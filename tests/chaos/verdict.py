@@ -71,6 +71,7 @@ async def judge(world: World, vello: Vello, bookings: list[Booking]) -> Verdict:
 async def _story(world: World, booking: Booking, shown: dict[str, Any], meetings: list[str]) -> list[str]:
     names = [key_of(booking.id), *meetings]
     told = [f"{line['at']} {line['what']}: {line['text']}" for line in shown["journal"]]
+    told += [f"{at:.3f} Vello was told {link}" for link, at in booking.told.items()]
     for number, vendor in enumerate(world.vendors):
         for line in (await vendor.befell())["story"]:
             if any(name in line for name in names):
@@ -96,7 +97,7 @@ def _compare(verdict: Verdict, booking: Booking, mine: list[tuple[int, dict[str,
 def _promised(booking: Booking) -> set[str]:
     """The link Vello was told last, and every one of ours it was ever told: those never change."""
     assert booking.link, "Vello was told no link for a booking that has a meeting"
-    return {booking.link, *(link for link in booking.links if link.startswith(PUBLIC))}
+    return {booking.link, *(link for link in booking.told if link.startswith(PUBLIC))}
 
 
 async def _leads(vello: Vello, link: str, join_url: str) -> bool:
