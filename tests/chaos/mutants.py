@@ -27,7 +27,7 @@ MUTANTS = {
     "no_find": Mutant(
         'found = await self._call(entry, "find", intent, provider.find(intent.spec))', "found: Meeting | None = None"
     ),
-    "no_renewal": Mutant("await asyncio.sleep(self._ledger.lease_seconds / 3)", "await asyncio.Event().wait()"),
+    "no_renewal": Mutant("if not await self._ledger.renew(lease):", "if True:"),
 }
 
 
