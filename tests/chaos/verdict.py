@@ -114,4 +114,4 @@ async def _followed(vello: Vello, link: str) -> str:
         if answer.status_code != 503:
             break
         await outage(0.2)
-    return answer.headers.get("location", f"a page with status {answer.status_code}")
+    return str(answer.headers.get("location", f"a page with status {answer.status_code}"))
