@@ -197,6 +197,8 @@ class MeetingProvider(Protocol):
     async def find(self, spec: MeetingSpec) -> Meeting | None:
         """The meeting that a `create(spec)` whose answer was lost has made, None if it made none.
 
+        Of several, which only a vendor without idempotency can have, the one that was made last.
+
         Raises: TemporaryError, ReconnectRequired, PermanentError.
         """
 

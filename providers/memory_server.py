@@ -276,7 +276,7 @@ async def _find(state: State, request: Request, call: Call) -> Response:
     name = (key, int(generation))
     found = [each for each in state.meetings.values() if (each["key"], each["generation"]) == name]
     call.outcome = "found" if found else "nothing"
-    return JSONResponse({"meetings": found[:1]})
+    return JSONResponse({"meetings": found[-1:]})
 
 
 async def _probe(state: State, request: Request, call: Call) -> Response:

@@ -318,13 +318,13 @@ function verbs.nudge()
   return 1
 end
 
--- Hand over a meeting (ARGV 3 name, ARGV 4 envelope) that nobody else knows of, so that it is removed.
+-- Hand over a meeting (ARGV 3 name, ARGV 4 envelope) that nobody else knows of, or that may be, so that it is removed.
 function verbs.orphan()
   local e = load(entry)
   if e['x:' .. ARGV[3]] == ARGV[4] then return 1 end
   redis.call('HSET', entry, 'x:' .. ARGV[3], ARGV[4])
   if not e.rank then redis.call('HSET', entry, 'rank', '2', 'generation', '0') end
-  tell('orphan', 'A meeting was made by a process that had lost its lease; it will be removed.')
+  tell('orphan', 'A process that had lost its lease made a meeting, or may have; it will be removed.')
   redis.call('HINCRBY', entry, 'generation', 1)
   redis.call('HSET', entry, 'state', 'pending')
   expire(e, tonumber(ARGV[5]), tonumber(ARGV[6]))

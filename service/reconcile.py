@@ -264,18 +264,30 @@ class Reconciler:
         return Step(after, Change("hold", sets, ("meeting", "doubt")))
 
     async def _delete(self, entry: Entry, target: Placement, why: str) -> Step:
-        assert target.meeting is not None  # noqa: S101 - only an intent is without one
         capabilities = self._settings.connections.capabilities(target.connection)
-        text = f"The meeting was removed: {why}."
+        made, text = entry.made, f"The meeting was removed: {why}."
         if capabilities is None:
             text = "The meeting's connection no longer exists, so it could not be removed there."
-        else:
-            provider = self._settings.connections.provider(target.connection)
-            await self._call(entry, "delete", target, provider.delete(target.meeting))
-            if not capabilities.enforces_teardown:
-                text = f"The meeting was given up: {why}. Whoever has its link can still open the room."
-        after = replace(entry, retired=tuple(old for old in entry.retired if old.name != target.name))
-        return self._finish(Step(after, Change("hold", drop=(f"x:{target.name}",), journal=(("delete", text),))))
+        elif not await self._removed(entry, target):
+            text = "What a process that had lost its lease may have made is not there."
+        elif not capabilities.enforces_teardown:
+            text = f"The meeting was given up: {why}. Whoever has its link can still open the room."
+        elif entry.meeting is None:  # what a zombie made is torn down for good as well
+            made = max(made, target.spec.generation + 1)
+        after = replace(entry, retired=tuple(old for old in entry.retired if old.name != target.name), made=made)
+        change = Change("hold", {"made": str(made)}, (f"x:{target.name}",), (("delete", text),))
+        return self._finish(Step(after, change))
+
+    async def _removed(self, entry: Entry, target: Placement) -> bool:
+        """Remove a leftover. One without a meeting is what a zombie may have made: the provider is asked first."""
+        provider = self._settings.connections.provider(target.connection)
+        meeting = target.meeting or await self._call(entry, "find", target, provider.find(target.spec))
+        if meeting is None or (
+            entry.meeting is not None and entry.meeting.name == replace(target, meeting=meeting).name
+        ):
+            return False
+        await self._call(entry, "delete", target, provider.delete(meeting))
+        return True
 
     def _finish(self, step: Step) -> Step:
         """If nothing is left to do after this step, its commit settles the record."""
@@ -283,16 +295,16 @@ class Reconciler:
         action = self._plan(entry)
         if entry.intent is not None or action.verdict not in (Verdict.KEEP, Verdict.IGNORE):
             return step
-        state = State.READY if action.verdict is Verdict.KEEP else State.NONE if entry.live else State.GONE
+        state, text = State.NONE if entry.live else State.GONE, f"No meeting: {action.why}."
         drop: tuple[str, ...] = ("reason",)
         if entry.meeting is not None:
-            drop += (f"x:{entry.meeting.name}",)
+            state, text, drop = State.READY, f"Ready: {action.why}.", ("reason", f"x:{entry.meeting.name}")
         change = replace(
             step.change,
             mode="done",
             set={**step.change.set, "state": state, "settings": self._settings.revision},
             drop=(*step.change.drop, *drop),
-            journal=(*step.change.journal, ("settled", _settled(action, entry))),
+            journal=(*step.change.journal, ("settled", text)),
         )
         return Step(entry, change)
 
@@ -345,11 +357,12 @@ class Reconciler:
     async def _give_away(self, before: Entry, step: Step, now: Entry | None) -> None:
         """This run lost its lease while it worked: what it did behind its heir's back must not stay."""
         made, failed = step.entry.meeting, step.change.mode in ("retry", "park")
+        if failed and step.entry.intent is not None and "intent" not in step.change.drop:
+            made = step.entry.intent  # nobody knows whether it was made
         if made is None or now is None or (made == before.meeting and not failed):
             return
-        if made != before.meeting and made.name not in {
-            placed.name for placed in (now.meeting, *now.retired) if placed
-        }:
+        known = {placed.name for placed in (now.meeting, *now.retired) if placed}
+        if made != before.meeting and made.name not in known:
             _log.warning("lease_lost_after_create")
             await self._ledger.orphan(before.record, made)
         elif now.meeting is not None and now.meeting.name == made.name and (failed or now.meeting.spec != made.spec):
@@ -380,9 +393,3 @@ class Reconciler:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
-
-
-def _settled(action: Action, entry: Entry) -> str:
-    if action.verdict is Verdict.KEEP:
-        return f"Ready: {action.why}."
-    return f"No meeting: {action.why}."

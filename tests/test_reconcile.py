@@ -11,6 +11,7 @@ from providers.base import (
     MeetingProvider,
     MeetingSpec,
     Options,
+    OutcomeUnknown,
     ProviderInfo,
     Role,
     TemporaryError,
@@ -306,6 +307,71 @@ async def test_what_a_zombie_may_have_changed_is_set_right(bench: Bench) -> None
     while lease := next(iter((await bench.ledger.claim([shard_of(data["id"])], 1))[0].leases), None):
         await bench.start(lease)
     assert [spec.start for spec in mute.meetings.values()] == [START + 120]
+
+
+class Silent(Careless):
+    """It makes a meeting when it may and never says so; of several it finds the last one."""
+
+    async def create(self, spec: MeetingSpec) -> Meeting:
+        self.arrived.set()
+        await self.proceed.wait()
+        self.made += 1
+        self.meetings[f"silent-{self.made}"] = spec
+        raise OutcomeUnknown("The vendor did not answer.")
+
+    async def find(self, spec: MeetingSpec) -> Meeting | None:
+        names = [name for name, made in self.meetings.items() if made.key == spec.key]
+        return Meeting(names[-1], f"https://careless.example/{names[-1]}") if names else None
+
+
+@pytest.mark.parametrize("cancelled", [False, True], ids=["still wanted", "cancelled meanwhile"])
+async def test_what_a_zombie_may_have_made_is_looked_for_and_removed(bench: Bench, cancelled: bool) -> None:
+    """It was made after its heir had looked for it, and the answer to the zombie was lost."""
+    data, silent = record(), Silent()
+    silent.meetings = bench.vendor.meetings
+    silent.proceed.clear()
+    old = Bench(bench.store, silent)
+    await old.settings.load()
+    zombie = old.start(await bench.lease(data))
+    await silent.arrived.wait()
+    taken = await bench.seize(data["id"])
+    if cancelled:
+        said = event("record.cancelled", {**data, "version": 2, "canceled": True})
+        await bench.ledger.accept(said, "", "https://m.example/m/", inline=False)
+    await bench.start(taken)
+    silent.proceed.set()
+    await zombie
+    assert "silent-1" in silent.meetings
+    while lease := next(iter((await bench.ledger.claim([shard_of(data["id"])], 1))[0].leases), None):
+        await old.start(lease)
+    assert list(silent.meetings) == ([] if cancelled else ["m-1"])
+    found = await bench.ledger.get(data["id"])
+    assert found
+    assert (found[0].retired, found[0].unsettled) == ((), False)
+
+
+async def test_a_booking_lives_again_after_a_zombies_meeting_was_removed(
+    store: Store, store_url: str, meeting_server: MemoryServer
+) -> None:
+    """The vendor never makes a meeting of the same generation again."""
+    data, ledger = record(), Ledger(store, Vault([("k1", bytes(32))]))  # the key of `running`
+    async with running(store_url, role="web") as service:
+        await service.connect(meeting_server.url)
+        await service.link(data)
+        known = await ledger.get(data["id"])
+        assert known
+        zombies = known[0].meeting
+        assert zombies
+        # What is left when a process made it, lost its lease and its heir found the booking cancelled.
+        row = f"vm:{{s{shard_of(data['id'])}}}:r:{data['id']}"
+        await store.execute("HDEL", row, "meeting")
+        await service.say("record.cancelled", {**data, "version": 2, "canceled": True})
+        await ledger.orphan(data["id"], zombies)
+    async with running(store_url) as service:
+        assert (await service.settled(data["id"]))["state"] == "gone"
+        assert await meeting_server.meetings() == []
+        await service.say("record.updated", {**data, "version": 3})
+        assert (await service.settled(data["id"]))["state"] == "ready"
 
 
 class Freezing(Ledger):

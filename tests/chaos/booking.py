@@ -45,8 +45,8 @@ class Booking:
             self.words.append(Word(DELETED, {"id": self.data["id"]}))
         self.link: str | None = None
         """What Vello was told last."""
-        self.links: set[str] = set()
-        """All it was told."""
+        self.told: dict[str, float] = {}
+        """All it was told, and when last (unix seconds)."""
 
     def _next(self, version: int) -> Word:
         chance, kind = self._chance, self._chance.choice(_KINDS)

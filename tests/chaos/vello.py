@@ -1,6 +1,7 @@
 """Vello as the storm plays it: sends an event until it is taken, and remembers the links it was told."""
 
 import random
+import time
 from typing import Any, Self
 
 import httpx
@@ -54,7 +55,7 @@ class Vello:
         link = answer["metadata"].get("video_link")
         if link:
             booking.link = link
-            booking.links.add(link)
+            booking.told[link] = time.time()
 
     async def _send(self, raw: bytes) -> httpx.Response | None:
         service = self._chance.choice(self._services)

@@ -12,7 +12,9 @@ from service.plan import key_of
 from tests.chaos.booking import Booking
 from tests.chaos.vello import Vello
 from tests.chaos.world import PUBLIC, World
+from tests.waiting import outage
 
+_CLICKS = 20
 WRONGS = ("lost", "duplicated", "orphaned", "stale", "wrong_time", "dead_links")
 
 
@@ -55,14 +57,17 @@ async def judge(world: World, vello: Vello, bookings: list[Booking]) -> Verdict:
     for booking in bookings:
         mine = standing.pop(key_of(booking.id), [])
         shown = (await vello.get(f"/api/v1/records/{booking.id}")).json()
-        before = verdict.wrong.total()
+        before, dead = verdict.wrong.total(), list[str]()
         _compare(verdict, booking, mine, shown)
         if booking.wanted and len(mine) == 1:
             await vello.say(booking, booking.words[0])
             for link in _promised(booking):
-                verdict.add("dead_links", booking.id, not await _leads(vello, link, mine[0][1]["join_url"]))
+                if (found := await _followed(vello, link)) != mine[0][1]["join_url"]:
+                    verdict.add("dead_links", booking.id)
+                    dead.append(f"In the end {link} leads to {found}")
         if verdict.wrong.total() != before:
-            verdict.stories[booking.id] = await _story(world, booking, shown, [one["id"] for _, one in mine])
+            story = await _story(world, booking, shown, [one["id"] for _, one in mine])
+            verdict.stories[booking.id] = story + dead
     for key, meetings in standing.items():
         verdict.add("orphaned", key, len(meetings))
     return verdict
@@ -71,6 +76,7 @@ async def judge(world: World, vello: Vello, bookings: list[Booking]) -> Verdict:
 async def _story(world: World, booking: Booking, shown: dict[str, Any], meetings: list[str]) -> list[str]:
     names = [key_of(booking.id), *meetings]
     told = [f"{line['at']} {line['what']}: {line['text']}" for line in shown["journal"]]
+    told += [f"{at:.3f} Vello was told {link}" for link, at in booking.told.items()]
     for number, vendor in enumerate(world.vendors):
         for line in (await vendor.befell())["story"]:
             if any(name in line for name in names):
@@ -96,11 +102,16 @@ def _compare(verdict: Verdict, booking: Booking, mine: list[tuple[int, dict[str,
 def _promised(booking: Booking) -> set[str]:
     """The link Vello was told last, and every one of ours it was ever told: those never change."""
     assert booking.link, "Vello was told no link for a booking that has a meeting"
-    return {booking.link, *(link for link in booking.links if link.startswith(PUBLIC))}
+    return {booking.link, *(link for link in booking.told if link.startswith(PUBLIC))}
 
 
-async def _leads(vello: Vello, link: str, join_url: str) -> bool:
+async def _followed(vello: Vello, link: str) -> str:
+    """Where a link leads to, or what its page answered; whoever is told "not now" tries again."""
     if not link.startswith(PUBLIC):
-        return link == join_url
-    answer = await vello.get(f"{urlsplit(link).path}/join")
-    return answer.status_code == 303 and answer.headers["location"] == join_url
+        return link
+    for _ in range(_CLICKS):
+        answer = await vello.get(f"{urlsplit(link).path}/join")
+        if answer.status_code != 503:
+            break
+        await outage(0.2)
+    return str(answer.headers.get("location", f"a page with status {answer.status_code}"))
