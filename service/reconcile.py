@@ -222,19 +222,21 @@ class Reconciler:
         provider = self._settings.connections.provider(intent.connection)
         found = await self._call(entry, "find", intent, provider.find(intent.spec))
         if found is not None:
-            return self._adopt(entry, intent, found, "A meeting whose making was interrupted was found.")
+            # It may be another run's, made when the booking was at another time: it is changed to what is wanted.
+            return self._adopt(entry, intent, found, "A meeting whose making was interrupted was found.", doubt=True)
         text = "The provider was asked for a meeting whose making was interrupted: it has none."
         return Step(replace(entry, intent=None), Change("hold", drop=("intent",), journal=(("find", text),)))
 
-    def _adopt(self, entry: Entry, intent: Placement, meeting: Meeting, text: str) -> Step:
+    def _adopt(self, entry: Entry, intent: Placement, meeting: Meeting, text: str, *, doubt: bool = False) -> Step:
         placed = Placement(intent.connection, intent.spec, meeting)
         sets = {"meeting": self._ledger.seal(entry.record, placed), "made": str(intent.spec.generation)}
         retired = tuple(old for old in entry.retired if old.name != placed.name)
         if entry.meeting is not None and entry.meeting.name != placed.name:
             retired += (entry.meeting,)
             sets[f"x:{entry.meeting.name}"] = self._ledger.seal(entry.record, entry.meeting)
-        after = replace(entry, meeting=placed, intent=None, doubt=False, retired=retired, made=intent.spec.generation)
-        drop = ("intent", "doubt", f"x:{placed.name}")
+        after = replace(entry, meeting=placed, intent=None, doubt=doubt, retired=retired, made=intent.spec.generation)
+        sets |= {"doubt": "1"} if doubt else {}
+        drop = ("intent", f"x:{placed.name}", *(() if doubt else ("doubt",)))
         return self._finish(Step(after, Change("hold", sets, drop, (("ready", text),))))
 
     async def _update(self, entry: Entry, now: Placement, wanted: Placement, why: str) -> Step:
@@ -282,9 +284,8 @@ class Reconciler:
         """Remove a leftover. One without a meeting is what a zombie may have made: the provider is asked first."""
         provider = self._settings.connections.provider(target.connection)
         meeting = target.meeting or await self._call(entry, "find", target, provider.find(target.spec))
-        if meeting is None or (
-            entry.meeting is not None and entry.meeting.name == replace(target, meeting=meeting).name
-        ):
+        found = replace(target, meeting=meeting)
+        if meeting is None or (entry.meeting is not None and entry.meeting.name == found.name):
             return False
         await self._call(entry, "delete", target, provider.delete(meeting))
         return True

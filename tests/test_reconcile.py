@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -427,6 +428,26 @@ async def test_an_interrupted_create_is_looked_for_before_anything_is_made(bench
     again = await bench.ledger.get(data["id"])
     assert again
     assert again[0].meeting == found[0].meeting
+
+
+async def test_a_meeting_that_was_found_is_made_what_is_wanted(bench: Bench) -> None:
+    """A zombie made it when the booking was at another time; the intent that is open is its heir's."""
+    vendor, data = bench.vendor, record()
+    await bench.start(await bench.lease(data))
+    found = await bench.ledger.get(data["id"])
+    assert found
+    assert found[0].meeting
+    name = next(iter(vendor.meetings))
+    vendor.meetings[name] = replace(vendor.meetings[name], start=START - 60)
+    row = f"vm:{{s{shard_of(data['id'])}}}:r:{data['id']}"
+    intent = bench.ledger.seal(data["id"], found[0].meeting)
+    await bench.store.execute("HDEL", row, "meeting", "settled")
+    await bench.store.execute("HSET", row, "intent", intent)
+    await bench.start(await bench.seize(data["id"]))
+    assert [(name, spec.start) for name, spec in vendor.meetings.items()] == [("m-1", START)]
+    settled = await bench.ledger.get(data["id"])
+    assert settled
+    assert (settled[0].doubt, settled[0].unsettled) == (False, False)
 
 
 async def test_a_stop_between_the_vendors_work_and_its_answer_makes_no_second_meeting(bench: Bench) -> None:

@@ -11,23 +11,31 @@ import service
 
 
 @dataclass(frozen=True, slots=True)
-class Mutant:
+class Cut:
     """What is taken out, and what stands in its place."""
 
     guard: str
     instead: str
 
 
-MUTANTS = {
-    "no_fence": Mutant(
-        "  if e.fence ~= ARGV[3] or not e.owner then\n    local _, flat = load(entry)",
-        "  if false then\n    local _, flat = load(entry)",
+MUTANTS: dict[str, tuple[Cut, ...]] = {
+    "no_fence": (
+        Cut(
+            "  if e.fence ~= ARGV[3] or not e.owner then\n    local _, flat = load(entry)",
+            "  if false then\n    local _, flat = load(entry)",
+        ),
     ),
-    "no_intent": Mutant('Change("hold", {"intent": sealed}', 'Change("hold", {}'),
-    "no_find": Mutant(
-        'found = await self._call(entry, "find", intent, provider.find(intent.spec))', "found: Meeting | None = None"
+    "no_intent": (
+        Cut('Change("hold", {"intent": sealed}', 'Change("hold", {}'),
+        Cut('anew = {"intent": self._ledger.seal(entry.record, entry.intent)} if entry.intent else {}', "anew = {}"),
     ),
-    "no_renewal": Mutant(".call_later(pause, lambda: tasks", ".call_later(86_400, lambda: tasks"),
+    "no_find": (
+        Cut(
+            'found = await self._call(entry, "find", intent, provider.find(intent.spec))',
+            "found: Meeting | None = None",
+        ),
+    ),
+    "no_renewal": (Cut(".call_later(pause, lambda: tasks", ".call_later(86_400, lambda: tasks"),),
 }
 
 
@@ -35,9 +43,9 @@ def mutated(name: str, into: Path) -> Path:
     """Write the mutant's package into `into` and return that, to stand before all else on PYTHONPATH."""
     source = Path(service.__file__).parent
     shutil.copytree(source, into / "service", ignore=shutil.ignore_patterns("__pycache__"))
-    mutant = MUTANTS[name]
     files = [path for path in (into / "service").rglob("*") if path.suffix in (".py", ".lua")]
-    having = [path for path in files for _ in range(path.read_text().count(mutant.guard))]
-    assert len(having) == 1, f"the guard of {name} stands {len(having)} times in the source"
-    having[0].write_text(having[0].read_text().replace(mutant.guard, mutant.instead))
+    for cut in MUTANTS[name]:
+        having = [path for path in files for _ in range(path.read_text().count(cut.guard))]
+        assert len(having) == 1, f"a guard of {name} stands {len(having)} times in the source"
+        having[0].write_text(having[0].read_text().replace(cut.guard, cut.instead))
     return into

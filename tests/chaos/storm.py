@@ -45,6 +45,8 @@ class Plan:
     """One vendor for each."""
     troubles: dict[str, int] = field(default_factory=dict)
     weather: dict[str, Any] = field(default_factory=lambda: ROUGH)
+    lasting: bool = False
+    """The weather stays until everything is to be settled."""
     at_once: int = 24
     most: int = 6
     """Words Vello writes about one booking."""
@@ -77,8 +79,11 @@ class Storm:
             befell = Counter[str]()
             for vendor in world.vendors:
                 befell.update((await vendor.befell())["befell"])
-                await vendor.weather()
+                if not plan.lasting:
+                    await vendor.weather()
             await self._calm(vello)
+            for vendor in world.vendors:
+                await vendor.weather()
             verdict = await judge(world, vello, bookings)
         verdict.befell = befell
         verdict.happened = happened | {"provider_calls": befell.total(), "seconds": round(time.monotonic() - began)}

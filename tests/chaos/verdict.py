@@ -54,22 +54,26 @@ async def judge(world: World, vello: Vello, bookings: list[Booking]) -> Verdict:
     for number, vendor in enumerate(world.vendors):
         for meeting in await vendor.meetings():
             standing.setdefault(meeting["key"], []).append((number, meeting))
+    right = []
     for booking in bookings:
         mine = standing.pop(key_of(booking.id), [])
         shown = (await vello.get(f"/api/v1/records/{booking.id}")).json()
-        before, dead = verdict.wrong.total(), list[str]()
+        before = verdict.wrong.total()
         _compare(verdict, booking, mine, shown)
-        if booking.wanted and len(mine) == 1:
-            await vello.say(booking, booking.words[0])
-            for link in _promised(booking):
-                if (found := await _followed(vello, link)) != mine[0][1]["join_url"]:
-                    verdict.add("dead_links", booking.id)
-                    dead.append(f"In the end {link} leads to {found}")
         if verdict.wrong.total() != before:
-            story = await _story(world, booking, shown, [one["id"] for _, one in mine])
-            verdict.stories[booking.id] = story + dead
+            verdict.stories[booking.id] = await _story(world, booking, shown, [one["id"] for _, one in mine])
+        elif booking.wanted:
+            right.append((booking, mine[0][1]["join_url"]))
     for key, meetings in standing.items():
         verdict.add("orphaned", key, len(meetings))
+    for booking, join_url in right:
+        await vello.say(booking, booking.words[0])
+        for link in _promised(booking):
+            if (found := await _followed(vello, link)) != join_url:
+                verdict.add("dead_links", booking.id)
+                shown = (await vello.get(f"/api/v1/records/{booking.id}")).json()
+                story = await _story(world, booking, shown, [shown["meeting_id"]])
+                verdict.stories[booking.id] = [*story, f"In the end {link} leads to {found}"]
     return verdict
 
 

@@ -47,6 +47,7 @@ class Weather(BaseModel):
     even: bool = Field(default=False, description="Every call waits all of `delay`.")
     linger: float = 0.0
     hang: float = 12.0
+    spares: bool = Field(default=True, description="The second of two creates of one name gets its answer.")
     only: str | None = None
 
 
@@ -121,9 +122,9 @@ class Sky:
     def _second(self, scope: Scope, body: bytes) -> bool:
         """Whether this makes a second meeting of one name, as only a process does that lost its lease.
 
-        Its answer is spared: beside the first one, nobody could find it through `find`, which answers one.
+        Its answer is spared in most weather: beside the first, nobody could find it through `find`, which answers one.
         """
-        if scope["method"] != "POST" or not self._state.faults.forgetful:
+        if scope["method"] != "POST" or not (self._weather.spares and self._state.faults.forgetful):
             return False
         new = loads(body)
         return self._state.ids.get((new["key"], new["generation"])) is not None
