@@ -3,7 +3,7 @@
     python -m benchmarks.chaos --seed 1
 
 Prints one line and exits 0 if nothing is wrong, 1 with what happened to the first wrong bookings, 2 if it did not end
-in its time. Everything runs on loopback in processes of its own, which end with it.
+in its time or was stopped. Everything runs on loopback in processes of its own, which end with it.
 """
 
 import argparse
@@ -72,7 +72,11 @@ async def _blow(asked: argparse.Namespace) -> Verdict | None:
 def main() -> int:
     """One storm."""
     asked = _arguments()
-    verdict = asyncio.run(_blow(asked))
+    try:
+        verdict = asyncio.run(_blow(asked))
+    except asyncio.CancelledError:
+        print(f"seed {asked.seed}: stopped", file=sys.stderr)
+        return 2
     if verdict is None:
         print(f"seed {asked.seed}: not over after {asked.minutes:g} minutes", file=sys.stderr)
         return 2
