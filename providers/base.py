@@ -14,7 +14,7 @@ Errors, by what the caller does next::
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -151,6 +151,10 @@ class ProviderSettings(BaseModel, ABC):
         """What an admin should know about these settings, one sentence each."""
         return []
 
+    def token_request(self) -> Mapping[str, str] | None:
+        """The body with which this connection gets access tokens by itself, None if it has a grant or needs none."""
+        return None
+
     def reveal(self) -> dict[str, Any]:
         """All fields with secrets in clear: for the vault, nothing else."""
         return {
@@ -205,6 +209,54 @@ class MeetingProvider(Protocol):
         """
 
 
+class Authorizer(Protocol):
+    """Gives `Http` the access tokens of one connection; adapters never see them."""
+
+    async def token(self, refused: str | None = None) -> str:
+        """An access token that is good now; `refused` is the one the vendor has just refused, so that another comes.
+
+        Raises: TemporaryError, ReconnectRequired, PermanentError.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One thing an adapter must be allowed to do: for people, and the scopes any one of which allows it."""
+
+    need: str
+    any_of: tuple[str, ...]
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose account a grant is for. `id` is the vendor's own, stable one; `name` is for people (an e-mail address).
+
+    `settings` are fields of the adapter's settings model that only the vendor knows, such as a regional API address.
+    """
+
+    id: str
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OAuth:
+    """What the core must know to connect accounts of a provider by OAuth 2.0 (RFC 6749, 7009, 7636)."""
+
+    authorization_endpoint: str
+    token_endpoint: str
+    revocation_endpoint: str | None
+    scopes: tuple[Scope, ...]
+    identify: "Callable[[Http, Mapping[str, Any]], Awaitable[Account]]"
+    """Asks the vendor whose account it is, with an authorised client and the token endpoint's answer without tokens."""
+    client_authentication: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"
+    sends_scopes: bool = True
+    """The authorization request names the scopes; without it they are fixed where the app was registered."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """What the vendor wants beside the standard's parameters in an authorization request."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderInfo:
     """One row of the registry: everything the core and the pages need to know of an adapter."""
@@ -214,4 +266,6 @@ class ProviderInfo:
     settings: type[ProviderSettings]
     options: type[Options]
     connect: Callable[[Any, "Http"], MeetingProvider]
-    """Makes the adapter from its validated settings and an HTTP client."""
+    """Makes the adapter from its validated settings and an HTTP client, authorised where the connection needs it."""
+    oauth: OAuth | None = None
+    """How accounts are connected, for providers that use OAuth."""
