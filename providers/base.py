@@ -16,7 +16,7 @@ Errors, by what the caller does next::
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -55,11 +55,28 @@ class MeetingSpec:
 
 @dataclass(frozen=True, slots=True)
 class Meeting:
-    """What a provider has. `join_url` is for guests and may carry a passcode, so it never shows in a repr."""
+    """What a provider has. `join_url` is for guests and may carry a passcode, so it never shows in a repr.
+
+    `warnings` are sentences for the record's journal: the meeting stands, but not quite as it was asked for.
+    """
 
     id: str
     join_url: str = field(repr=False)
     host: str | None = None
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How often a vendor lets one host be served in a day that begins at 00:00 UTC.
+
+    `verbs` draw from it; the last `reserve` calls are for `create` alone, so that moved bookings never cost a new one
+    its meeting.
+    """
+
+    per_host_per_day: int
+    reserve: int
+    verbs: tuple[Literal["create", "update", "delete"], ...] = ("create", "update")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +97,10 @@ class Capabilities:
     """A meeting belongs to one person's account; another host needs another meeting."""
     max_duration: int | None = None
     """Longest meeting in seconds, None if unlimited."""
+    opens_early: bool = False
+    """The meeting itself knows `opens_before`, so another value is a change of the meeting."""
+    budget: Budget | None = None
+    """What the vendor allows each host in a day, None if it does not count."""
 
 
 class ProviderError(Exception):
@@ -206,6 +227,17 @@ class MeetingProvider(Protocol):
 
         Providers that do not mint links answer `meeting.join_url`. The answer is a secret: never store or log
         it.
+        """
+
+
+@runtime_checkable
+class HostLinks(Protocol):
+    """A provider whose hosts come in by a link of their own; with all others it is `join_url` in the role of host."""
+
+    async def host_url(self, meeting: Meeting) -> str:
+        """The host's link, fetched at the click. It is a secret: never store or log it, never show it to a guest.
+
+        Raises: MeetingNotFound, TemporaryError, ReconnectRequired, PermanentError.
         """
 
 

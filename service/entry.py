@@ -43,7 +43,9 @@ class Placement:
     def load(cls, data: Mapping[str, Any]) -> "Placement":
         """The inverse of `dump`."""
         meeting = data["meeting"]
-        return cls(data["connection"], MeetingSpec(**data["spec"]), Meeting(**meeting) if meeting else None)
+        if meeting:  # JSON has no tuples
+            meeting = Meeting(**{**meeting, "warnings": tuple(meeting.get("warnings", ()))})
+        return cls(data["connection"], MeetingSpec(**data["spec"]), meeting)
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,7 +208,7 @@ class Reconciler:
             sets[f"x:{entry.meeting.name}"] = self._ledger.seal(entry.record, entry.meeting)
         after = replace(entry, meeting=placed, intent=None, doubt=False, retired=retired, made=intent.spec.generation)
         drop = ("intent", "doubt", f"x:{placed.name}")
-        return self._finish(_Step(after, Change("hold", sets, drop, (("ready", text),))))
+        return self._finish(_Step(after, Change("hold", sets, drop, (("ready", text), *_warned(meeting)))))
 
     async def _update(self, entry: Entry, now: Placement, wanted: Placement, why: str) -> _Step:
         provider = self._settings.connections.provider(now.connection)
@@ -222,7 +222,8 @@ class Reconciler:
             return _Step(after, gone)
         placed = replace(wanted, meeting=meeting)
         sets = {"meeting": self._ledger.seal(entry.record, placed)}
-        change = Change("hold", sets, ("doubt",), (("update", f"The meeting was changed: {why}."),))
+        journal = (("update", f"The meeting was changed: {why}."), *_warned(meeting))
+        change = Change("hold", sets, ("doubt",), journal)
         return self._finish(_Step(replace(entry, meeting=placed, doubt=False), change))
 
     def _retire(self, entry: Entry, target: Placement) -> _Step | None:
@@ -377,6 +378,10 @@ class Reconciler:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+def _warned(meeting: Meeting) -> tuple[tuple[str, str], ...]:
+    return tuple(("warning", text) for text in meeting.warnings)
 
 
 def _settled(action: Action, entry: Entry) -> str:
