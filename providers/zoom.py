@@ -164,7 +164,7 @@ class Zoom:
         if spec.host is None:
             text = "No Zoom user is chosen as host: name one of the account, by e-mail, for the resource or the office."
             raise PermanentError(text, "admin")
-        if spec.host.strip(".") in ("", "me"):
+        if spec.host.strip(".") in ("", "me") or re.search(r"[\s/?#\\]", spec.host):
             raise PermanentError(f"{spec.host!r} is no Zoom user: name one of the account by e-mail.", "admin")
         return f"/users/{quote(spec.host, safe='@')}"
 

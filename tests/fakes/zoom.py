@@ -25,6 +25,7 @@ What tests steer and see, without any token:
     POST /fake/revoke {client_id, user}   the user removes the app; `webhook` tells it
     POST /fake/meetings/{id}              what a person changes in Zoom's own pages; `live` starts and ends it
     DELETE /fake/meetings/{id}            what a person removes there
+    POST /fake/fill {user, count, start}  so many meetings of other people's making
     POST /fake/webhooks {client_id, ...}  sends any event, signed; answers what the app said
 
 An app with a `webhook_url` gets meeting.created, .updated and .deleted for everything, its own calls included (§4).
@@ -52,7 +53,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from tests.fakes import zoom_oauth
-from tests.fakes.zoom_api import Fields, apply, serve, shown
+from tests.fakes.zoom_api import Fields, NewMeeting, apply, schedule, serve, shown, stamp
 from tests.fakes.zoom_state import App, Failure, Faults, Grant, Limits, Refused, State, Strict, User
 from tests.waiting import outage
 
@@ -103,6 +104,14 @@ class Portal(Fields):
 
     live: bool | None = None
     ended: bool | None = None
+
+
+class Fill(Strict):
+    """Meetings that somebody else made, all at one time."""
+
+    user: str
+    count: int = Field(ge=1)
+    start: int
 
 
 class Event(Strict):
@@ -220,6 +229,7 @@ class _Control:
             ("POST", "/fake/revoke", self._revoke),
             ("POST", "/fake/meetings/{id:int}", self._change),
             ("DELETE", "/fake/meetings/{id:int}", self._remove),
+            ("POST", "/fake/fill", self._fill),
             ("POST", "/fake/webhooks", self._event),
         )
         return [Route(path, self._guarded(do), methods=[method]) for method, path, do in table]
@@ -318,6 +328,15 @@ class _Control:
         meeting = self._state.meetings.pop(request.path_params["id"])
         self._state.trash[meeting.id] = meeting
         self._tell("meeting.deleted", shown(self._state, meeting))
+
+    async def _fill(self, request: Request) -> Any:
+        fill = Fill.model_validate_json(await request.body())
+        user = self._state.user(fill.user)
+        if user is None:
+            raise ValueError("no such user")
+        for _ in range(fill.count):
+            new = NewMeeting(topic="Somebody else's", start_time=stamp(fill.start))
+            schedule(self._state, user, new)
 
     async def _event(self, request: Request) -> Any:
         event = Event.model_validate_json(await request.body())

@@ -236,9 +236,18 @@ async def _create(state: State, request: Request, access: Access) -> Response:
         raise Refused(400, 3000, f"You cannot schedule a meeting for {user.email}.")
     if not user.may_host:
         raise Refused(400, 3161, "Your user account is not allowed meeting hosting and scheduling capabilities.")
-    password = _passcode(state, user, new)
-    settings = _settings(state, user, {}, new.settings or Settings())
+    _passcode(state, user, new)
+    _settings(state, user, {}, new.settings or Settings())
     _count_change(state, user)
+    meeting = schedule(state, user, new)
+    if meeting.settings["alternative_hosts"] and meeting.settings["alternative_hosts_email_notification"]:
+        state.mails.append("to alternative hosts: a meeting was made")
+    return JSONResponse(shown(state, meeting), 201)
+
+
+def schedule(state: State, user: User, new: NewMeeting) -> Meeting:
+    """Make a meeting as a create and the web portal do."""
+    settings = _settings(state, user, {}, new.settings or Settings())
     now = int(state.now())
     wanted = _seconds(new.start_time, new.timezone or user.timezone) if new.start_time else now
     meeting = Meeting(
@@ -252,15 +261,13 @@ async def _create(state: State, request: Request, access: Access) -> Response:
         duration=new.duration or 60,
         timezone=new.timezone or user.timezone,
         agenda=new.agenda or "",
-        password=password,
+        password=_passcode(state, user, new),
         settings=settings,
         created=now,
     )
     _protect(user, meeting)
     state.meetings[meeting.id] = meeting
-    if settings["alternative_hosts"] and settings["alternative_hosts_email_notification"]:
-        state.mails.append("to alternative hosts: a meeting was made")
-    return JSONResponse(shown(state, meeting), 201)
+    return meeting
 
 
 async def _update(state: State, request: Request, access: Access) -> Response:
