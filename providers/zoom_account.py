@@ -152,20 +152,24 @@ async def identify(http: Http, token: Mapping[str, Any]) -> Account:
     base_url = http.base_url or API_URL
     answer = await http.at(base_url, explain=lambda refused: explain(refused, time.time())).send("GET", "/users/me")
     user = answer.object()
-    id_, email = user.get("id"), user.get("email")
-    if not (id_ and isinstance(id_, str)):
+    if not (isinstance(user.get("id"), str) and user["id"]):
         raise answer.unusable("names no user")
-    scopes = str(token.get("scope", "")).split()
+    return account_of(user, token, base_url)
+
+
+def account_of(user: Mapping[str, Any], token: Mapping[str, Any], base_url: str) -> Account:
+    """What Zoom said of a user and of a token; the region counts only where the operator chose no address. Pure."""
     learned = {
-        "user_id": id_,
+        "user_id": user["id"],
         "account_id": user.get("account_id"),
-        "email": email,
+        "email": user.get("email"),
         "user_type": user.get("type"),
         "pmi": str(user["pmi"]) if user.get("pmi") else None,
-        "admin_managed": any(scope.endswith(":admin") for scope in scopes),
+        "admin_managed": any(scope.endswith(":admin") for scope in str(token.get("scope", "")).split()),
         "api_url": _regional(token.get("api_url")) if base_url == API_URL else None,
     }
-    return Account(id_, str(email or id_), {name: value for name, value in learned.items() if value is not None})
+    settings = {name: value for name, value in learned.items() if value is not None}
+    return Account(user["id"], str(user.get("email") or user["id"]), settings)
 
 
 def _regional(value: Any) -> str | None:
