@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from providers.base import (
 from providers.http import Answer, Http
 from providers.zoom import MAX_PAGES, Zoom
 from providers.zoom_account import ZoomSettings
-from providers.zoom_answers import explain
+from providers.zoom_answers import REFUSALS, explain
 from tests.fakes.zoom_api import DAY_LIMIT, SECOND_LIMIT, USER_LIMIT
 from tests.fakes.zoom_server import ZoomServer
 from tests.providers.contract import a_spec
@@ -270,3 +271,8 @@ async def test_a_list_without_end_is_given_up() -> None:
             await Zoom(ZoomSettings.model_validate(OWN), client).find(a_spec())
         assert server.connections == MAX_PAGES
         await client.close()
+
+
+@pytest.mark.parametrize("text", [text for text, _ in REFUSALS.values()])
+def test_every_refusal_has_a_cure_in_the_documentation(text: str) -> None:
+    assert text.partition(":")[0] in (Path(__file__).parents[2] / "docs" / "zoom.md").read_text()
