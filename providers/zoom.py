@@ -47,6 +47,7 @@ from providers.http import Answer, Http
 from providers.zoom_account import API_URL, BASIC, BASIC_MINUTES, OAUTH, ZoomOptions, ZoomSettings
 from providers.zoom_answers import PasscodeRefused, ScopeMissing, explain
 
+SCHEDULED = 2
 MAX_TOPIC = 200
 MAX_MINUTES = 1440
 PAGE_SIZE, MAX_PAGES = 300, 50
@@ -90,14 +91,14 @@ class Zoom:
 
     async def create(self, spec: MeetingSpec) -> Meeting:
         """POST it with a passcode of ours, or without when the account's rules refuse ours."""
-        path = f"{self._user(spec)}/meetings"
+        path = f"{self._of_host(spec)}/meetings"
         warnings = await self._foreseen(spec)
         fields = _new(spec)
         try:
             answer = await self._http.send("POST", path, json={**fields, "password": _passcode()})
         except PasscodeRefused:
             answer = await self._http.send("POST", path, json=fields)
-        return _meeting(answer, [*warnings, *_forced(answer.object(), _options(spec).settings())])
+        return self._meeting(answer, [*warnings, *_forced(answer.object(), _options(spec).settings())])
 
     async def update(self, meeting: Meeting, spec: MeetingSpec) -> Meeting:
         """GET it, PATCH what of ours is not as it should be, and GET it again to see what Zoom did."""
@@ -109,11 +110,15 @@ class Zoom:
             await self._http.send("PATCH", path, json=changes)
             answer = await self._read_again(path)
         stands = answer.object()
-        if not _is_at(stands, spec.start):
+        if not _is_once(stands):
+            warnings.append(
+                "The host made it a recurring meeting in Zoom: it keeps its times there, and its link works."
+            )
+        elif not _is_at(stands, spec.start):
             if spec.start > self._clock():
                 raise OutcomeUnknown("Zoom said that it moved the meeting and did not.")
             warnings.append("Zoom moves no meeting into the past: it stays where it was, and its link works.")
-        return _meeting(answer, [*warnings, *_forced(stands, _options(spec).chosen())])
+        return self._meeting(answer, [*warnings, *_forced(stands, _options(spec).chosen())])
 
     async def delete(self, meeting: Meeting) -> None:
         """DELETE it without a mail to anybody; one that is gone or has ended is a success."""
@@ -130,7 +135,7 @@ class Zoom:
             if id_ is None:
                 continue
             try:
-                return _meeting(await self._http.send("GET", f"/meetings/{id_}"), [])
+                return self._meeting(await self._http.send("GET", f"/meetings/{id_}"), [])
             except MeetingNotFound:
                 return None
         return None
@@ -158,7 +163,7 @@ class Zoom:
             raise answer.unusable("holds no start_url")
         return str(start_url)
 
-    def _user(self, spec: MeetingSpec) -> str:
+    def _of_host(self, spec: MeetingSpec) -> str:
         if not self._settings.names_hosts:
             return "/users/me"
         if spec.host is None:
@@ -170,8 +175,8 @@ class Zoom:
 
     async def _foreseen(self, spec: MeetingSpec) -> list[str]:
         """What will not be as the booking says, known beforehand."""
-        warnings, own = [], {self._settings.email, self._settings.user_id, None}
-        if not self._settings.names_hosts and spec.host not in own:
+        warnings, own = [], (self._settings.email or "", self._settings.user_id or "")
+        if not self._settings.names_hosts and spec.host and spec.host.lower() not in map(str.lower, own):
             warnings.append("This connection is one person's, who hosts it instead of the chosen host.")
         if spec.duration > MAX_MINUTES * 60:
             warnings.append("Zoom's meetings end after 24 hours at the latest.")
@@ -181,10 +186,21 @@ class Zoom:
 
     async def _is_basic(self, spec: MeetingSpec) -> bool:
         try:
-            answer = await self._http.send("GET", self._user(spec))
+            user = (await self._http.send("GET", self._of_host(spec))).object()
         except ProviderError:
             return False  # a warning is worth no meeting; what is wrong, the call that counts will say
-        return bool(answer.object().get("type") == BASIC)
+        return bool(user.get("type") == BASIC)
+
+    def _meeting(self, answer: Answer, warnings: list[str]) -> Meeting:
+        fields = answer.object()
+        id_, join_url = str(_id(answer, fields)), fields.get("join_url")
+        if not _is_link(join_url):
+            raise answer.unusable("holds no join_url")
+        if _settings(fields).get("use_pmi") or id_ in (str(fields.get("pmi", "")), self._settings.pmi):
+            text = "Zoom gave the meeting the host's personal meeting id, so that all bookings would meet in one room."
+            raise PermanentError(f"{text} Turn that off in the host's settings and remove the meeting there.", "admin")
+        host = fields.get("host_email") or fields.get("host_id")
+        return Meeting(id_, str(join_url), str(host) if host else None, tuple(warnings))
 
     async def _read_again(self, path: str) -> Answer:
         try:
@@ -196,7 +212,7 @@ class Zoom:
             raise OutcomeUnknown(f"The meeting was changed and cannot be read again: {error.text}") from None
 
     async def _marked(self, spec: MeetingSpec, days: Mapping[str, str]) -> int | None:
-        path, marker, page = f"{self._user(spec)}/meetings", _marker(spec), ""
+        path, marker, page = f"{self._of_host(spec)}/meetings", _marker(spec), ""
         for _ in range(MAX_PAGES):
             params: dict[str, str | int] = {"type": "scheduled", "page_size": PAGE_SIZE, **days}
             answer = await self._http.send("GET", path, params={**params, "next_page_token": page} if page else params)
@@ -225,7 +241,7 @@ def _new(spec: MeetingSpec) -> dict[str, Any]:
     silent = {"email_notification": False, "alternative_hosts_email_notification": False}
     return {
         **_fields(spec),
-        "type": 2,
+        "type": SCHEDULED,
         "agenda": _marker(spec),
         "settings": {**_options(spec).settings(), **silent, "use_pmi": False, "approval_type": 2},
     }
@@ -259,8 +275,9 @@ def _passcode() -> str:
 def _changes(stands: Mapping[str, Any], spec: MeetingSpec, now: float) -> dict[str, Any]:
     """What of ours a meeting has otherwise. A start in the past is left out, since Zoom would ignore it."""
     wanted, chosen = _fields(spec), _options(spec).chosen()
-    changes = {name: wanted[name] for name in ("topic", "duration") if stands.get(name) != wanted[name]}
-    if spec.start > now and not _is_at(stands, spec.start):
+    names = ("topic", "duration") if _is_once(stands) else ("topic",)
+    changes = {name: wanted[name] for name in names if stands.get(name) != wanted[name]}
+    if _is_once(stands) and spec.start > now and not _is_at(stands, spec.start):
         changes |= {"start_time": wanted["start_time"], "timezone": spec.time_zone}
     if not _is_same_zone(stands.get("timezone"), spec):
         changes["timezone"] = spec.time_zone
@@ -269,6 +286,11 @@ def _changes(stands: Mapping[str, Any], spec: MeetingSpec, now: float) -> dict[s
     if "alternative_hosts" in settings:
         settings["alternative_hosts_email_notification"] = False
     return {**changes, "settings": settings} if settings else changes
+
+
+def _is_once(stands: Mapping[str, Any]) -> bool:
+    """It is a scheduled meeting still; its host can make it a recurring one, which has no time of ours."""
+    return bool(stands.get("type", SCHEDULED) == SCHEDULED)
 
 
 def _is_at(stands: Mapping[str, Any], start: int) -> bool:
@@ -334,18 +356,6 @@ def _id(answer: Answer, fields: Mapping[str, Any]) -> int:
 
 def _is_link(value: Any) -> bool:
     return isinstance(value, str) and re.match(r"https?://[^/]", value) is not None
-
-
-def _meeting(answer: Answer, warnings: list[str]) -> Meeting:
-    fields = answer.object()
-    id_, join_url = str(_id(answer, fields)), fields.get("join_url")
-    if not _is_link(join_url):
-        raise answer.unusable("holds no join_url")
-    if _settings(fields).get("use_pmi") or str(fields.get("pmi", "")) == id_:
-        text = "Zoom gave the meeting the host's personal meeting id, so that all bookings would meet in one room."
-        raise PermanentError(f"{text} Turn that off in the host's settings and remove the meeting there.", "admin")
-    host = fields.get("host_email") or fields.get("host_id")
-    return Meeting(id_, str(join_url), str(host) if host else None, tuple(warnings))
 
 
 PROVIDER = ProviderInfo(

@@ -353,7 +353,7 @@ class _Control:
 
     def _tell(self, event: str, meeting: dict[str, Any]) -> None:
         host = self._state.users[meeting["host_id"]]
-        thing = {name: meeting[name] for name in ("id", "uuid", "host_id", "topic", "type", "start_time", "duration")}
+        thing = {name: meeting[name] for name in ("id", "uuid", "host_id", "topic", "type", "duration")}
         payload = {"account_id": host.account_id, "operator": host.email, "operator_id": host.id, "object": thing}
         payload |= {"operation": "all"} if event == "meeting.deleted" else {}
         for app in self._state.apps.values():

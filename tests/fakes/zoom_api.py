@@ -290,6 +290,7 @@ def apply(state: State, meeting: Meeting, changes: Fields, settings: dict[str, A
     """Change a meeting as PATCH and the web portal do."""
     user = state.users[meeting.host_id]
     zone = changes.timezone or meeting.timezone
+    meeting.type = changes.type or meeting.type
     if changes.start_time is not None and (start := _seconds(changes.start_time, zone)) > state.now():
         meeting.start = start  # §5.3: one in the past is ignored, and the answer is 204 all the same
     meeting.topic = meeting.topic if changes.topic is None else changes.topic
@@ -433,7 +434,7 @@ def shown(state: State, meeting: Meeting) -> dict[str, Any]:
         "topic": meeting.topic,
         "type": meeting.type,
         "status": "started" if meeting.live else "waiting",
-        "start_time": stamp(meeting.start),
+        **({} if meeting.type == 3 else {"start_time": stamp(meeting.start)}),
         "duration": meeting.duration,
         "timezone": meeting.timezone,
         "agenda": meeting.agenda,
@@ -450,7 +451,7 @@ def shown(state: State, meeting: Meeting) -> dict[str, Any]:
 def _item(state: State, meeting: Meeting) -> dict[str, Any]:
     whole = shown(state, meeting)
     names = ("id", "uuid", "host_id", "topic", "type", "start_time", "duration", "timezone", "created_at", "join_url")
-    return {name: whole[name] for name in names} | {"agenda": meeting.agenda[:AGENDA_SHOWN]}
+    return {name: whole[name] for name in names if name in whole} | {"agenda": meeting.agenda[:AGENDA_SHOWN]}
 
 
 def _passcode(state: State, user: User, new: NewMeeting) -> str:

@@ -22,11 +22,13 @@ from providers.base import (
     ProviderSettings,
     TemporaryError,
 )
+from providers.http import Http
 from providers.zoom import PROVIDER, Zoom
 from providers.zoom_account import ZoomSettings
 from tests.fakes.zoom_server import ZoomServer
 from tests.providers.contract import VendorLaws, a_spec
 from tests.providers.zooming import ADMIN, ANNA, BEN, OWN, S2S, Hosted, ZoomVendor, connected
+from tests.servers import RawServer, http
 
 
 @pytest.fixture
@@ -175,6 +177,14 @@ class TestCreate:
             await anna.create(a_spec())
         assert caught.value.who_can_fix == "admin"
 
+    async def test_a_personal_meeting_id_is_known_although_zoom_does_not_call_it_so(self) -> None:
+        body = '{"id": 3123456789, "join_url": "https://zoom.us/j/3123456789"}'
+        async with RawServer(http(201, body)) as server:
+            client = Http(server.url)
+            with pytest.raises(PermanentError, match="personal meeting id"):
+                await Zoom(ZoomSettings.model_validate({**OWN, "pmi": "3123456789"}), client).create(a_spec())
+            await client.close()
+
     @pytest.mark.parametrize(
         ("locked", "said"),
         [
@@ -251,7 +261,8 @@ class TestHosts:
         meeting = await anna.create(a_spec(host=BEN))
         assert meeting.host == ANNA
         assert len(meeting.warnings) == 1
-        assert (await anna.create(a_spec(host=ANNA))).warnings == ()
+        for own in (ANNA, "Anna@Example.org", OWN["user_id"]):
+            assert (await anna.create(a_spec(host=own))).warnings == ()
 
 
 class TestUpdate:
@@ -342,6 +353,17 @@ class TestUpdate:
             await zoom.control("POST", "clock", {"advance": 3000})
             with pytest.raises(OutcomeUnknown, match="did not"):
                 await provider.update(meeting, replace(spec, start=int(time.time()) + 1200))
+
+    async def test_a_meeting_its_host_made_a_recurring_one_keeps_its_times_and_is_said(
+        self, anna: Zoom, zoom: ZoomServer
+    ) -> None:
+        spec = a_spec()
+        meeting = await anna.create(spec)
+        await zoom.control("POST", f"meetings/{meeting.id}", {"type": 3})
+        after = await anna.update(meeting, replace(spec, start=spec.start + 3600, duration=600))
+        assert any("recurring" in text for text in after.warnings)
+        assert after == meeting
+        assert await zoom.calls("update") == []
 
     async def test_a_change_whose_answer_is_lost_may_have_happened(self, anna: Zoom, zoom: ZoomServer) -> None:
         spec = a_spec()
