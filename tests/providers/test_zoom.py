@@ -418,9 +418,31 @@ class TestOptions:
         assert after.warnings == ()
         assert (await zoom.state())["mails"] == []
 
+    async def test_other_hosts_get_no_mail_although_the_host_wanted_one_for_them(
+        self, anna: Zoom, zoom: ZoomServer
+    ) -> None:
+        spec = a_spec()
+        meeting = await anna.create(spec)
+        wanted = {"settings": {"alternative_hosts_email_notification": True}}
+        await zoom.control("POST", f"meetings/{meeting.id}", wanted)
+        await anna.update(meeting, replace(spec, options={"alternative_hosts": [BEN]}))
+        assert (await held(zoom))["settings"]["alternative_hosts"] == BEN
+        assert (await zoom.state())["mails"] == []
+
 
 class TestFind:
     """What a lost answer made."""
+
+    @pytest.mark.parametrize("start", [86_400 * 40, -3600, -86_400 * 3, -86_400 * 400])
+    async def test_the_days_in_which_it_can_be_are_asked_for_alone(
+        self, anna: Zoom, zoom: ZoomServer, start: int
+    ) -> None:
+        """A booking of the past was made at the time it was made."""
+        spec = a_spec(start=int(time.time()) + start)
+        meeting = await anna.create(spec)
+        assert await anna.find(spec) == meeting
+        (call,) = await zoom.calls("list")
+        assert {"from", "to", "timezone"} <= set(call["query"])
 
     async def test_a_marker_is_not_mistaken_for_one_that_begins_like_it(self, anna: Zoom) -> None:
         spec = a_spec(generation=1)
