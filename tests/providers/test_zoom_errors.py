@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -276,3 +277,37 @@ async def test_a_list_without_end_is_given_up() -> None:
 @pytest.mark.parametrize("text", [text for text, _ in REFUSALS.values()])
 def test_every_refusal_has_a_cure_in_the_documentation(text: str) -> None:
     assert text.partition(":")[0] in (Path(__file__).parents[2] / "docs" / "zoom.md").read_text()
+
+
+GONE = http(404, '{"code": 3001, "message": "Meeting does not exist."}')
+
+
+async def test_a_meeting_that_goes_while_it_is_changed_is_gone() -> None:
+    stands = '{"id": 1, "join_url": "https://zoom.us/j/1", "type": 2}'
+    async with RawServer(http(200, stands), http(204, ""), GONE) as server:
+        client = Http(server.url)
+        with pytest.raises(MeetingNotFound):
+            await Zoom(ZoomSettings.model_validate(OWN), client).update(Meeting("1", ""), a_spec())
+        await client.close()
+
+
+async def test_a_time_or_zone_that_nobody_can_read_is_set_right() -> None:
+    spec = a_spec()
+    right = f"{datetime.fromtimestamp(spec.start, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    stands = {"id": 1, "join_url": "https://zoom.us/j/1", "topic": spec.title, "duration": 30}
+    before = json.dumps({**stands, "start_time": "soon", "timezone": "Mars/Olympus"})
+    after = json.dumps({**stands, "start_time": right, "timezone": "UTC"})
+    async with RawServer(http(200, before), http(204, ""), http(200, after)) as server:
+        client = Http(server.url)
+        await Zoom(ZoomSettings.model_validate(OWN), client).update(Meeting("1", ""), spec)
+        sent = json.loads(server.requests[1].partition(b"\r\n\r\n")[2])
+        assert sent == {"start_time": right, "timezone": "UTC"}
+        await client.close()
+
+
+async def test_a_list_that_is_none_is_tried_again() -> None:
+    async with RawServer(http(200, '{"meetings": 7}')) as server:
+        client = Http(server.url)
+        with pytest.raises(TemporaryError, match="no list of meetings"):
+            await Zoom(ZoomSettings.model_validate(OWN), client).find(a_spec())
+        await client.close()
