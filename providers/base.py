@@ -15,9 +15,9 @@ Errors, by what the caller does next::
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -56,11 +56,28 @@ class MeetingSpec:
 
 @dataclass(frozen=True, slots=True)
 class Meeting:
-    """What a provider has. `join_url` is for guests and may carry a passcode, so it never shows in a repr."""
+    """What a provider has. `join_url` is for guests and may carry a passcode, so it never shows in a repr.
+
+    `warnings` are sentences for the record's journal: the meeting stands, but not quite as it was asked for.
+    """
 
     id: str
     join_url: str = field(repr=False)
     host: str | None = None
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How often a vendor lets one host be served in a day that begins at 00:00 UTC.
+
+    `verbs` draw from it; the last `reserve` calls are for `create` alone, so that moved bookings never cost a new one
+    its meeting.
+    """
+
+    per_host_per_day: int
+    reserve: int
+    verbs: tuple[Literal["create", "update", "delete"], ...] = ("create", "update")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +98,10 @@ class Capabilities:
     """A meeting belongs to one person's account; another host needs another meeting."""
     max_duration: int | None = None
     """Longest meeting in seconds, None if unlimited."""
+    opens_early: bool = False
+    """The meeting itself knows `opens_before`, so another value is a change of the meeting."""
+    budget: Budget | None = None
+    """What the vendor allows each host in a day, None if it does not count."""
 
 
 class ProviderError(Exception):
@@ -160,6 +181,10 @@ class ProviderSettings(BaseModel, ABC):
         """What an admin should know about these settings, one sentence each."""
         return []
 
+    def token_request(self) -> Mapping[str, str] | None:
+        """The body with which this connection gets access tokens by itself, None if it has a grant or needs none."""
+        return None
+
     def reveal(self) -> dict[str, Any]:
         """All fields with secrets in clear: for the vault, nothing else."""
         return {
@@ -216,6 +241,65 @@ class MeetingProvider(Protocol):
         """
 
 
+@runtime_checkable
+class HostLinks(Protocol):
+    """A provider whose hosts come in by a link of their own; with all others it is `join_url` in the role of host."""
+
+    async def host_url(self, meeting: Meeting) -> str:
+        """The host's link, fetched at the click. It is a secret: never store or log it, never show it to a guest.
+
+        Raises: MeetingNotFound, TemporaryError, ReconnectRequired, PermanentError.
+        """
+
+
+class Authorizer(Protocol):
+    """Gives `Http` the access tokens of one connection; adapters never see them."""
+
+    async def token(self, refused: str | None = None) -> str:
+        """An access token that is good now; `refused` is the one the vendor has just refused, so that another comes.
+
+        Raises: TemporaryError, ReconnectRequired, PermanentError.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One thing an adapter must be allowed to do: for people, and the scopes any one of which allows it."""
+
+    need: str
+    any_of: tuple[str, ...]
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose account a grant is for. `id` is the vendor's own, stable one; `name` is for people (an e-mail address).
+
+    `settings` are fields of the adapter's settings model that only the vendor knows, such as a regional API address.
+    """
+
+    id: str
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OAuth:
+    """What the core must know to connect accounts of a provider by OAuth 2.0 (RFC 6749, 7009, 7636)."""
+
+    authorization_endpoint: str
+    token_endpoint: str
+    revocation_endpoint: str | None
+    scopes: tuple[Scope, ...]
+    identify: "Callable[[Http, Mapping[str, Any]], Awaitable[Account]]"
+    """Asks the vendor whose account it is, with an authorised client and the token endpoint's answer without tokens."""
+    client_authentication: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"
+    sends_scopes: bool = True
+    """The authorization request names the scopes; without it they are fixed where the app was registered."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """What the vendor wants beside the standard's parameters in an authorization request."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderInfo:
     """One row of the registry: everything the core and the pages need to know of an adapter."""
@@ -225,4 +309,6 @@ class ProviderInfo:
     settings: type[ProviderSettings]
     options: type[Options]
     connect: Callable[[Any, "Http"], MeetingProvider]
-    """Makes the adapter from its validated settings and an HTTP client."""
+    """Makes the adapter from its validated settings and an HTTP client, authorised where the connection needs it."""
+    oauth: OAuth | None = None
+    """How accounts are connected, for providers that use OAuth."""

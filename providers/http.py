@@ -173,6 +173,11 @@ class Http:
     def __repr__(self) -> str:
         return f"Http({self._base_url!r})"
 
+    @property
+    def base_url(self) -> str:
+        """Where calls go; what an adapter is given says where the operator wants them to go, "" if nowhere special."""
+        return self._base_url
+
     def at(self, base_url: str, *, headers: Mapping[str, str] | None = None, explain: Explain | None = None) -> Self:
         """The same connections under another base URL; `headers` come on top, closing this closes both."""
         other = copy.copy(self)

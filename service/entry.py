@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any
@@ -49,7 +49,12 @@ class Placement:
     def load(cls, data: Sequence[Any]) -> "Placement":
         """The inverse of `dump`."""
         connection, spec, meeting = data
-        return cls(connection, MeetingSpec(*spec), Meeting(*meeting) if meeting else None)
+        return cls(connection, MeetingSpec(*spec), _loaded(meeting) if meeting else None)
+
+
+def _loaded(fields: Sequence[Any]) -> Meeting:
+    meeting = Meeting(*fields)
+    return replace(meeting, warnings=tuple(meeting.warnings))  # JSON has no tuples
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from providers.base import Fixer, OutcomeUnknown, PermanentError, ProviderError, ReconnectRequired, TemporaryError
+from providers.base import Fixer, Meeting, OutcomeUnknown, PermanentError, ProviderError, ReconnectRequired, TemporaryError
 from service.entry import Entry, Reason, State
 from service.ledger import reason_text
 from service.verbs import Change
@@ -32,6 +32,11 @@ class Step:
 def back_off(attempts: int) -> float:
     """Seconds until the next try: doubled each time, capped, with jitter."""
     return float(min(_LONGEST_WAIT, 2 ** min(attempts, 12))) * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+def warned(meeting: Meeting) -> tuple[tuple[str, str], ...]:
+    """The journal's lines for what is not quite as it was asked for."""
+    return tuple(("warning", text) for text in meeting.warnings)
 
 
 def again(entry: Entry, why: str) -> Change:

@@ -65,8 +65,8 @@ def key_of(record: str) -> str:
     return hashlib.sha256(record.encode()).hexdigest()[:32]
 
 
-def spec_of(entry: Entry, wish: Record, choice: Choice, *, generation: int) -> MeetingSpec:
-    """What we want of the provider for this record."""
+def spec_of(entry: Entry, wish: Record, choice: Choice, *, generation: int, opens_early: bool = False) -> MeetingSpec:
+    """What we want of the provider for this record; `opens_early` as in `Capabilities`."""
     return MeetingSpec(
         key=key_of(entry.record),
         generation=generation,
@@ -75,7 +75,7 @@ def spec_of(entry: Entry, wish: Record, choice: Choice, *, generation: int) -> M
         duration=wish.duration or 0,
         time_zone=choice.time_zone,
         host=choice.hosts.get(wish.resource or "", choice.default_host),
-        options={name: value for name, value in choice.options.items() if name != "opens_before"},
+        options={name: value for name, value in choice.options.items() if opens_early or name != "opens_before"},
     )
 
 
@@ -87,13 +87,15 @@ def plan(entry: Entry, choice: Choice | None, capabilities: Capabilities | None)
         return Action(Verdict.DELETE if standing else Verdict.IGNORE, why, target=standing)
     assert choice is not None and entry.wish is not None and choice.connection is not None  # noqa: S101, PT018 - unwanted() says so
     now = entry.meeting
-    spec = spec_of(entry, entry.wish, choice, generation=now.spec.generation if now else entry.made)
+    early = _opens_early(now, capabilities)
+    generation = now.spec.generation if now else entry.made
+    spec = spec_of(entry, entry.wish, choice, generation=generation, opens_early=early)
     wanted = Placement(choice.connection, spec, now.meeting if now else None)
     if now is None:
         return Action(Verdict.CREATE, "Vello wants a link and there is no meeting", wanted=wanted)
     replacement = _replacement(now, wanted, capabilities)
     if replacement:
-        anew = spec_of(entry, entry.wish, choice, generation=entry.made + 1)
+        anew = spec_of(entry, entry.wish, choice, generation=entry.made + 1, opens_early=early)
         return Action(Verdict.REPLACE, replacement, now, Placement(choice.connection, anew, None))
     if now.spec != spec:
         return Action(Verdict.UPDATE, _difference(now.spec, spec), now, wanted)
@@ -103,6 +105,12 @@ def plan(entry: Entry, choice: Choice | None, capabilities: Capabilities | None)
         if leftover.name != now.name:
             return Action(Verdict.DELETE, "it was replaced", leftover)
     return Action(Verdict.KEEP, "the meeting is as wanted", now)
+
+
+def _opens_early(now: Placement | None, capabilities: Capabilities | None) -> bool:
+    if capabilities is None:  # nobody can say, so what stands is left as it is
+        return now is not None and "opens_before" in now.spec.options
+    return capabilities.opens_early
 
 
 def _replacement(now: Placement, wanted: Placement, capabilities: Capabilities | None) -> str | None:

@@ -30,7 +30,7 @@ from service.connections import Connections, UnknownConnection
 from service.entry import Entry, Placement, State
 from service.gate import Held, Passage
 from service.ledger import Ledger
-from service.outcome import Step, again, back_off, failed, held, refused
+from service.outcome import Step, again, back_off, failed, held, refused, warned
 from service.plan import Action, Verdict, plan
 from service.store import StoreUnavailable
 from service.verbs import Change, Lease
@@ -237,7 +237,7 @@ class Reconciler:
         after = replace(entry, meeting=placed, intent=None, doubt=doubt, retired=retired, made=intent.spec.generation)
         sets |= {"doubt": "1"} if doubt else {}
         drop = ("intent", f"x:{placed.name}", *(() if doubt else ("doubt",)))
-        return self._finish(Step(after, Change("hold", sets, drop, (("ready", text),))))
+        return self._finish(Step(after, Change("hold", sets, drop, (("ready", text), *warned(meeting)))))
 
     async def _update(self, entry: Entry, now: Placement, wanted: Placement, why: str) -> Step:
         provider = self._settings.connections.provider(now.connection)
@@ -251,7 +251,8 @@ class Reconciler:
             return Step(after, gone)
         placed = replace(wanted, meeting=meeting)
         sets = {"meeting": self._ledger.seal(entry.record, placed)}
-        change = Change("hold", sets, ("doubt",), (("update", f"The meeting was changed: {why}."),))
+        journal = (("update", f"The meeting was changed: {why}."), *warned(meeting))
+        change = Change("hold", sets, ("doubt",), journal)
         return self._finish(Step(replace(entry, meeting=placed, doubt=False), change))
 
     def _retire(self, entry: Entry, target: Placement) -> Step | None:

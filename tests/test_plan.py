@@ -43,6 +43,7 @@ LEFTOVER = placed(spec_of(asked(), WISH, CHOICE, generation=0), "old", "m-0")
         (ready(), Choice(connection="zoom-1", title="Call {record_number}"), {}, Verdict.UPDATE),
         (ready(), Choice(connection="zoom-1", options={"waiting_room": True}), {}, Verdict.UPDATE),
         (ready(), Choice(connection="zoom-1", options={"opens_before": 30}), {}, Verdict.KEEP),
+        (ready(), Choice(connection="zoom-1", options={"opens_before": 30}), {"opens_early": True}, Verdict.UPDATE),
         (ready(), Choice(connection="zoom-1", default_host="b@x"), {}, Verdict.UPDATE),
         (ready(), Choice(connection="zoom-1", default_host="b@x"), {"needs_host": True}, Verdict.REPLACE),
         (ready(wish=MOVED), CHOICE, {"keeps_link": False}, Verdict.REPLACE),

@@ -487,3 +487,19 @@ async def test_a_fault_of_an_adapter_is_logged_and_tried_again_later(bench: Benc
     assert found
     assert found[0].attempts == 1
     assert found[2] is not None
+
+
+async def test_what_a_provider_warns_of_is_in_the_journal(store: Store) -> None:
+    class Reluctant(Careless):
+        async def create(self, spec: MeetingSpec) -> Meeting:
+            return replace(await super().create(spec), warnings=("It has a waiting room.",))
+
+    bench, data = Bench(store, Reluctant()), record()
+    await bench.prepare()
+    await bench.start(await bench.lease(data))
+    found = await bench.ledger.get(data["id"])
+    assert found
+    assert ("warning", "It has a waiting room.") in [(line.what, line.text) for line in found[1]]
+    assert found[0].meeting
+    assert found[0].meeting.meeting == Meeting("m-1", "https://careless.example/m-1")
+    assert found[0].meeting.meeting.warnings == ("It has a waiting room.",)

@@ -1,0 +1,1 @@
+"""Vendors that run on loopback, as strict as their facts allow."""
