@@ -152,7 +152,10 @@ class ProviderSettings(BaseModel, ABC):
         return []
 
     def token_request(self) -> Mapping[str, str] | None:
-        """The body with which this connection gets access tokens by itself, None if it has a grant or needs none."""
+        """The body with which this connection gets access tokens by itself, None if it has a grant or needs none.
+
+        It is sent by the client that the settings' fields `client_id` and `client_secret` name.
+        """
         return None
 
     def reveal(self) -> dict[str, Any]:

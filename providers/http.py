@@ -31,7 +31,14 @@ from typing import Any, Self
 import httpx
 import tenacity
 
-from providers.base import OutcomeUnknown, PermanentError, ProviderError, ReconnectRequired, TemporaryError
+from providers.base import (
+    Authorizer,
+    OutcomeUnknown,
+    PermanentError,
+    ProviderError,
+    ReconnectRequired,
+    TemporaryError,
+)
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 SUCCESS = range(200, 300)
@@ -140,10 +147,12 @@ class Http:
         read: float = 10.0,
         deadline: float = 15.0,
         max_body: int = MAX_BODY,
+        authorizer: Authorizer | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._headers = dict(headers or {})
         self._explain = explain
+        self._authorizer = authorizer
         self._deadline = deadline
         self._max_body = max_body
         self._client = httpx.AsyncClient(
@@ -163,12 +172,25 @@ class Http:
     def __repr__(self) -> str:
         return f"Http({self._base_url!r})"
 
-    def at(self, base_url: str, *, headers: Mapping[str, str] | None = None, explain: Explain | None = None) -> Self:
+    @property
+    def base_url(self) -> str:
+        """Where calls go; what an adapter is given says where the operator wants them to go, "" if nowhere special."""
+        return self._base_url
+
+    def at(
+        self,
+        base_url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        explain: Explain | None = None,
+        authorizer: Authorizer | None = None,
+    ) -> Self:
         """The same connections under another base URL; `headers` come on top, closing this closes both."""
         other = copy.copy(self)
         other._base_url = base_url.rstrip("/")
         other._headers = {**self._headers, **(headers or {})}
         other._explain = explain or self._explain
+        other._authorizer = authorizer or self._authorizer
         return other
 
     async def close(self) -> None:
@@ -191,24 +213,31 @@ class Http:
 
         `path` is appended to the base URL. `content` is a body that is not JSON. `safe` says that repeating
         is harmless; by default the method decides. A call is made again, at most three times in all and
-        inside the deadline, if it was never sent, or is safe and its answer was lost or the vendor busy.
+        inside the deadline, if it was never sent, or is safe and its answer was lost or the vendor busy. With an
+        authorizer it carries an access token; a vendor that refuses that one did nothing, so it is asked once more.
 
         Raises: ProviderError as in the module's table.
         """
-        repeatable = method in SAFE_METHODS if safe is None else safe
-        url = self._base_url + path
-        try:
-            request = self._client.build_request(
-                method,
-                url,
-                json=json,
-                params=params,
-                content=content,
-                headers={**self._headers, **(headers or {})},
-            )
-        except _NOT_SENDABLE:
-            raise PermanentError("This call cannot be put into HTTP: check the address.", "admin") from None
-        answer = await self._deliver(request, repeatable)
+        token = await self._authorizer.token() if self._authorizer else None
+
+        async def deliver() -> Answer:
+            try:
+                request = self._client.build_request(
+                    method,
+                    self._base_url + path,
+                    json=json,
+                    params=params,
+                    content=content,
+                    headers={**self._headers, **(headers or {}), **_bearer(token)},
+                )
+            except _NOT_SENDABLE:
+                raise PermanentError("This call cannot be put into HTTP: check the address.", "admin") from None
+            return await self._deliver(request, method in SAFE_METHODS if safe is None else safe)
+
+        answer = await deliver()
+        if answer.status == 401 and self._authorizer:
+            token = await self._authorizer.token(refused=token)
+            answer = await deliver()
         if answer.status in accept:
             return answer
         explained = self._explain(answer) if self._explain else None
@@ -270,6 +299,10 @@ class Http:
         if len(body) > self._max_body and response.is_success:
             raise answer.unusable("is too long")
         return answer
+
+
+def _bearer(token: str | None) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"} if token else {}
 
 
 def _retrying(safe: bool) -> tenacity.AsyncRetrying:

@@ -1,7 +1,8 @@
 """The composition root: builds everything, closes everything; nothing imports it but the command line."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from importlib import metadata
 from typing import Any, Final, Literal
 
@@ -12,37 +13,51 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
 from providers import registry
-from providers.base import MeetingProvider, ProviderInfo, ProviderSettings
+from providers.base import Authorizer, MeetingProvider, ProviderInfo, ProviderSettings
 from providers.http import Http
 from service.choices import DEFAULT, Choice, Choices
 from service.companies import Companies, Company
 from service.config import Config, ConfigError
-from service.connections import BUILT_IN, Connections, ensure_built_in
+from service.connections import BUILT_IN, Connection, Connections, ensure_built_in
 from service.embedded import EmbeddedValkey
+from service.endpoint import Client, Vendor
+from service.grants import Grants
 from service.ledger import Ledger
+from service.oauth import Broker
 from service.reconcile import Reconciler, Settings
 from service.store import Store
+from service.upkeep import Upkeep
 from service.vault import Vault, fingerprint
 from service.web.api import Api
+from service.web.connect import Connect
 from service.web.errors import answer_errors
 from service.web.health import Health
 from service.web.join import Join
 from service.web.limits import BodyLimit
+from service.web.session import Door, Sessions
 from service.web.webhook import Webhook
 from service.worker import Worker
 
 DRAIN: Final = 10.0
 """Seconds that runs may take to finish at a stop, before they hand their records back."""
 
+RENEWAL: Final = 30.0
+"""Seconds that renewals of grants may take to finish at a stop: longer than a call may take."""
+
 Role = Literal["all", "web", "worker"]
 
+_API_URLS: Mapping[str, Callable[[Config], str]] = {"zoom": lambda config: config.zoom_api_url}
 _KEYS = "vm:keys"  # key id -> fingerprint of every key that sealed something here; no TTL
 _log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def opened(config: Config, role: Role = "all") -> AsyncIterator[FastAPI]:
+async def opened(
+    config: Config, role: Role = "all", providers: Mapping[str, ProviderInfo] | None = None
+) -> AsyncIterator[FastAPI]:
     """The application of one process with all that it needs; leaving drains and closes it.
+
+    `providers` are used in place of the registry's.
 
     Raises: ConfigError, EmbeddedUnavailable, StoreRefused, StoreUnavailable.
     """
@@ -50,14 +65,28 @@ async def opened(config: Config, role: Role = "all") -> AsyncIterator[FastAPI]:
         store = await _store(config, stack)
         await _check_keys(store, config)
         vault = Vault(config.secret_keys)
+        known = _known(config, providers if providers is not None else _providers())
         clients = await stack.enter_async_context(AsyncExitStack())  # closed after the runs that use them
 
-        def connect(info: ProviderInfo, made: ProviderSettings) -> MeetingProvider:
-            http = Http()  # one for each connection, so that a server that hangs holds up nobody else
+        def http_for(name: str, authorizer: Authorizer | None = None) -> Http:
+            http = Http(_API_URLS[name](config) if name in _API_URLS else "", authorizer=authorizer)
             clients.push_async_callback(http.close)
-            return info.connect(made, http)
+            return http
 
-        connections = Connections(store, vault, _providers(), connect)
+        def connect(info: ProviderInfo, made: ProviderSettings, row: Connection) -> MeetingProvider:
+            source = broker.source(row, made)
+            authorizer = broker.authorizer(source) if source else None
+            # One client for each connection, so that a server that hangs holds up nobody else.
+            return info.connect(made, http_for(info.name, authorizer))
+
+        vendors = {
+            name: Vendor(info, info.oauth, _client(config, name), http_for(name))
+            for name, info in known.items()
+            if info.oauth
+        }
+        broker = Broker(Grants(store, vault), vendors, config.public_url)
+        stack.push_async_callback(broker.drain, RENEWAL)
+        connections = Connections(store, vault, known, connect)
         settings = Settings(Choices(store), connections)
         ledger = Ledger(store, vault, config.lease_seconds)
         await settings.load()
@@ -73,19 +102,25 @@ async def opened(config: Config, role: Role = "all") -> AsyncIterator[FastAPI]:
             webhook = Webhook(ledger, reconciler, settings, companies, config.public_url, config.answer_deadline)
             join = Join(ledger, settings, config.public_url)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
-            routes = [*webhook.routes(), *join.routes(), *routes, static]
-            api = Api(ledger, settings, companies, config.public_url, config.admin_token.get_secret_value()).router()
+            token = config.admin_token.get_secret_value()
+            door = Door(store, Sessions(store, config.public_url), token)
+            connector = Connect(store, vault, ledger, settings, broker, door, config.public_url)
+            routes = [*webhook.routes(), *join.routes(), *connector.routes(), *routes, static]
+            api = Api(ledger, settings, companies, broker, config.public_url, token).router()
         if role != "web":
             worker = Worker(store, ledger, reconciler)
             worker.start()
             stack.push_async_callback(worker.stop)
+            upkeep = Upkeep(ledger, settings, broker)
+            upkeep.start()
+            stack.push_async_callback(upkeep.stop)
         yield _application(routes, api)
 
 
 def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
     parts: Any = None  # no operation is called
-    return _application([], Api(parts, parts, parts, "", "").router()).openapi()
+    return _application([], Api(parts, parts, parts, parts, "", "").router()).openapi()
 
 
 def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
@@ -103,6 +138,27 @@ def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
     app.add_middleware(BodyLimit)
     answer_errors(app)
     return app
+
+
+def _known(config: Config, providers: Mapping[str, ProviderInfo]) -> Mapping[str, ProviderInfo]:
+    """The providers as this installation's environment wants them."""
+    zoom = providers.get("zoom")
+    if zoom is None or zoom.oauth is None:
+        return providers
+    at = config.zoom_oauth_url
+    oauth = replace(
+        zoom.oauth,
+        authorization_endpoint=f"{at}/authorize",
+        token_endpoint=f"{at}/token",
+        revocation_endpoint=f"{at}/revoke",
+    )
+    return {**providers, "zoom": replace(zoom, oauth=oauth)}
+
+
+def _client(config: Config, provider: str) -> Client | None:
+    if provider == "zoom" and config.zoom_client_id and config.zoom_client_secret:
+        return Client(config.zoom_client_id, config.zoom_client_secret.get_secret_value())
+    return None
 
 
 def _providers() -> Mapping[str, ProviderInfo]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from providers.base import ProviderInfo
 from service.app import Role, opened
 from service.config import Config
 from service.vello import sign
@@ -73,8 +74,10 @@ class Running:
 
 
 @asynccontextmanager
-async def running(redis_url: str, *, role: Role = "all", **environment: str) -> AsyncIterator[Running]:
-    """A service on a store, until left."""
+async def running(
+    redis_url: str, *, role: Role = "all", providers: Mapping[str, ProviderInfo] | None = None, **environment: str
+) -> AsyncIterator[Running]:
+    """A service on a store, until left; `providers` are used in place of the registry's."""
     given = {
         "REDIS_URL": redis_url,
         "PUBLIC_URL": PUBLIC,
@@ -83,7 +86,7 @@ async def running(redis_url: str, *, role: Role = "all", **environment: str) -> 
         "SECRET_KEYS": "k1:" + "A" * 43 + "=",
         **environment,
     }
-    async with opened(Config.load(environ=given), role) as app:
+    async with opened(Config.load(environ=given), role, providers) as app:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url=PUBLIC, timeout=30) as client:
             yield Running(app, client)
