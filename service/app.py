@@ -25,6 +25,7 @@ from service.grants import Grants
 from service.ledger import Ledger
 from service.oauth import Broker
 from service.reconcile import Reconciler, Settings
+from service.rotation import KEYS, Rotated, Rotation
 from service.store import Store
 from service.upkeep import Upkeep
 from service.vault import Vault, fingerprint
@@ -47,7 +48,6 @@ RENEWAL: Final = 30.0
 Role = Literal["all", "web", "worker"]
 
 _API_URLS: Mapping[str, Callable[[Config], str]] = {"zoom": lambda config: config.zoom_api_url}
-_KEYS = "vm:keys"  # key id -> fingerprint of every key that sealed something here; no TTL
 _log = structlog.get_logger(__name__)
 
 
@@ -115,6 +115,17 @@ async def opened(
             upkeep.start()
             stack.push_async_callback(upkeep.stop)
         yield _application(routes, api)
+
+
+async def rotate_keys(config: Config) -> Rotated:
+    """Seal everything with the newest key; services may run meanwhile.
+
+    Raises: ConfigError, EmbeddedUnavailable, StoreRefused, StoreUnavailable.
+    """
+    async with AsyncExitStack() as stack:
+        store = await _store(config, stack)
+        await _check_keys(store, config)
+        return await Rotation(store, Vault(config.secret_keys), config.secret_keys[0][0]).run()
 
 
 def describe() -> dict[str, Any]:
@@ -202,15 +213,15 @@ async def _check_keys(store: Store, config: Config) -> None:
     """
     ring = {key_id: fingerprint(key) for key_id, key in config.secret_keys}
     active = config.secret_keys[0][0]
-    added = await store.execute("HSETNX", _KEYS, active, ring[active])
-    known = await store.execute("HGETALL", _KEYS)
+    added = await store.execute("HSETNX", KEYS, active, ring[active])
+    known = await store.execute("HGETALL", KEYS)
     foreign = sorted(key_id for key_id, print_ in known.items() if ring.get(key_id) != print_)
     if foreign:
         if added:
-            await store.execute("HDEL", _KEYS, active)
+            await store.execute("HDEL", KEYS, active)
         raise ConfigError(
             {
-                "SECRET_KEYS": f"the store holds secrets sealed with the key '{foreign[0]}', which is missing here "
+                "SECRETKEYS": f"the store holds secrets sealed with the key '{foreign[0]}', which is missing here "
                 "or has other bytes; give every service of this store the same keys"
             }
         )

@@ -18,7 +18,9 @@ from service.vault import Vault
 BUILT_IN: Final = "jitsi"
 """Id of the connection that JITSI_URL makes."""
 
-_CONNECTIONS, _HEALTH = "vm:connections", "vm:connections:health"
+CONNECTIONS: Final = "vm:connections"
+
+_HEALTH = "vm:connections:health"
 
 _LOOK_AGAIN = 1.0  # seconds for which the health in memory is believed
 
@@ -54,6 +56,11 @@ class Connection:
     grant: str | None = None
 
 
+def connection_purpose(connection: str) -> str:
+    """What the envelope with a connection's settings is bound to."""
+    return f"connection:{connection}"
+
+
 class Connections:
     """All connections, held in memory and read again when the settings' revision moves."""
 
@@ -75,7 +82,7 @@ class Connections:
 
     async def load(self) -> None:
         """Read all connections."""
-        rows = await self._store.execute("HGETALL", _CONNECTIONS)
+        rows = await self._store.execute("HGETALL", CONNECTIONS)
         self._rows = {key: Connection(**json.loads(row)) for key, row in rows.items()}
         self._health, self._looked = await self.health(), time.monotonic()
 
@@ -93,7 +100,7 @@ class Connections:
         """A connection's settings with its secrets, from their envelope."""
         if connection.provider not in self._registry:
             raise UnknownConnection(connection.id)
-        revealed = json.loads(self._vault.open(connection.envelope, f"connection:{connection.id}"))
+        revealed = json.loads(self._vault.open(connection.envelope, connection_purpose(connection.id)))
         return self._registry[connection.provider].settings.model_validate(revealed)
 
     def provider(self, connection: str) -> MeetingProvider:
@@ -126,9 +133,9 @@ class Connections:
     ) -> Connection:
         """Store a connection; `connection` gives it a fixed id, and then one that exists is kept as it is."""
         key = connection or secrets.token_hex(8)
-        envelope = self._vault.seal(json.dumps(settings.reveal()), f"connection:{key}")
+        envelope = self._vault.seal(json.dumps(settings.reveal()), connection_purpose(key))
         row = Connection(key, provider, settings.method, name, settings.account, envelope)
-        await self._store.execute("HSETNX" if connection else "HSET", _CONNECTIONS, key, json.dumps(asdict(row)))
+        await self._store.execute("HSETNX" if connection else "HSET", CONNECTIONS, key, json.dumps(asdict(row)))
         return row
 
     async def adopt(self, provider: str, grant: str, account: Account, before: Connection | None) -> Connection:
@@ -136,14 +143,14 @@ class Connections:
         settings = self.validated(provider, account.settings)
         if before is None:
             key = grant[:16]  # the same account at the same time in two browsers is still one connection
-            envelope = self._vault.seal(json.dumps(settings.reveal()), f"connection:{key}")
+            envelope = self._vault.seal(json.dumps(settings.reveal()), connection_purpose(key))
             row = Connection(key, provider, settings.method, account.name, account.name, envelope, grant)
         else:
             row = replace(before, account=account.name, grant=grant)
             if self.settings_of(before) != settings:
-                envelope = self._vault.seal(json.dumps(settings.reveal()), f"connection:{before.id}")
+                envelope = self._vault.seal(json.dumps(settings.reveal()), connection_purpose(before.id))
                 row = replace(row, method=settings.method, envelope=envelope)
-        await self._store.execute("HSET", _CONNECTIONS, row.id, json.dumps(asdict(row)))
+        await self._store.execute("HSET", CONNECTIONS, row.id, json.dumps(asdict(row)))
         return row
 
     def holding(self, grant: str) -> list[Connection]:
@@ -152,14 +159,14 @@ class Connections:
 
     async def change(self, row: Connection, settings: ProviderSettings) -> Connection:
         """Give a connection other settings."""
-        envelope = self._vault.seal(json.dumps(settings.reveal()), f"connection:{row.id}")
+        envelope = self._vault.seal(json.dumps(settings.reveal()), connection_purpose(row.id))
         changed = replace(row, method=settings.method, account=settings.account, envelope=envelope)
-        await self._store.execute("HSET", _CONNECTIONS, row.id, json.dumps(asdict(changed)))
+        await self._store.execute("HSET", CONNECTIONS, row.id, json.dumps(asdict(changed)))
         return changed
 
     async def remove(self, connection: str) -> None:
         """Forget a connection and its credentials."""
-        await self._store.pipeline([("HDEL", _CONNECTIONS, connection), ("HDEL", _HEALTH, connection)])
+        await self._store.pipeline([("HDEL", CONNECTIONS, connection), ("HDEL", _HEALTH, connection)])
 
     async def health(self) -> dict[str, Health]:
         """The health of every connection that has been used."""

@@ -41,8 +41,8 @@ function verbs.lock()
   redis.call('HINCRBY', key, 'tries', 1)
   local outlives = math.ceil(tonumber(ARGV[4]) / 1000) + 60
   if redis.call('TTL', key) < outlives then redis.call('EXPIRE', key, outlives) end
-  _, flat = load()
-  return {now, fence, flat}
+  local _, after = load()
+  return {now, fence, after}
 end
 
 -- Keep new tokens if the grant is still at version ARGV[2] ('' whatever it is); a lock does not matter, because what

@@ -117,6 +117,22 @@ def new_token(record: str) -> str:
     return _ALPHABET[shard_of(record)] + secrets.token_urlsafe(16)
 
 
+def entry_key(record: str) -> str:
+    """Where a record's entry is stored."""
+    return _keys(record)[3]
+
+
+def shard_sets(shard: int) -> tuple[str, str]:
+    """The sorted sets that between them name every record of a shard."""
+    due, index, *_ = _shard_keys(shard)
+    return index, due
+
+
+def meeting_purpose(record: str) -> str:
+    """What the envelopes in a record's entry are bound to."""
+    return f"meeting:{record}"
+
+
 class Ledger:
     """Every verb is one round trip and safe to repeat. All raise `StoreUnavailable` when the store cannot be used."""
 
@@ -289,7 +305,7 @@ class Ledger:
 
     def seal(self, record: str, placement: Placement) -> str:
         """A placement as an envelope: its join URL is nobody's business."""
-        return self._vault.seal(json.dumps(placement.dump()), f"meeting:{record}")
+        return self._vault.seal(json.dumps(placement.dump()), meeting_purpose(record))
 
     async def _call(self, verb: str, record: str, *rest: str | int) -> Any:
         return await self._store.call(_SCRIPT, _keys(record), (verb, record, *rest))
@@ -346,7 +362,7 @@ class Ledger:
     def _placement(self, record: str, envelope: str | None) -> Placement | None:
         if not envelope:
             return None
-        return Placement.load(json.loads(self._vault.open(envelope, f"meeting:{record}")))
+        return Placement.load(json.loads(self._vault.open(envelope, meeting_purpose(record))))
 
 
 def reason_text(reason: Reason) -> str:

@@ -33,7 +33,7 @@ async def authority(meeting_server: MemoryServer) -> AsyncIterator[Authority]:
 @asynccontextmanager
 async def served(store_url: str, authority: Authority, **environment: str) -> AsyncIterator[Running]:
     """A service whose one provider is Acme."""
-    given = {**authority.environment, **environment}
+    given: dict[str, Any] = {**authority.environment, **environment}
     async with running(store_url, providers={"zoom": ACME}, **given) as service:
         yield service
 
