@@ -133,8 +133,8 @@ def rotate() -> int:
     config = Config.load(create=False, needs=("SECRET_KEYS",))
     logs.configure(config.log_level, config.log_format)
     done = asyncio.run(rotate_keys(config))
-    sealed = ", ".join(f"{count} {kind}" for kind, count in done.sealed.items())
-    print(f"Sealed with the key '{config.secret_keys[0][0]}': {sealed}.")
+    sealed = ", ".join(f"{kind} {count}" for kind, count in done.sealed.items())
+    print(f"Sealed anew with the key '{config.secret_keys[0][0]}': {sealed}.")
     for why, count in done.unreadable.items():
         print(f"{count} left as they were: {why}", file=sys.stderr)
     for key_id in done.retired:

@@ -63,7 +63,7 @@ class Rotation:
         for _ in range(PASSES):
             self._unreadable.clear()
             found = await self._pass()
-            sealed += found
+            sealed.update(found)
             if not +found:
                 break
         else:
