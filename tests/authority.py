@@ -10,9 +10,8 @@ from typing import Any, Self
 from urllib.parse import urljoin
 
 import httpx
-import pytest
 
-from tests.tools import need
+from tests.tools import absent, need
 
 CLIENT, SECRET = "acme-client", "acme-client-secret-0123456789"
 _FOLDER = Path(__file__).parent / "oidc"
@@ -36,7 +35,7 @@ class Authority:
     def _start(self) -> None:
         node = need("node")
         if not (_FOLDER / "node_modules").is_dir():
-            pytest.skip("`npm ci` was not run in tests/oidc")
+            absent("what `npm ci` installs in tests/oidc")
         command = [node, "server.mjs", self._given]
         self._process = subprocess.Popen(
             command, cwd=_FOLDER, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
