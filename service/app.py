@@ -107,6 +107,7 @@ async def opened(
             connector = Connect(store, vault, ledger, settings, broker, door, config.public_url)
             routes = [*webhook.routes(), *join.routes(), *connector.routes(), *routes, static]
             api = Api(ledger, settings, companies, broker, config.public_url, token).router()
+        app = _application(routes, api)
         if role != "web":
             worker = Worker(store, ledger, reconciler)
             worker.start()
@@ -114,7 +115,8 @@ async def opened(
             upkeep = Upkeep(ledger, settings, broker)
             upkeep.start()
             stack.push_async_callback(upkeep.stop)
-        yield _application(routes, api)
+            app.state.upkeep = upkeep
+        yield app
 
 
 async def rotate_keys(config: Config) -> Rotated:

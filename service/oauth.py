@@ -186,8 +186,9 @@ class Broker:
         raise TemporaryError(f"{source.vendor.info.title} gives out tokens that are of no use when they arrive.")
 
     async def renew(self, source: Source) -> None:
-        """Renew a grant although its token may still be good."""
+        """Renew a grant although its token may still be good. Raises what `token` raises."""
         await self._renew(source, (await self._usable(source)).version)
+        await self._usable(source)
 
     async def look(self, source: Source) -> Grant:
         """What a connection's tokens come from, as it is now."""

@@ -1,22 +1,26 @@
 """Connecting an account, from the login to the meeting, against an OAuth server that is not ours."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
+from providers.base import ProviderInfo, Scope
 from service.grants import Grants
 from service.store import Store
 from service.vault import Vault
-from tests.acme import ACME
+from tests.acme import ACME, OAUTH
 from tests.authority import CLIENT, SECRET, Authority, signed_in
 from tests.events import record
 from tests.running import ADMIN, PUBLIC, Running, running
 from tests.servers import MemoryServer, RawServer, http
 from tests.stores import StoreServer
+from tests.test_secrets import ETERNAL, contents
 
 CONNECT = f"{PUBLIC}/connect/zoom"
 CALLBACK = f"{CONNECT}/callback"
@@ -31,10 +35,12 @@ async def authority(meeting_server: MemoryServer) -> AsyncIterator[Authority]:
 
 
 @asynccontextmanager
-async def served(store_url: str, authority: Authority, **environment: str) -> AsyncIterator[Running]:
+async def served(
+    store_url: str, authority: Authority, provider: ProviderInfo = ACME, **environment: str
+) -> AsyncIterator[Running]:
     """A service whose one provider is Acme."""
     given: dict[str, Any] = {**authority.environment, **environment}
-    async with running(store_url, providers={"zoom": ACME}, **given) as service:
+    async with running(store_url, providers={"zoom": provider}, **given) as service:
         yield service
 
 
@@ -210,8 +216,7 @@ async def test_a_wrong_client_secret_is_the_operators_problem(store_url: str, au
 
 async def test_a_vendor_that_is_down_is_asked_again_later(store_url: str, authority: Authority) -> None:
     async with RawServer(http(503)) as down:
-        other = {"ZOOM_OAUTH_URL": f"{down.url}/oauth"}
-        async with served(store_url, authority, **other) as service:
+        async with served(store_url, authority, ZOOM_OAUTH_URL=f"{down.url}/oauth") as service:
             state = httpx.URL(await begun(service)).params["state"]
             await refused(service, f"{CALLBACK}?state={state}&code=x", 503, "Try again soon")
 
@@ -300,6 +305,135 @@ async def lets_in(authority: Authority, access_token: str) -> bool:
     async with httpx.AsyncClient(trust_env=False) as client:
         headers = {"Authorization": f"Bearer {access_token}"}
         return (await client.get(f"{authority.url}/v2/users/me", headers=headers)).status_code == 200
+
+
+async def test_a_removed_account_can_be_connected_again(service: Running) -> None:
+    connection = await connected(service)
+    assert (await service.admin("DELETE", f"/connections/{connection}")).status_code == 204
+    page = await service.client.get(f"{CONNECT}?connected={connection}")
+    assert (page.status_code, "is gone" in page.text) == (404, True)
+    assert (await shown(service, await connected(service)))["state"] == "ready"
+
+
+async def test_an_account_of_the_client_before_keeps_its_connection(service: Running, store: Store) -> None:
+    """The operator made another app: the old grant is of no use, the connection is."""
+    connection = await connected(service)
+    (key,) = await store.execute("KEYS", "vm:grant:*")
+    row = json.loads(await store.execute("HGET", "vm:connections", connection))
+    await store.execute("RENAME", key, "vm:grant:of-the-client-before")
+    await store.execute("HSET", "vm:connections", connection, json.dumps({**row, "grant": "of-the-client-before"}))
+    assert await connected(service) == connection
+    assert await store.execute("KEYS", "vm:grant:*") == [key]
+
+
+async def test_missing_scopes_are_named_with_what_to_tick(store_url: str, authority: Authority) -> None:
+    wanted = Scope("record meetings", ("recording:write", "recording:write:admin"))
+    strict = replace(ACME, oauth=replace(OAUTH, scopes=(*OAUTH.scopes, wanted)))
+    async with served(store_url, authority, strict) as service:
+        answer = await service.client.get(await signed_in(await begun(service), "anna"))
+        page = (await service.client.get(answer.headers["location"])).text
+        assert "To record meetings, tick one of: recording:write, recording:write:admin" in page
+        row = await shown(service, httpx.URL(answer.headers["location"]).params["connected"])
+        assert (row["state"], row["missing_scopes"]) == ("failing", ["recording:write"])
+        assert "record meetings" in row["reason"]
+
+
+@pytest.mark.parametrize("status", [403, 503])
+async def test_an_account_that_cannot_be_named_is_not_connected(
+    store_url: str, authority: Authority, status: int
+) -> None:
+    async with RawServer(http(status)) as api, served(store_url, authority, ZOOM_API_URL=api.url) as service:
+        back = await signed_in(await begun(service), "anna")
+        await refused(service, back, 503 if status == 503 else 502, "Nothing was connected")
+
+
+async def test_what_waits_is_woken_although_a_late_run_said_otherwise(
+    service: Running, store: Store, meeting_server: MemoryServer
+) -> None:
+    """A run that began before the account was connected again parks its record after that."""
+    connection = await connected(service)
+    await choose(service, connection)
+    await meeting_server.faults(fail=[{"status": 401, "times": 2}])
+    data = record()
+    await service.link(data)
+    assert (await shown(service, connection))["state"] == "reconnect"
+    late = {"state": "reconnect", "reason": "late", "checked_at": 1}
+    await store.execute("HSET", "vm:connections:health", connection, json.dumps(late))
+    await service.app.state.upkeep.round()
+    assert (await service.settled(data["id"]))["state"] == "ready"
+    assert (await shown(service, connection))["state"] == "ready"
+
+
+async def test_a_grant_that_nobody_uses_is_renewed(service: Running, store: Store, authority: Authority) -> None:
+    connection = await connected(service)
+    (key,) = await store.execute("KEYS", "vm:grant:*")
+    await service.app.state.upkeep.round()
+    assert await authority.log() == []
+    await store.execute("HINCRBY", key, "refreshed", -8 * 86_400_000)
+    await service.app.state.upkeep.round()
+    await service.app.state.upkeep.round()
+    assert [line["status"] for line in await authority.log()] == [200]
+    await store.execute("HINCRBY", key, "refreshed", -8 * 86_400_000)
+    for token in reversed(await tokens(store)):
+        async with httpx.AsyncClient(trust_env=False) as client:
+            await client.post(f"{authority.url}/oauth/revoke", data={"token": token}, auth=(CLIENT, SECRET))
+    await service.app.state.upkeep.round()
+    assert (await shown(service, connection))["state"] == "reconnect"
+
+
+async def test_an_app_of_ones_own_account_needs_no_browser(
+    service: Running, store: Store, authority: Authority, meeting_server: MemoryServer
+) -> None:
+    app = {"account_id": "our-account", "client_id": CLIENT, "client_secret": SECRET}
+    fields = {"provider": "zoom", "method": "server_to_server", "url": meeting_server.url, **app}
+    made = await service.admin("POST", "/connections", json=fields)
+    assert made.status_code == 201, made.text
+    await choose(service, made.json()["id"])
+    assert all(await asyncio.gather(*[service.link(record()) for _ in range(5)]))
+    assert [line["status"] for line in await authority.log("account_credentials")] == [200]
+    row = await shown(service, made.json()["id"])
+    assert (row["method"], row["scopes"], row["missing_scopes"]) == (
+        "server_to_server",
+        ["meeting:write:meeting"],
+        ["openid", "email"],
+    )
+    assert SECRET not in made.text
+    await service.admin("DELETE", f"/connections/{row['id']}", force="true")
+    assert await store.execute("KEYS", "vm:grant:*") == []
+
+
+async def test_nothing_secret_gets_out_and_every_key_lives_for_a_time(
+    authority: Authority, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Every page and line of a life with errors in it; the store in clear, its files included."""
+    async with StoreServer() as server:
+        store = await Store.open(server.url)
+        async with served(server.url, authority) as service:
+            url = await begun(service)
+            back = await signed_in(url, "anna")
+            pages = [(await service.client.get(back)).text, (await service.client.get(back)).text]
+            connection = (await service.admin("GET", "/connections")).json()["connections"][0]["id"]
+            held = [*await tokens(store)]
+            await choose(service, connection)
+            await end_access(store, authority)
+            pages.append(str(await service.link(record())))
+            await connected(service)
+            held += await tokens(store)
+            pages += [(await service.client.get(f"{CONNECT}?connected={connection}")).text]
+            pages += [(await service.admin("GET", "/connections")).text]
+            sessions = [cookie.value for cookie in service.client.cookies.jar]
+        keys = await store.execute("KEYS", "*")
+        eternal = [key for key in keys if int(await store.execute("TTL", key)) < 0]
+        stored = contents(server).decode(errors="replace")
+        await store.close()
+    logged = "".join(capfd.readouterr())
+    assert "account_connected" in logged
+    assert [key for key in eternal if not ETERNAL.fullmatch(key)] == []
+    codes = [httpx.URL(back).params["code"], httpx.URL(url).params["state"]]
+    secrets = {*held, *codes, *filter(None, sessions), SECRET, ADMIN}
+    assert len(secrets) >= 9
+    for place in (stored, logged, "\n".join(pages)):
+        assert [secret for secret in secrets if secret in place] == []
 
 
 async def test_the_api_sends_browsers_accounts_to_the_browser(service: Running) -> None:
