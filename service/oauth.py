@@ -185,9 +185,10 @@ class Broker:
                 raise
         raise TemporaryError(f"{source.vendor.info.title} gives out tokens that are of no use when they arrive.")
 
-    async def renew(self, source: Source) -> None:
-        """Renew a grant although its token may still be good. Raises what `token` raises."""
-        await self._renew(source, (await self._usable(source)).version)
+    async def renew(self, source: Source, version: int) -> None:
+        """Renew a grant that is still at `version`, although its token may be good. Raises what `token` raises."""
+        await self._usable(source)
+        await self._renew(source, version)
         await self._usable(source)
 
     async def look(self, source: Source) -> Grant:

@@ -77,7 +77,7 @@ class Upkeep:
         if not idle(grant):
             return False
         try:
-            await self._broker.renew(source)
+            await self._broker.renew(source, grant.version)
         except ReconnectRequired as error:
             await connections.mark(row.id, "reconnect", error.text)
         except ProviderError as error:

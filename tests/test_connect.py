@@ -215,10 +215,12 @@ async def test_a_wrong_client_secret_is_the_operators_problem(store_url: str, au
 
 
 async def test_a_vendor_that_is_down_is_asked_again_later(store_url: str, authority: Authority) -> None:
-    async with RawServer(http(503)) as down:
-        async with served(store_url, authority, ZOOM_OAUTH_URL=f"{down.url}/oauth") as service:
-            state = httpx.URL(await begun(service)).params["state"]
-            await refused(service, f"{CALLBACK}?state={state}&code=x", 503, "Try again soon")
+    async with (
+        RawServer(http(503)) as down,
+        served(store_url, authority, ZOOM_OAUTH_URL=f"{down.url}/oauth") as service,
+    ):
+        state = httpx.URL(await begun(service)).params["state"]
+        await refused(service, f"{CALLBACK}?state={state}&code=x", 503, "Try again soon")
 
 
 @pytest.mark.parametrize("code", ["invalid_scope", "<script>"])
@@ -370,8 +372,7 @@ async def test_a_grant_that_nobody_uses_is_renewed(service: Running, store: Stor
     await service.app.state.upkeep.round()
     assert await authority.log() == []
     await store.execute("HINCRBY", key, "refreshed", -8 * 86_400_000)
-    await service.app.state.upkeep.round()
-    await service.app.state.upkeep.round()
+    await asyncio.gather(*[service.app.state.upkeep.round() for _ in range(3)])
     assert [line["status"] for line in await authority.log()] == [200]
     await store.execute("HINCRBY", key, "refreshed", -8 * 86_400_000)
     for token in reversed(await tokens(store)):

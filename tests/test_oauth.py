@@ -332,6 +332,21 @@ async def test_wrong_settings_of_an_app_are_the_admins_problem(store: Store, ben
         assert error.who_can_fix == "admin"
 
 
+async def test_a_renewal_is_the_same_on_redis(redis_url: str, bench: Bench) -> None:
+    store = await Store.open(redis_url)
+    await store.execute("FLUSHALL")
+    grants = await due(store)
+    async with RawServer(Misbehaviour.DROP, INVALID_GRANT, NEW) as vendor:
+        here, source = bench(vendor, store=store)
+        assert isinstance(await failure(here, source), TemporaryError)
+        await store.execute("HDEL", grant_key(GRANT), "held")
+        assert isinstance(await failure(here, source), ReconnectRequired)
+        await due(store)
+        assert await here.token(source) == "new"
+    assert grants.open(await grants.look(GRANT), "zoom") == ("new", "r2")
+    await store.close()
+
+
 async def test_nothing_secret_shows(store: Store, bench: Bench) -> None:
     async with RawServer(NEW) as vendor:
         here, _ = bench(vendor)
