@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import structlog
 
-from service.entry import Entry, Placement, Reason, State, digest
+from service.entry import Entry, Placement, Reason, State, digest, meeting_purpose
 from service.store import Script, Store
 from service.vault import Damaged, UnknownKey, Vault
 from service.vello import UPDATE_METADATA, Event, Rank, Record
@@ -126,11 +126,6 @@ def shard_sets(shard: int) -> tuple[str, str]:
     """The sorted sets that between them name every record of a shard."""
     due, index, *_ = _shard_keys(shard)
     return index, due
-
-
-def meeting_purpose(record: str) -> str:
-    """What the envelopes in a record's entry are bound to."""
-    return f"meeting:{record}"
 
 
 class Ledger:

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from service.companies import COMPANIES, company_purpose
 from service.connections import CONNECTIONS, connection_purpose
+from service.entry import meeting_purpose
 from service.grants import grant_id, grant_key, token_purpose
-from service.ledger import SHARDS, entry_key, meeting_purpose, shard_sets
+from service.ledger import SHARDS, entry_key, shard_sets
 from service.store import Script, Store
 from service.vault import Damaged, UnknownKey, Vault
 

@@ -83,7 +83,7 @@ async def test_a_second_rotation_finds_nothing(service: Running, store_url: str)
 
 
 async def test_what_is_written_meanwhile_is_not_overwritten(store: Store) -> None:
-    """Tokens are renewed three hundred times while everything is sealed anew again and again: the newest always stay."""
+    """Tokens are renewed three hundred times while everything is sealed anew again and again: the newest stay."""
     row = {"id": "c", "provider": "memory", "envelope": OLD_VAULT.seal("{}", "connection:c"), "grant": GRANT}
     await store.execute("HSET", "vm:connections", "c", json.dumps(row))
     grants = Grants(store, OLD_VAULT)
