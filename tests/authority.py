@@ -14,6 +14,8 @@ import httpx
 from tests.tools import absent, need
 
 CLIENT, SECRET = "acme-client", "acme-client-secret-0123456789"
+NODE = 20
+"""The oldest major version of Node that the server runs on."""
 _FOLDER = Path(__file__).parent / "oidc"
 
 
@@ -34,6 +36,9 @@ class Authority:
 
     def _start(self) -> None:
         node = need("node")
+        version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
+        if int(version.lstrip("v").split(".")[0]) < NODE:
+            absent(f"Node {NODE} or newer")
         if not (_FOLDER / "node_modules").is_dir():
             absent("what `npm ci` installs in tests/oidc")
         command = [node, "server.mjs", self._given]
