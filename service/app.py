@@ -23,6 +23,7 @@ from service.embedded import EmbeddedValkey
 from service.endpoint import Client, Vendor
 from service.grants import Grants
 from service.ledger import Ledger
+from service.meetings import Meetings
 from service.oauth import Broker
 from service.reconcile import Reconciler, Settings
 from service.rotation import KEYS, Rotated, Rotation
@@ -35,6 +36,7 @@ from service.web.errors import answer_errors
 from service.web.health import Health
 from service.web.join import Join
 from service.web.limits import BodyLimit
+from service.web.notices import Notices
 from service.web.session import Door, Sessions
 from service.web.webhook import Webhook
 from service.worker import Worker
@@ -92,7 +94,8 @@ async def opened(
         await settings.load()
         if config.jitsi_url:
             await _built_in(settings, ledger, config.jitsi_url)
-        reconciler = Reconciler(ledger, settings)
+        meetings = Meetings(store)
+        reconciler = Reconciler(ledger, settings, meetings)
         stack.push_async_callback(reconciler.drain, DRAIN)
         own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
         companies = Companies(store, vault, own)
@@ -105,7 +108,9 @@ async def opened(
             token = config.admin_token.get_secret_value()
             door = Door(store, Sessions(store, config.public_url), token)
             connector = Connect(store, vault, ledger, settings, broker, door, config.public_url)
-            routes = [*webhook.routes(), *join.routes(), *connector.routes(), *routes, static]
+            secrets = {"zoom": config.zoom_webhook_secret.get_secret_value()} if config.zoom_webhook_secret else {}
+            notices = Notices(ledger, meetings, settings, broker, secrets)
+            routes = [*webhook.routes(), *notices.routes(), *join.routes(), *connector.routes(), *routes, static]
             api = Api(ledger, settings, companies, broker, config.public_url, token).router()
         app = _application(routes, api)
         if role != "web":

@@ -198,6 +198,9 @@ class Config(BaseSettings):
     zoom_client_secret: Annotated[SecretStr | None, BeforeValidator(_printable)] = Field(
         None, validation_alias="ZOOM_CLIENT_SECRET"
     )
+    zoom_webhook_secret: Annotated[SecretStr | None, BeforeValidator(_printable)] = Field(
+        None, validation_alias="ZOOM_WEBHOOK_SECRET"
+    )
     zoom_oauth_url: Annotated[str, BeforeValidator(_web_address)] = Field(
         "https://zoom.us/oauth", validation_alias="ZOOM_OAUTH_URL"
     )

@@ -200,7 +200,7 @@ class Broker:
         return (await self._grants.look(grant)).account
 
     async def drop(self, grant: str) -> None:
-        """Forget a grant that another client had."""
+        """Forget a grant that is of no use any more."""
         await self._grants.remove(grant)
 
     async def scopes(self, sources: Sequence[Source]) -> dict[str, tuple[str, ...]]:
@@ -233,9 +233,11 @@ class Broker:
         if source.client is None:
             raise PermanentError(f"{title} is not set up: its client id and secret are missing.", "operator")
         if not grant.version:
-            raise ReconnectRequired(f"No {title} account is connected here any more. {self._cure(source)}")
+            raise ReconnectRequired(f"No {title} account is connected here any more. {self.cure(source.vendor)}")
         if grant.client_id != source.client.client_id:
-            raise ReconnectRequired(f"This account was connected with another app of {title}. {self._cure(source)}")
+            raise ReconnectRequired(
+                f"This account was connected with another app of {title}. {self.cure(source.vendor)}"
+            )
         if grant.dead:
             raise ReconnectRequired(grant.dead)
         return grant
@@ -322,8 +324,9 @@ class Broker:
                     raise
                 await asyncio.sleep(_PAUSE)
 
-    def _cure(self, source: Source) -> str:
-        page = f"{self._public_url}/connect/{source.vendor.info.name}"
+    def cure(self, vendor: Vendor) -> str:
+        """What to do about an account that is dead."""
+        page = f"{self._public_url}/connect/{vendor.info.name}"
         return f"An admin connects it again at {page}; bookings that wait then go on by themselves."
 
     def _farewell(self, source: Source, *, lost: bool) -> str:
@@ -336,7 +339,7 @@ class Broker:
                 "The answer to a renewal of this account's access was lost in a crash or an outage, "
                 f"and {title} gives each one out only once."
             )
-        return f"{why} {self._cure(source)}"
+        return f"{why} {self.cure(source.vendor)}"
 
     def _opened(self, grant: Grant, source: Source) -> tuple[str, str | None]:
         try:

@@ -29,6 +29,7 @@ from service.choices import Choices
 from service.connections import Connections, UnknownConnection
 from service.entry import Entry, Placement, Reason, State
 from service.ledger import Change, Lease, Ledger, reason_text
+from service.meetings import Meetings
 from service.plan import Action, Verdict, plan
 from service.store import StoreUnavailable
 
@@ -74,8 +75,9 @@ class Settings:
 class Reconciler:
     """Runs records; every run is a task that outlives whoever started it."""
 
-    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+    def __init__(self, ledger: Ledger, settings: Settings, meetings: Meetings | None = None) -> None:
         self._ledger = ledger
+        self._meetings = meetings
         self._settings = settings
         self._running: dict[str, asyncio.Task[None]] = {}
 
@@ -134,6 +136,8 @@ class Reconciler:
             if committed.verdict == "lost":
                 await self._give_away(lease.entry, step.entry, committed.entry)
                 return
+            if self._meetings and step.entry.meeting and "meeting" in step.change.set:
+                await self._meetings.touched(step.entry.record, step.entry.meeting)
             if committed.entry is None or (committed.verdict == "ok" and step.change.mode != "hold"):
                 return
             await self._settings.refresh(committed.revision)

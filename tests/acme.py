@@ -3,12 +3,14 @@
 It is named like a provider that the environment has a client for.
 """
 
+import hmac
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, SecretStr
 
-from providers.base import Account, OAuth, Options, ProviderInfo, ProviderSettings, Scope
+from providers.base import Account, Notice, NoticeRefused, OAuth, Options, ProviderInfo, ProviderSettings, Scope
 from providers.http import Http
 from providers.memory import Memory, MemorySettings
 
@@ -56,6 +58,21 @@ OAUTH = OAuth(
     ),
     identify=identify,
 )
+
+
+def notice(headers: Mapping[str, str], body: bytes, secret: str, now: float) -> Notice:
+    """Its webhook: JSON with a signature over the raw bytes."""
+    if not hmac.compare_digest(headers.get("x-acme-signature", ""), signature(body, secret)):
+        raise NoticeRefused("The signature is wrong.")
+    said = json.loads(body)
+    return Notice(**said)
+
+
+def signature(body: bytes, secret: str) -> str:
+    """What a webhook is signed with."""
+    return hmac.digest(secret.encode(), body, "sha256").hex()
+
+
 ACME = ProviderInfo(
     name="zoom",
     title="Acme",
@@ -63,4 +80,5 @@ ACME = ProviderInfo(
     options=Options,
     connect=lambda made, http: Memory(MemorySettings(url=made.url), http),
     oauth=OAUTH,
+    notice=notice,
 )
