@@ -35,7 +35,7 @@ _TAKE = Script(
     "if held and held ~= 'used' then redis.call('SET', KEYS[1], 'used', 'KEEPTTL') end "
     "return held"
 )
-_OPERATOR = {"operator": "The operator of this service", "admin": "An admin", "developer": "The maker of this service"}
+_WHO = {"operator": "The operator of this service", "admin": "An admin", "developer": "The maker of this service"}
 
 _log = structlog.get_logger(__name__)
 
@@ -283,7 +283,7 @@ def _declined(title: str, code: str) -> Page:
 def _failed(title: str, error: ProviderError) -> Page:
     if isinstance(error, TemporaryError):
         return Page(503, f"{title} cannot be asked at the moment", error.text, "Nothing was connected. Try again soon.")
-    who = _OPERATOR[error.who_can_fix] if isinstance(error, PermanentError) else _OPERATOR["operator"]
+    who = _WHO[error.who_can_fix] if isinstance(error, PermanentError) else _WHO["operator"]
     return Page(502, f"{title} did not give access", error.text, f"{who} can mend that. Nothing was connected.")
 
 
