@@ -182,7 +182,10 @@ class ProviderSettings(BaseModel, ABC):
         return []
 
     def token_request(self) -> Mapping[str, str] | None:
-        """The body with which this connection gets access tokens by itself, None if it has a grant or needs none."""
+        """The body with which this connection gets access tokens by itself, None if it has a grant or needs none.
+
+        It is sent by the client that the settings' fields `client_id` and `client_secret` name.
+        """
         return None
 
     def reveal(self) -> dict[str, Any]:
@@ -300,6 +303,26 @@ class OAuth:
     """What the vendor wants beside the standard's parameters in an authorization request."""
 
 
+class NoticeRefused(Exception):
+    """The vendor did not send this, not now, or not so; the text says which and holds no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a vendor's own webhook said. `at` is when it happened there, UTC unix seconds.
+
+    `challenge`: the vendor wants `answer`, to see that the address is ours. `changed`: somebody changed or removed
+    `meeting`, an id as `Meeting.id` has it; it may have been us. `left`: `account` took its grant for `client` back.
+    """
+
+    kind: Literal["challenge", "changed", "left", "other"]
+    at: float = 0.0
+    meeting: str | None = None
+    account: str | None = None
+    client: str | None = None
+    answer: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderInfo:
     """One row of the registry: everything the core and the pages need to know of an adapter."""
@@ -312,3 +335,8 @@ class ProviderInfo:
     """Makes the adapter from its validated settings and an HTTP client, authorised where the connection needs it."""
     oauth: OAuth | None = None
     """How accounts are connected, for providers that use OAuth."""
+    notice: Callable[[Mapping[str, str], bytes, str, float], Notice] | None = None
+    """Reads the vendor's webhook: headers, raw body, the shared secret, the time now.
+
+    Raises: NoticeRefused.
+    """

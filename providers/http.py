@@ -30,7 +30,14 @@ from typing import Any, Self
 
 import httpx
 
-from providers.base import OutcomeUnknown, PermanentError, ProviderError, ReconnectRequired, TemporaryError
+from providers.base import (
+    Authorizer,
+    OutcomeUnknown,
+    PermanentError,
+    ProviderError,
+    ReconnectRequired,
+    TemporaryError,
+)
 from providers.transport import AnswerLost, Hosts, NeverSent, transport
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
@@ -159,11 +166,13 @@ class Http:
         deadline: float = 15.0,
         max_body: int = MAX_BODY,
         hosts: Hosts | None = None,
+        authorizer: Authorizer | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._headers = _lowered(headers)
         self._explain = explain
         self._patience = connect
+        self._authorizer = authorizer
         self._deadline = deadline
         self._hosts = hosts or Hosts()
         self._max_body = max_body
@@ -178,12 +187,20 @@ class Http:
         """Where calls go; what an adapter is given says where the operator wants them to go, "" if nowhere special."""
         return self._base_url
 
-    def at(self, base_url: str, *, headers: Mapping[str, str] | None = None, explain: Explain | None = None) -> Self:
+    def at(
+        self,
+        base_url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        explain: Explain | None = None,
+        authorizer: Authorizer | None = None,
+    ) -> Self:
         """The same connections under another base URL; `headers` come on top, closing this closes both."""
         other = copy.copy(self)
         other._base_url = base_url.rstrip("/")
         other._headers = {**self._headers, **_lowered(headers)}
         other._explain = explain or self._explain
+        other._authorizer = authorizer or self._authorizer
         return other
 
     async def close(self) -> None:
@@ -206,26 +223,34 @@ class Http:
 
         `path` is appended to the base URL. `content` is a body that is not JSON. `safe` says that repeating
         is harmless; by default the method decides. A call is made again, at most three times in all and
-        inside the deadline, if it was never sent, or is safe and its answer was lost or the vendor busy.
+        inside the deadline, if it was never sent, or is safe and its answer was lost or the vendor busy. With an
+        authorizer it carries an access token; a vendor that refuses that one did nothing, so it is asked once more.
 
         Raises: ProviderError as in the module's table.
         """
-        repeatable = method in SAFE_METHODS if safe is None else safe
-        try:
-            request = httpx.Request(
-                method,
-                _address(self._base_url + path),
-                json=json,
-                params=params,
-                content=content,
-                headers={**_HEADERS, **self._headers, **_lowered(headers)},
-                extensions=self._timeouts,
-            )
-        except _NOT_SENDABLE:
-            raise PermanentError("This call cannot be put into HTTP: check the address.", "admin") from None
-        if request.url.userinfo:
-            raise PermanentError("The address of a call holds a user name: check the address.", "admin")
-        answer = await self._deliver(request, repeatable)
+        token = await self._authorizer.token() if self._authorizer else None
+
+        async def deliver() -> Answer:
+            try:
+                request = httpx.Request(
+                    method,
+                    _address(self._base_url + path),
+                    json=json,
+                    params=params,
+                    content=content,
+                    headers={**_HEADERS, **self._headers, **_lowered(headers), **_bearer(token)},
+                    extensions=self._timeouts,
+                )
+            except _NOT_SENDABLE:
+                raise PermanentError("This call cannot be put into HTTP: check the address.", "admin") from None
+            if request.url.userinfo:
+                raise PermanentError("The address of a call holds a user name: check the address.", "admin")
+            return await self._deliver(request, method in SAFE_METHODS if safe is None else safe)
+
+        answer = await deliver()
+        if answer.status == 401 and self._authorizer:
+            token = await self._authorizer.token(refused=token)
+            answer = await deliver()
         if answer.status in accept:
             return answer
         error = (self._explain(answer) if self._explain else None) or _error_of(answer)
@@ -292,6 +317,10 @@ class Http:
 
 def _lowered(headers: Mapping[str, str] | None) -> dict[str, str]:
     return {name.lower(): value for name, value in (headers or {}).items()}
+
+
+def _bearer(token: str | None) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"} if token else {}
 
 
 async def _repeated(attempt: Callable[[], Awaitable[Answer]], safe: bool) -> Answer:

@@ -46,6 +46,7 @@ from providers.base import (
 from providers.http import Answer, Http
 from providers.zoom_account import API_URL, BASIC, BASIC_MINUTES, OAUTH, ZoomOptions, ZoomSettings
 from providers.zoom_answers import PasscodeRefused, ScopeMissing, explain
+from providers.zoom_webhook import notice
 
 SCHEDULED = 2
 MAX_TOPIC = 200
@@ -359,5 +360,11 @@ def _is_link(value: Any) -> bool:
 
 
 PROVIDER = ProviderInfo(
-    name="zoom", title="Zoom", settings=ZoomSettings, options=ZoomOptions, connect=Zoom, oauth=OAUTH
+    name="zoom",
+    title="Zoom",
+    settings=ZoomSettings,
+    options=ZoomOptions,
+    connect=Zoom,
+    oauth=OAUTH,
+    notice=notice,
 )

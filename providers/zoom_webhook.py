@@ -1,4 +1,4 @@
-"""What Zoom's webhooks say, and whether Zoom says it. Pure: bytes in, a small notice out.
+"""What Zoom's webhooks say, and whether Zoom says it. Pure: bytes in, a small event out.
 
 The vendor's laws:
 
@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from json import loads
 from typing import Any, Literal
 
+from providers.base import Notice, NoticeRefused
+
 MAX_AGE = 300
 """Seconds an event's timestamp may differ from our clock."""
 
@@ -29,14 +31,16 @@ _KINDS: Mapping[str, Kind] = {
     "meeting.deleted": "deleted",
     "app_deauthorized": "deauthorized",
 }
-
-
-class WebhookRefused(Exception):
-    """Zoom did not send this, not now, or not so; the text says which and holds no secret."""
+_MEANS: Mapping[Kind, Literal["challenge", "changed", "left"]] = {
+    "validation": "challenge",
+    "updated": "changed",
+    "deleted": "changed",
+    "deauthorized": "left",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class Event:
     """One event. `meeting` is the id as `Meeting.id` has it; `user` the Zoom user, of a deauthorisation who left.
 
     `at` is when Zoom says it happened, UTC unix seconds, `plain_token` what `validation` wants proven.
@@ -52,44 +56,55 @@ class Notice:
     plain_token: str | None = None
 
 
+def notice(headers: Mapping[str, str], body: bytes, secret: str, now: float) -> Notice:
+    """What the core does about an event.
+
+    Raises: NoticeRefused.
+    """
+    verify(body, headers.get("x-zm-request-timestamp"), headers.get("x-zm-signature"), secret, now)
+    event = parse(body)
+    answer = validation(event, secret) if event.kind == "validation" else {}
+    return Notice(_MEANS.get(event.kind, "other"), event.at, event.meeting, event.user, event.client, answer)
+
+
 def verify(body: bytes, timestamp: str | None, signature: str | None, secret: str, now: float) -> None:
     """Check the raw `body` against the headers `x-zm-request-timestamp` and `x-zm-signature`, in constant time.
 
-    Raises: WebhookRefused.
+    Raises: NoticeRefused.
     """
     if not secret:
-        raise WebhookRefused("There is no secret to check Zoom's signature with: set ZOOM_WEBHOOK_SECRET.")
+        raise NoticeRefused("There is no secret to check Zoom's signature with: set ZOOM_WEBHOOK_SECRET.")
     if not (timestamp and re.fullmatch(r"[0-9]{1,12}", timestamp) and signature):
-        raise WebhookRefused("The signature or its timestamp is missing.")
+        raise NoticeRefused("The signature or its timestamp is missing.")
     signed = f"v0:{timestamp}:".encode() + body
     expected = "v0=" + hmac.digest(secret.encode(), signed, hashlib.sha256).hex()
     if not hmac.compare_digest(expected.encode(), signature.encode()):
-        raise WebhookRefused("The signature is wrong: compare ZOOM_WEBHOOK_SECRET with the app's secret token.")
+        raise NoticeRefused("The signature is wrong: compare ZOOM_WEBHOOK_SECRET with the app's secret token.")
     if abs(now - int(timestamp)) > MAX_AGE:
-        raise WebhookRefused("The event is older or newer than five minutes: look at this machine's clock.")
+        raise NoticeRefused("The event is older or newer than five minutes: look at this machine's clock.")
 
 
-def validation(notice: Notice, secret: str) -> dict[str, str]:
+def validation(event: Event, secret: str) -> dict[str, str]:
     """The answer to an event of the kind "validation"."""
-    plain = notice.plain_token or ""
+    plain = event.plain_token or ""
     return {"plainToken": plain, "encryptedToken": hmac.digest(secret.encode(), plain.encode(), hashlib.sha256).hex()}
 
 
-def parse(body: bytes) -> Notice:
+def parse(body: bytes) -> Event:
     """What an event says, of kinds that nobody asked for only their name.
 
-    Raises: WebhookRefused if it is no event, or lacks what its kind needs.
+    Raises: NoticeRefused if it is no event, or lacks what its kind needs.
     """
     try:
-        event = loads(body)
+        said = loads(body)
     except (ValueError, RecursionError):
-        raise WebhookRefused("The body is not JSON.") from None
-    fields = _object(event)
+        raise NoticeRefused("The body is not JSON.") from None
+    fields = _object(said)
     name, payload = _text(fields, "event"), _object(fields.get("payload"))
     if name is None:
-        raise WebhookRefused("The body is no event of Zoom's.")
+        raise NoticeRefused("The body is no event of Zoom's.")
     thing, kind = _object(payload.get("object")), _KINDS.get(name, "other")
-    notice = Notice(
+    event = Event(
         kind=kind,
         event=name,
         at=_seconds(fields.get("event_ts")),
@@ -99,13 +114,13 @@ def parse(body: bytes) -> Notice:
         meeting=_id(thing.get("id")),
         plain_token=_text(payload, "plainToken"),
     )
-    if kind in ("updated", "deleted") and notice.meeting is None:
-        raise WebhookRefused(f"The event {kind} names no meeting.")
-    if kind == "deauthorized" and notice.user is None:
-        raise WebhookRefused("The event deauthorized names no user.")
-    if kind == "validation" and notice.plain_token is None:
-        raise WebhookRefused("The event validation holds no plainToken.")
-    return notice
+    if kind in ("updated", "deleted") and event.meeting is None:
+        raise NoticeRefused(f"The event {kind} names no meeting.")
+    if kind == "deauthorized" and event.user is None:
+        raise NoticeRefused("The event deauthorized names no user.")
+    if kind == "validation" and event.plain_token is None:
+        raise NoticeRefused("The event validation holds no plainToken.")
+    return event
 
 
 def _object(value: Any) -> Mapping[str, Any]:

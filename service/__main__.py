@@ -1,4 +1,4 @@
-"""The command line: `vello-meetings serve`, `demo`, `trigger`."""
+"""The command line: `vello-meetings serve`, `demo`, `trigger`, `keys`."""
 
 import argparse
 import asyncio
@@ -17,7 +17,7 @@ import structlog
 from pydantic import SecretStr
 
 from service import logs, traces
-from service.app import Role, opened
+from service.app import Role, opened, rotate_keys
 from service.config import GOOD_TOKEN, Config, ConfigError
 from service.demo import demo
 from service.embedded import EmbeddedUnavailable
@@ -111,6 +111,20 @@ def trigger(arguments: argparse.Namespace) -> int:
     return 0 if 200 <= answer.status < 300 else 1
 
 
+def rotate() -> int:
+    """Seal everything with the newest key; 0 if nothing needs an older one any more."""
+    config = Config.load(create=False, needs=("SECRET_KEYS",))
+    logs.configure(config.log_level, config.log_format)
+    done = asyncio.run(rotate_keys(config))
+    sealed = ", ".join(f"{kind} {count}" for kind, count in done.sealed.items())
+    print(f"Sealed anew with the key '{config.secret_keys[0][0]}': {sealed}.")
+    for why, count in done.unreadable.items():
+        print(f"{count} left as they were: {why}", file=sys.stderr)
+    for key_id in done.retired:
+        print(f"Nothing needs the key '{key_id}' any more: take it out of SECRET_KEYS.")
+    return 1 if done.unreadable else 0
+
+
 def _port(text: str) -> int:
     if not (text.isdecimal() and 0 < int(text[:9]) < 65_536):
         raise argparse.ArgumentTypeError(f"{text!r} is no port from 1 to 65535")
@@ -138,6 +152,8 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="change a field; with an id and no version the event counts as the newest word on that record",
     )
+    keys = commands.add_parser("keys", help="encrypt everything with the newest of SECRET_KEYS")
+    keys.add_argument("what", choices=["rotate"])
     return parser
 
 
@@ -149,6 +165,8 @@ def main(argv: list[str] | None = None) -> int:
             return serve(arguments.host, arguments.port, cast(Role, arguments.role))
         if arguments.command == "demo":
             return demo()
+        if arguments.command == "keys":
+            return rotate()
         return trigger(arguments)
     except NotSent as error:
         print(error, file=sys.stderr)

@@ -1,7 +1,8 @@
 """The composition root: builds everything, closes everything; nothing imports it but the command line."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from importlib import metadata
 from typing import Any, Final, Literal
 
@@ -12,42 +13,62 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
 from providers import registry
-from providers.base import MeetingProvider, ProviderInfo, ProviderSettings
+from providers.base import Authorizer, MeetingProvider, ProviderInfo, ProviderSettings
 from providers.http import Http
 from providers.transport import Hosts
 from service.calls import Calls
 from service.choices import DEFAULT, Choice, Choices
 from service.companies import Companies, Company
 from service.config import Config, ConfigError
-from service.connections import BUILT_IN, Connections, ensure_built_in
+from service.connections import BUILT_IN, Connection, Connections, ensure_built_in
 from service.embedded import EmbeddedValkey
+from service.endpoint import Client, Vendor
 from service.gate import Gate
+from service.grants import Grants
 from service.ledger import Ledger
+from service.meetings import Meetings
+from service.oauth import Broker
 from service.observer import Observer
 from service.reconcile import Reconciler, Settings
+from service.rotation import KEYS, Rotated, Rotation
 from service.store import Store
+from service.upkeep import Upkeep
 from service.vault import Vault, fingerprint
 from service.web.api import Api
+from service.web.connect import Connect
 from service.web.door import Door
 from service.web.errors import answer_errors
 from service.web.health import Health
 from service.web.join import Join
 from service.web.limits import BodyLimit
+from service.web.notices import Notices
+from service.web.session import Login, Sessions
 from service.web.webhook import Webhook
 from service.worker import Worker
 
 DRAIN: Final = 10.0
 """Seconds that runs may take to finish at a stop, before they hand their records back."""
 
+RENEWAL: Final = 30.0
+"""Seconds that renewals of grants may take to finish at a stop: longer than a call may take."""
+
 Role = Literal["all", "web", "worker"]
 
-_KEYS = "vm:keys"  # key id -> fingerprint of every key that sealed something here; no TTL
+_API_URLS: Mapping[str, Callable[[Config], str]] = {"zoom": lambda config: config.zoom_api_url}
 _log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def opened(config: Config, role: Role = "all", observer: Observer | None = None) -> AsyncIterator[Door]:
+async def opened(
+    config: Config,
+    role: Role = "all",
+    observer: Observer | None = None,
+    *,
+    providers: Mapping[str, ProviderInfo] | None = None,
+) -> AsyncIterator[Door]:
     """The application of one process with all that it needs; leaving drains and closes it.
+
+    `providers` are used in place of the registry's.
 
     Raises: ConfigError, EmbeddedUnavailable, StoreRefused, StoreUnavailable.
     """
@@ -56,23 +77,38 @@ async def opened(config: Config, role: Role = "all", observer: Observer | None =
         store = await _store(config, stack)
         await _check_keys(store, config)
         vault = Vault(config.secret_keys)
+        known = _known(config, providers if providers is not None else _providers())
         clients = await stack.enter_async_context(AsyncExitStack())  # closed after the runs that use them
 
         hosts = Hosts()
 
-        def connect(info: ProviderInfo, made: ProviderSettings) -> MeetingProvider:
-            http = Http(hosts=hosts)  # one for each connection, so that a server that hangs holds up nobody else
+        def http_for(name: str, authorizer: Authorizer | None = None) -> Http:
+            url = _API_URLS[name](config) if name in _API_URLS else ""
+            http = Http(url, authorizer=authorizer, hosts=hosts)
             clients.push_async_callback(http.close)
-            return info.connect(made, http)
+            return http
 
-        connections = Connections(store, vault, _providers(), connect)
+        def connect(info: ProviderInfo, made: ProviderSettings, row: Connection) -> MeetingProvider:
+            source = broker.source(row, made)
+            authorizer = broker.authorizer(source) if source else None
+            # One client for each connection, so that a server that hangs holds up nobody else.
+            return info.connect(made, http_for(info.name, authorizer))
+
+        vendors = {
+            name: Vendor(info, info.oauth, _client(config, name), http_for(name))
+            for name, info in known.items()
+            if info.oauth
+        }
+        broker = Broker(Grants(store, vault), vendors, config.public_url)
+        stack.push_async_callback(broker.drain, RENEWAL)
+        connections = Connections(store, vault, known, connect)
         settings = Settings(Choices(store), connections)
         ledger = Ledger(store, vault, config.lease_seconds)
         await settings.load()
         if config.jitsi_url:
             await _built_in(settings, ledger, config.jitsi_url)
-        gate = Gate(store)
-        reconciler = Reconciler(ledger, settings, Calls(gate, observer))
+        gate, meetings = Gate(store), Meetings(store)
+        reconciler = Reconciler(ledger, settings, Calls(gate, observer), meetings)
         stack.push_async_callback(reconciler.drain, DRAIN)
         own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
         companies = Companies(store, vault, own)
@@ -86,19 +122,40 @@ async def opened(config: Config, role: Role = "all", observer: Observer | None =
             )
             join = Join(ledger, settings, config.public_url)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
-            routes = [*join.routes(), *routes, static]
-            api = Api(ledger, settings, companies, config.public_url, config.admin_token.get_secret_value()).router()
+            token = config.admin_token.get_secret_value()
+            login = Login(store, Sessions(store, config.public_url), token)
+            connector = Connect(store, vault, ledger, settings, broker, login, config.public_url)
+            secrets = {"zoom": config.zoom_webhook_secret.get_secret_value()} if config.zoom_webhook_secret else {}
+            notices = Notices(ledger, meetings, settings, broker, secrets)
+            routes = [*notices.routes(), *join.routes(), *connector.routes(), *routes, static]
+            api = Api(ledger, settings, companies, broker, config.public_url, token).router()
+        app = _application(routes, api)
         if role != "web":
             worker = Worker(store, ledger, reconciler)
             worker.start()
             stack.push_async_callback(worker.stop)
-        yield Door(_application(routes, api), webhook)
+            upkeep = Upkeep(ledger, settings, broker)
+            upkeep.start()
+            stack.push_async_callback(upkeep.stop)
+            app.state.upkeep = upkeep
+        yield Door(app, webhook)
+
+
+async def rotate_keys(config: Config) -> Rotated:
+    """Seal everything with the newest key; services may run meanwhile.
+
+    Raises: ConfigError, EmbeddedUnavailable, StoreRefused, StoreUnavailable.
+    """
+    async with AsyncExitStack() as stack:
+        store = await _store(config, stack)
+        await _check_keys(store, config)
+        return await Rotation(store, Vault(config.secret_keys), config.secret_keys[0][0]).run()
 
 
 def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
     parts: Any = None  # no operation is called
-    return _application([], Api(parts, parts, parts, "", "").router()).openapi()
+    return _application([], Api(parts, parts, parts, parts, "", "").router()).openapi()
 
 
 def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
@@ -116,6 +173,27 @@ def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
     app.add_middleware(BodyLimit)
     answer_errors(app)
     return app
+
+
+def _known(config: Config, providers: Mapping[str, ProviderInfo]) -> Mapping[str, ProviderInfo]:
+    """The providers as this installation's environment wants them."""
+    zoom = providers.get("zoom")
+    if zoom is None or zoom.oauth is None:
+        return providers
+    at = config.zoom_oauth_url
+    oauth = replace(
+        zoom.oauth,
+        authorization_endpoint=f"{at}/authorize",
+        token_endpoint=f"{at}/token",
+        revocation_endpoint=f"{at}/revoke",
+    )
+    return {**providers, "zoom": replace(zoom, oauth=oauth)}
+
+
+def _client(config: Config, provider: str) -> Client | None:
+    if provider == "zoom" and config.zoom_client_id and config.zoom_client_secret:
+        return Client(config.zoom_client_id, config.zoom_client_secret.get_secret_value())
+    return None
 
 
 def _providers() -> Mapping[str, ProviderInfo]:
@@ -159,15 +237,15 @@ async def _check_keys(store: Store, config: Config) -> None:
     """
     ring = {key_id: fingerprint(key) for key_id, key in config.secret_keys}
     active = config.secret_keys[0][0]
-    added = await store.execute("HSETNX", _KEYS, active, ring[active])
-    known = await store.execute("HGETALL", _KEYS)
+    added = await store.execute("HSETNX", KEYS, active, ring[active])
+    known = await store.execute("HGETALL", KEYS)
     foreign = sorted(key_id for key_id, print_ in known.items() if ring.get(key_id) != print_)
     if foreign:
         if added:
-            await store.execute("HDEL", _KEYS, active)
+            await store.execute("HDEL", KEYS, active)
         raise ConfigError(
             {
-                "SECRET_KEYS": f"the store holds secrets sealed with the key '{foreign[0]}', which is missing here "
+                "SECRETKEYS": f"the store holds secrets sealed with the key '{foreign[0]}', which is missing here "
                 "or has other bytes; give every service of this store the same keys"
             }
         )

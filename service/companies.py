@@ -15,7 +15,9 @@ from service.vault import Vault
 OWN: Final = ""
 """The realm of the installation's own company."""
 
-_COMPANIES, _REACHED = "vm:companies", "vm:reached"
+COMPANIES: Final = "vm:companies"
+
+_REACHED = "vm:reached"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,11 @@ class Company:
     tokens: tuple[str, ...] = field(repr=False)
 
 
+def company_purpose(company: str) -> str:
+    """What the envelope with a company's tokens is bound to."""
+    return f"company:{company}"
+
+
 class Companies:
     """Every company whose events we take."""
 
@@ -38,12 +45,12 @@ class Companies:
 
     async def get(self, company: str) -> Company | None:
         """A company added in settings."""
-        row = await self._store.execute("HGET", _COMPANIES, company)
+        row = await self._store.execute("HGET", COMPANIES, company)
         return self._company(company, row) if row else None
 
     async def all(self) -> list[Company]:
         """The companies added in settings, by name."""
-        rows = await self._store.execute("HGETALL", _COMPANIES)
+        rows = await self._store.execute("HGETALL", COMPANIES)
         companies = (self._company(key, row) for key, row in rows.items())
         return sorted(companies, key=lambda company: (company.name, company.id))
 
@@ -52,13 +59,13 @@ class Companies:
         row = {
             "name": company.name,
             "endpoint_urls": company.endpoint_urls,
-            "tokens": self._vault.seal(json.dumps(company.tokens), f"company:{company.id}"),
+            "tokens": self._vault.seal(json.dumps(company.tokens), company_purpose(company.id)),
         }
-        return bool(await self._store.execute("HSETNX", _COMPANIES, company.id, json.dumps(row)))
+        return bool(await self._store.execute("HSETNX", COMPANIES, company.id, json.dumps(row)))
 
     async def remove(self, company: str) -> bool:
         """Forget a company; its events are refused from now on. False when there was none."""
-        gone = await self._store.pipeline([("HDEL", _COMPANIES, company), ("HDEL", _REACHED, company)])
+        gone = await self._store.pipeline([("HDEL", COMPANIES, company), ("HDEL", _REACHED, company)])
         return bool(gone[0])
 
     async def reached(self, realm: str) -> None:
@@ -72,5 +79,5 @@ class Companies:
 
     def _company(self, key: str, row: str) -> Company:
         data = json.loads(row)
-        tokens = json.loads(self._vault.open(data["tokens"], f"company:{key}"))
+        tokens = json.loads(self._vault.open(data["tokens"], company_purpose(key)))
         return Company(key, data["name"], tuple(data["endpoint_urls"]), tuple(tokens))

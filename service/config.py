@@ -122,6 +122,12 @@ def _tokens(value: str) -> tuple[SecretStr, ...]:
     return tuple(SecretStr(item) for item in _listed(value))
 
 
+def _printable(value: str) -> str:
+    if not (value.isascii() and value.isprintable() and " " not in value):
+        raise ValueError("may hold only printable ASCII characters and no spaces; copy it again")
+    return value
+
+
 def _seconds(least: float, most: float) -> Callable[[str], float]:
     def check(value: str) -> float:
         try:
@@ -181,6 +187,19 @@ class Config(BaseSettings):
         default_factory=_log_format, validation_alias="LOG_FORMAT"
     )
     jitsi_url: Annotated[str | None, BeforeValidator(_web_address)] = Field(None, validation_alias="JITSI_URL")
+    zoom_client_id: Annotated[str | None, BeforeValidator(_printable)] = Field(None, validation_alias="ZOOM_CLIENT_ID")
+    zoom_client_secret: Annotated[SecretStr | None, BeforeValidator(_printable)] = Field(
+        None, validation_alias="ZOOM_CLIENT_SECRET"
+    )
+    zoom_webhook_secret: Annotated[SecretStr | None, BeforeValidator(_printable)] = Field(
+        None, validation_alias="ZOOM_WEBHOOK_SECRET"
+    )
+    zoom_oauth_url: Annotated[str, BeforeValidator(_web_address)] = Field(
+        "https://zoom.us/oauth", validation_alias="ZOOM_OAUTH_URL"
+    )
+    zoom_api_url: Annotated[str, BeforeValidator(_web_address)] = Field(
+        "https://api.zoom.us/v2", validation_alias="ZOOM_API_URL"
+    )
     generated: frozenset[str] = frozenset()
     """Names of the variables whose values come from generated.json."""
 
@@ -216,7 +235,7 @@ class Config(BaseSettings):
         given, problems = _variables(environ, cls.variables())
         given = {"PUBLIC_URL": public_url_default, "DATA_DIR": DATA_DIR_DEFAULT} | given
         missing = frozenset(needs) - given.keys() - problems.keys()
-        problems = cls._problems(given) | problems
+        problems = _lonely(given) | cls._problems(given) | problems
         kept: dict[str, str] = {}
         try:
             if missing:
@@ -249,6 +268,13 @@ class Config(BaseSettings):
                 if each["type"] != "default_factory_not_called"  # a default that waits for another variable
             }
         return {}
+
+
+def _lonely(given: Mapping[str, str]) -> dict[str, str]:
+    """A client needs both its names."""
+    pair = ("ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET")
+    absent = [name for name in pair if name not in given]
+    return {absent[0]: f"is not set, but the other of {' and '.join(pair)} is; set both"} if len(absent) == 1 else {}
 
 
 def _kept(data_dir: Path, names: Collection[str], *, create: bool) -> dict[str, str]:

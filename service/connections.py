@@ -11,14 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
-from providers.base import Capabilities, MeetingProvider, Options, ProviderInfo, ProviderSettings
+from providers.base import Account, Capabilities, MeetingProvider, Options, ProviderInfo, ProviderSettings
 from service.store import Store
 from service.vault import Vault
 
 BUILT_IN: Final = "jitsi"
 """Id of the connection that JITSI_URL makes."""
 
-_CONNECTIONS, _HEALTH = "vm:connections", "vm:connections:health"
+CONNECTIONS: Final = "vm:connections"
+
+_HEALTH = "vm:connections:health"
 
 _LOOK_AGAIN = 1.0  # seconds for which the health in memory is believed
 
@@ -40,7 +42,10 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One connected account or server; `envelope` holds its settings and never leaves the service."""
+    """One connected account or server; `envelope` holds its settings and never leaves the service.
+
+    `grant` names the grant of an account that a person connected in a browser.
+    """
 
     id: str
     provider: str
@@ -48,6 +53,12 @@ class Connection:
     name: str
     account: str
     envelope: str = field(repr=False)
+    grant: str | None = None
+
+
+def connection_purpose(connection: str) -> str:
+    """What the envelope with a connection's settings is bound to."""
+    return f"connection:{connection}"
 
 
 class Connections:
@@ -58,20 +69,20 @@ class Connections:
         store: Store,
         vault: Vault,
         registry: Mapping[str, ProviderInfo],
-        connect: Callable[[ProviderInfo, ProviderSettings], MeetingProvider],
+        connect: Callable[[ProviderInfo, ProviderSettings, Connection], MeetingProvider],
     ) -> None:
         self._store = store
         self._vault = vault
         self._registry = registry
         self._connect = connect
         self._rows: Mapping[str, Connection] = {}
-        self._adapters: dict[str, tuple[str, MeetingProvider]] = {}
+        self._adapters: dict[str, tuple[Connection, MeetingProvider]] = {}
         self._health: dict[str, Health] = {}
         self._looked = 0.0
 
     async def load(self) -> None:
         """Read all connections."""
-        rows = await self._store.execute("HGETALL", _CONNECTIONS)
+        rows = await self._store.execute("HGETALL", CONNECTIONS)
         self._rows = {key: Connection(**json.loads(row)) for key, row in rows.items()}
         self._health, self._looked = await self.health(), time.monotonic()
 
@@ -89,18 +100,18 @@ class Connections:
         """A connection's settings with its secrets, from their envelope."""
         if connection.provider not in self._registry:
             raise UnknownConnection(connection.id)
-        revealed = json.loads(self._vault.open(connection.envelope, f"connection:{connection.id}"))
+        revealed = json.loads(self._vault.open(connection.envelope, connection_purpose(connection.id)))
         return self._registry[connection.provider].settings.model_validate(revealed)
 
     def provider(self, connection: str) -> MeetingProvider:
         """The adapter that speaks for a connection. Raises UnknownConnection."""
         row = self.get(connection)
         kept = self._adapters.get(connection)
-        if kept and kept[0] == row.envelope:
+        if kept and kept[0] == row:
             return kept[1]
         settings = self.settings_of(row)
-        adapter = self._connect(self._registry[row.provider], settings)
-        self._adapters[connection] = (row.envelope, adapter)
+        adapter = self._connect(self._registry[row.provider], settings, row)
+        self._adapters[connection] = (row, adapter)
         return adapter
 
     def capabilities(self, connection: str | None) -> Capabilities | None:
@@ -122,21 +133,40 @@ class Connections:
     ) -> Connection:
         """Store a connection; `connection` gives it a fixed id, and then one that exists is kept as it is."""
         key = connection or secrets.token_hex(8)
-        envelope = self._vault.seal(json.dumps(settings.reveal()), f"connection:{key}")
+        envelope = self._vault.seal(json.dumps(settings.reveal()), connection_purpose(key))
         row = Connection(key, provider, settings.method, name, settings.account, envelope)
-        await self._store.execute("HSETNX" if connection else "HSET", _CONNECTIONS, key, json.dumps(asdict(row)))
+        await self._store.execute("HSETNX" if connection else "HSET", CONNECTIONS, key, json.dumps(asdict(row)))
         return row
+
+    async def adopt(self, provider: str, grant: str, account: Account, before: Connection | None) -> Connection:
+        """The connection of an account that a person has just connected: `before` if it is there, else a new one."""
+        settings = self.validated(provider, account.settings)
+        if before is None:
+            key = grant[:16]  # the same account at the same time in two browsers is still one connection
+            envelope = self._vault.seal(json.dumps(settings.reveal()), connection_purpose(key))
+            row = Connection(key, provider, settings.method, account.name, account.name, envelope, grant)
+        else:
+            row = replace(before, account=account.name, grant=grant)
+            if self.settings_of(before) != settings:
+                envelope = self._vault.seal(json.dumps(settings.reveal()), connection_purpose(before.id))
+                row = replace(row, method=settings.method, envelope=envelope)
+        await self._store.execute("HSET", CONNECTIONS, row.id, json.dumps(asdict(row)))
+        return row
+
+    def holding(self, grant: str) -> list[Connection]:
+        """The connections that use a grant."""
+        return [row for row in self._rows.values() if row.grant == grant]
 
     async def change(self, row: Connection, settings: ProviderSettings) -> Connection:
         """Give a connection other settings."""
-        envelope = self._vault.seal(json.dumps(settings.reveal()), f"connection:{row.id}")
+        envelope = self._vault.seal(json.dumps(settings.reveal()), connection_purpose(row.id))
         changed = replace(row, method=settings.method, account=settings.account, envelope=envelope)
-        await self._store.execute("HSET", _CONNECTIONS, row.id, json.dumps(asdict(changed)))
+        await self._store.execute("HSET", CONNECTIONS, row.id, json.dumps(asdict(changed)))
         return changed
 
     async def remove(self, connection: str) -> None:
         """Forget a connection and its credentials."""
-        await self._store.pipeline([("HDEL", _CONNECTIONS, connection), ("HDEL", _HEALTH, connection)])
+        await self._store.pipeline([("HDEL", CONNECTIONS, connection), ("HDEL", _HEALTH, connection)])
 
     async def health(self) -> dict[str, Health]:
         """The health of every connection that has been used."""
@@ -145,7 +175,7 @@ class Connections:
 
     async def mark(self, connection: str, state: HealthState, reason: str | None = None) -> None:
         """Remember whether a connection works."""
-        known = self._health.get(connection)
+        known = await self._seen(connection)
         if known and (known.state, known.reason) == (state, reason):
             return
         self._health[connection] = health = Health(state, reason, int(time.time()))
@@ -153,13 +183,16 @@ class Connections:
 
     async def works(self, connection: str) -> bool:
         """Remember that a connection answered; True when it did not before."""
-        if time.monotonic() - self._looked > _LOOK_AGAIN:  # another process may have seen it fail
-            self._health, self._looked = await self.health(), time.monotonic()
-        known = self._health.get(connection)
+        known = await self._seen(connection)
         if known is None or known.state == "ready":
             return False
         await self.mark(connection, "ready")
         return True
+
+    async def _seen(self, connection: str) -> Health | None:
+        if time.monotonic() - self._looked > _LOOK_AGAIN:  # another process may have seen something else since
+            self._health, self._looked = await self.health(), time.monotonic()
+        return self._health.get(connection)
 
     def validated(self, provider: str, fields: Mapping[str, Any]) -> ProviderSettings:
         """Settings of a new connection. Raises KeyError for an unknown provider, pydantic's ValidationError."""

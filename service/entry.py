@@ -122,3 +122,8 @@ def digest(link: str | None) -> str:
     url = urlsplit(link.strip())
     plain = f"{url.scheme.lower()}://{url.netloc.lower()}{url.path.rstrip('/')}?{url.query}#{url.fragment}"
     return hashlib.sha256(plain.encode()).hexdigest()[:16]
+
+
+def meeting_purpose(record: str) -> str:
+    """What the envelopes in a record's entry are bound to."""
+    return f"meeting:{record}"

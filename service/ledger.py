@@ -26,7 +26,7 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from service.entry import Entry, Placement, Reason, State, digest
+from service.entry import Entry, Placement, Reason, State, digest, meeting_purpose
 from service.store import Script, Store
 from service.vault import Damaged, UnknownKey, Vault
 from service.vello import UPDATE_METADATA, Event, Rank, Record
@@ -57,6 +57,17 @@ def shard_of(record: str) -> int:
 def new_token(record: str) -> str:
     """A link token: one character that names the record's shard, then 128 random bits."""
     return _ALPHABET[shard_of(record)] + secrets.token_urlsafe(16)
+
+
+def entry_key(record: str) -> str:
+    """Where a record's entry is stored."""
+    return _keys(record)[3]
+
+
+def shard_sets(shard: int) -> tuple[str, str]:
+    """The sorted sets that between them name every record of a shard."""
+    due, index, *_ = _shard_keys(shard)
+    return index, due
 
 
 class Ledger:
@@ -246,7 +257,7 @@ class Ledger:
 
     def seal(self, record: str, placement: Placement) -> str:
         """A placement as an envelope: its join URL is nobody's business."""
-        return self._vault.seal(orjson.dumps(placement.dump()).decode(), f"meeting:{record}")
+        return self._vault.seal(orjson.dumps(placement.dump()).decode(), meeting_purpose(record))
 
     async def _call(self, verb: str, record: str, *rest: str | int | bytes) -> Any:
         return await self._store.call(_SCRIPT, _keys(record), (verb, record, *rest))
@@ -307,7 +318,7 @@ class Ledger:
         return Told(answer[1:] or None, None if direct else token, direct)
 
     def _open_placement(self, record: str, envelope: str) -> Placement:
-        return Placement.load(orjson.loads(self._vault.open(envelope, f"meeting:{record}")))
+        return Placement.load(orjson.loads(self._vault.open(envelope, meeting_purpose(record))))
 
 
 def _answer(entry: Entry, revision: str, hosted: bool) -> str:

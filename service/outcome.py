@@ -9,7 +9,15 @@ from typing import Final
 
 import structlog
 
-from providers.base import Fixer, Meeting, OutcomeUnknown, PermanentError, ProviderError, ReconnectRequired, TemporaryError
+from providers.base import (
+    Fixer,
+    Meeting,
+    OutcomeUnknown,
+    PermanentError,
+    ProviderError,
+    ReconnectRequired,
+    TemporaryError,
+)
 from service.entry import Entry, Reason, State
 from service.ledger import reason_text
 from service.verbs import Change

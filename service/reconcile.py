@@ -30,6 +30,7 @@ from service.connections import Connections, UnknownConnection
 from service.entry import Entry, Placement, State
 from service.gate import Held, Passage
 from service.ledger import Ledger
+from service.meetings import Meetings
 from service.outcome import Step, again, back_off, failed, held, refused, warned
 from service.plan import Action, Verdict, plan
 from service.store import StoreUnavailable
@@ -68,8 +69,17 @@ class Settings:
 class Reconciler:
     """Runs records; every run is a task that outlives whoever started it."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, calls: Calls, *, settling: float = SETTLING) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        calls: Calls,
+        meetings: Meetings | None = None,
+        *,
+        settling: float = SETTLING,
+    ) -> None:
         self._ledger = ledger
+        self._meetings = meetings
         self._settings = settings
         self._calls = calls
         self._settling = settling
@@ -135,6 +145,8 @@ class Reconciler:
             if committed.verdict == "lost":
                 await self._give_away(lease.entry, step, committed.entry)
                 return None
+            if self._meetings and step.entry.meeting and "meeting" in step.change.set:
+                await self._meetings.touched(step.entry.record, step.entry.meeting)
             if committed.entry is None or (committed.verdict == "ok" and step.change.mode != "hold"):
                 return committed.entry
             await self._settings.refresh(committed.revision)

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from providers.base import ProviderInfo
 from service.app import Role, opened
 from service.config import Config
 from service.observer import Observer
@@ -75,9 +76,14 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    redis_url: str, *, role: Role = "all", observer: Observer | None = None, **environment: str
+    redis_url: str,
+    *,
+    role: Role = "all",
+    observer: Observer | None = None,
+    providers: Mapping[str, ProviderInfo] | None = None,
+    **environment: str,
 ) -> AsyncIterator[Running]:
-    """A service on a store, until left."""
+    """A service on a store, until left; `providers` are used in place of the registry's."""
     given = {
         "REDIS_URL": redis_url,
         "PUBLIC_URL": PUBLIC,
@@ -86,7 +92,7 @@ async def running(
         "SECRET_KEYS": "k1:" + "A" * 43 + "=",
         **environment,
     }
-    async with opened(Config.load(environ=given), role, observer) as app:
+    async with opened(Config.load(environ=given), role, observer, providers=providers) as app:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url=PUBLIC, timeout=30) as client:
             yield Running(app, client)

@@ -167,7 +167,7 @@ class RawServer:
         reply = self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
         if reply is Misbehaviour.DROP_UNREAD:
             return
-        self.requests.append(await _request(reader))
+        self.requests.append(await message(reader))
         self.arrived.set()
         if reply is Misbehaviour.HANG:
             await asyncio.Event().wait()
@@ -177,7 +177,8 @@ class RawServer:
                 await writer.drain()
 
 
-async def _request(reader: asyncio.StreamReader) -> bytes:
+async def message(reader: asyncio.StreamReader) -> bytes:
+    """One whole request or answer with a Content-Length."""
     head = await reader.readuntil(b"\r\n\r\n")
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):

@@ -333,3 +333,19 @@ def test_a_data_dir_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 def test_every_variable_is_documented() -> None:
     documented = DOCUMENTATION.read_text()
     assert not [name for name in Config.variables() if f"`{name}`" not in documented]
+
+
+@pytest.mark.parametrize("name", ["ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET"])
+def test_a_client_needs_its_id_and_its_secret(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(**{name: "something"})
+    (lonely,) = caught.value.problems
+    assert {lonely, name} == {"ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET"}
+    assert "set both" in str(caught.value)
+
+
+def test_a_client_that_fits_no_header_is_refused() -> None:
+    pair = {"ZOOM_CLIENT_ID": "id", "ZOOM_CLIENT_SECRET": "se cret"}
+    with pytest.raises(ConfigError, match="ZOOM_CLIENT_SECRET") as caught:
+        load(**pair)
+    assert "se cret" not in str(caught.value)

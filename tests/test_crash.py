@@ -11,7 +11,7 @@ from tests.events import START, record
 from tests.processes import Service, Tripwire
 from tests.servers import MemoryServer
 
-_STEPS = 14  # more commands than one event with its reconcile sends; a step that is never reached ends the search
+_STEPS = 16  # more commands than one event with its reconcile sends; a step that is never reached ends the search
 
 
 async def _vello(service: Service, kind: str, data: dict[str, Any]) -> bool:

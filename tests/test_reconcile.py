@@ -198,7 +198,7 @@ class Bench:
         self.store, self.vendor = store, vendor
         self.ledger = Ledger(store, VAULT, lease_seconds=30)
 
-        def connect(_: ProviderInfo, __: object) -> MeetingProvider:
+        def connect(*_: object) -> MeetingProvider:
             return vendor
 
         info = ProviderInfo("careless", "Careless", MemorySettings, Options, lambda made, http: vendor)

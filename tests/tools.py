@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -10,8 +11,13 @@ def need(tool: str) -> str:
     """Return a tool's path; without it skip the test, or fail it where CI=true."""
     path = shutil.which(tool)
     if path is None:
-        reason = f"{tool} is not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        absent(tool)
     return path
+
+
+def absent(tool: str) -> NoReturn:
+    """Skip the test, or fail it where CI=true."""
+    reason = f"{tool} is not installed"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -6,13 +6,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import ValidationError
 
-from providers.base import Options
+from providers.base import Options, Scope
 from service.choices import DEFAULT, Choice, Choices
 from service.companies import Companies, Company
 from service.connections import Connection, Connections, Health, UnknownConnection
+from service.endpoint import missing
 from service.entry import Entry, State
 from service.ledger import Ledger
 from service.links import link_for, vello_was_told
+from service.oauth import Broker, Source
 from service.reconcile import Settings
 from service.rehearsal import rehearse
 from service.web.errors import Problem, sentence
@@ -42,11 +44,18 @@ class Api:
     """The API's operations over the parts that do the work."""
 
     def __init__(
-        self, ledger: Ledger, settings: Settings, companies: Companies, public_url: str, admin_token: str
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        companies: Companies,
+        broker: Broker,
+        public_url: str,
+        admin_token: str,
     ) -> None:
         self._ledger = ledger
         self._settings = settings
         self._companies = companies
+        self._broker = broker
         self._public_url = public_url
         self._admin_token = admin_token
 
@@ -118,8 +127,7 @@ class Api:
 
     async def list_connections(self) -> ConnectionPage:
         """Every connection with its health."""
-        health = await self._connections.health()
-        return ConnectionPage(connections=[self._connection(row, health) for row in self._connections.all()])
+        return ConnectionPage(connections=await self._shown(self._connections.all()))
 
     async def add_connection(self, new: ConnectionNew) -> ConnectionRead:
         """Make a connection that needs no browser."""
@@ -133,21 +141,24 @@ class Api:
         if new.method is not None and new.method != settings.method:
             message = f"`method`: these fields make a connection of the method {settings.method!r}."
             raise Problem(422, "invalid", message)
+        if new.provider in self._broker.vendors and settings.token_request() is None:
+            page = f"{self._public_url}/connect/{new.provider}"
+            raise Problem(422, "invalid", f"`provider`: such accounts are connected in a browser, at {page}.")
         row = await self._connections.add(new.provider, new.name or settings.account, settings)
         await self._changed()
-        return self._connection(row, {})
+        return (await self._shown([row]))[0]
 
     async def get_connection(self, connection: str) -> ConnectionRead:
         """One connection with its health."""
-        return self._connection(self._known(connection), await self._connections.health())
+        return (await self._shown([self._known(connection)]))[0]
 
     async def delete_connection(
         self,
         connection: str,
         force: Annotated[bool, Query(description="Remove it although it is used.")] = False,
     ) -> Response:
-        """Forget a connection; 409 with what depends on it, unless forced."""
-        self._known(connection)
+        """Forget a connection, and revoke its grant; 409 with what depends on it, unless forced."""
+        row = self._known(connection)
         offices, meetings = self._choices.using(connection), await self._meetings(connection)
         if (offices or meetings) and not force:
             named = ", ".join(offices) or "no office"
@@ -156,8 +167,11 @@ class Api:
                 "or send ?force=true and the meetings stay at the provider."
             )
             raise Problem(409, "in_use", message)
+        source = self._source(row)
         await self._connections.remove(connection)
         await self._changed()
+        if source and not self._connections.holding(source.grant):
+            await self._broker.forget(source)
         return Response(status_code=204)
 
     async def test_connection(self, connection: str) -> Rehearsal:
@@ -284,8 +298,26 @@ class Api:
         fields = shown.model_dump() if own else {**shown.model_dump(), "name": None}
         return Office(id=office, own=own is not None, **fields)
 
-    def _connection(self, row: Connection, health: dict[str, Health]) -> ConnectionRead:
-        now = health.get(row.id, Health())
+    async def _shown(self, rows: list[Connection]) -> list[ConnectionRead]:
+        health, sources = await self._connections.health(), {row.id: self._source(row) for row in rows}
+        scopes = await self._broker.scopes([source for source in sources.values() if source])
+        shown = []
+        for row in rows:
+            source = sources[row.id]
+            granted = scopes[source.grant] if source else ()
+            lacking = missing(source.vendor.oauth.scopes, granted) if source and granted else ()
+            shown.append(self._connection(row, health.get(row.id, Health()), granted, lacking))
+        return shown
+
+    def _source(self, row: Connection) -> Source | None:
+        try:
+            return self._broker.source(row, self._connections.settings_of(row))
+        except UnknownConnection:
+            return None
+
+    def _connection(
+        self, row: Connection, now: Health, granted: tuple[str, ...], lacking: tuple[Scope, ...]
+    ) -> ConnectionRead:
         try:
             warnings = self._connections.settings_of(row).warnings()
         except UnknownConnection:
@@ -298,8 +330,8 @@ class Api:
             account=row.account,
             state=now.state,
             reason=now.reason,
-            scopes=[],
-            missing_scopes=[],
+            scopes=list(granted),
+            missing_scopes=[scope.any_of[0] for scope in lacking],
             warnings=warnings,
             checked_at=now.checked_at,
             in_use_by=self._choices.using(row.id),

@@ -612,3 +612,52 @@ async def test_what_carries_calls_is_loaded_at_the_first_one() -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()
     assert out.strip() == b"False"
+
+
+class Tokens:
+    """Gives out tokens in turn, and remembers which ones were refused."""
+
+    def __init__(self, *tokens: str | ProviderError) -> None:
+        self._tokens = list(tokens)
+        self.refused: list[str | None] = []
+
+    async def token(self, refused: str | None = None) -> str:
+        """The next one."""
+        self.refused.append(refused)
+        token = self._tokens.pop(0)
+        if isinstance(token, ProviderError):
+            raise token
+        return token
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
+async def test_a_refused_token_is_replaced_once_and_the_call_made_again(open_http: Open, method: str) -> None:
+    """Whatever the method: what was refused was not done."""
+    tokens = Tokens("first", "second")
+    async with RawServer(http(401), http(200)) as server:
+        answer = await open_http(server.url, authorizer=tokens).send(method, "/", json={"a": 1})
+    assert (answer.status, tokens.refused) == (200, [None, "first"])
+    sent = [request.lower() for request in server.requests]
+    assert [b"authorization: bearer first" in sent[0], b"authorization: bearer second" in sent[1]] == [True, True]
+    assert all(request.endswith(b'{"a":1}') for request in sent)
+
+
+async def test_a_second_refusal_is_a_dead_account(open_http: Open) -> None:
+    async with RawServer(http(401)) as server:
+        error = await failure(open_http(server.url, authorizer=Tokens("first", "second")).send("POST", "/"))
+        assert (type(error), len(server.requests)) == (ReconnectRequired, 2)
+
+
+async def test_without_a_token_nothing_is_sent(open_http: Open) -> None:
+    async with RawServer(http(200)) as server:
+        client = open_http(server.url, authorizer=Tokens(ReconnectRequired("dead")))
+        assert (await failure(client.send("POST", "/"))).text == "dead"
+        assert server.requests == []
+
+
+async def test_another_base_url_keeps_the_authorizer(open_http: Open) -> None:
+    async with RawServer(http(200)) as server:
+        client = open_http("http://127.0.0.1:1", authorizer=Tokens("first")).at(server.url)
+        await client.send("GET", "/")
+        assert client.base_url == server.url
+    assert b"bearer first" in server.requests[0].lower()

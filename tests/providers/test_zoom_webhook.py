@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from providers.zoom_webhook import Notice, WebhookRefused, parse, validation, verify
+from providers.base import NoticeRefused
+from providers.zoom_webhook import Event, parse, validation, verify
 
 SECRET, NOW = "a-secret-token", 1_900_000_000
 BODY = b'{"event": "meeting.updated",  "payload": {}}'
@@ -48,7 +49,7 @@ def test_a_right_signature_is_taken_for_five_minutes(age: int) -> None:
 def test_anything_else_is_refused_without_showing_the_secret(
     body: bytes, timestamp: str | None, signature: str | None, secret: str, said: str
 ) -> None:
-    with pytest.raises(WebhookRefused, match=said) as caught:
+    with pytest.raises(NoticeRefused, match=said) as caught:
         verify(body, timestamp, signature, secret, NOW)
     assert SECRET not in str(caught.value)
 
@@ -64,7 +65,7 @@ def test_an_address_is_proven_with_the_token_and_its_hmac() -> None:
 @pytest.mark.parametrize(("name", "kind"), [("meeting.updated", "updated"), ("meeting.deleted", "deleted")])
 def test_a_meeting_is_named_the_same_whatever_the_type_of_its_id(id_: int | str, name: str, kind: str) -> None:
     notice = parse(event(name, account_id="acc", operator="anna@example.org", object={"id": id_, "host_id": "anna"}))
-    assert notice == Notice(kind, name, NOW, "acc", "anna", None, "98765432109")  # type: ignore[arg-type]
+    assert notice == Event(kind, name, NOW, "acc", "anna", None, "98765432109")  # type: ignore[arg-type]
 
 
 def test_a_person_who_removed_the_app_is_named() -> None:
@@ -74,7 +75,7 @@ def test_a_person_who_removed_the_app_is_named() -> None:
 
 def test_events_nobody_asked_for_are_named_and_no_error() -> None:
     assert parse(event("meeting.ended", object={"id": "1"})).kind == "other"
-    assert parse(b'{"event": "user.created"}') == Notice("other", "user.created", 0.0)
+    assert parse(b'{"event": "user.created"}') == Event("other", "user.created", 0.0)
 
 
 @pytest.mark.parametrize(
@@ -96,5 +97,5 @@ def test_events_nobody_asked_for_are_named_and_no_error() -> None:
     ids=range(12),
 )
 def test_what_is_no_event_or_lacks_what_it_needs_is_refused(body: bytes) -> None:
-    with pytest.raises(WebhookRefused):
+    with pytest.raises(NoticeRefused):
         parse(body)

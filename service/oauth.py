@@ -1,0 +1,364 @@
+"""Accounts connected by OAuth, with every provider alike: exchange, one renewal at a time, revoke.
+
+Laws of a renewal, since most vendors give each refresh token out once:
+
+- One process renews a grant at a time; everybody else waits for it and reads what it wrote.
+- What the vendor answered is stored before anybody uses it, and a renewal is never stopped half-way.
+- An answer that was lost is asked for once more, later: it may be that the vendor never got the question.
+- Only a refusal of the tokens that are still stored makes a grant dead.
+"""
+
+import asyncio
+import random
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from providers.base import (
+    Account,
+    Authorizer,
+    OutcomeUnknown,
+    PermanentError,
+    ProviderError,
+    ProviderSettings,
+    ReconnectRequired,
+    Scope,
+    TemporaryError,
+)
+from service.connections import Connection
+from service.endpoint import (
+    Authorization,
+    Client,
+    InvalidGrant,
+    Tokens,
+    Vendor,
+    authorization,
+    exchanged,
+    missing,
+    refreshed,
+    requested,
+    revoked,
+)
+from service.grants import KEPT, Grant, Grants, Trouble, grant_id
+from service.store import StoreUnavailable
+from service.vault import Damaged, UnknownKey
+
+PATIENCE: Final = 20.0
+"""Seconds a caller waits for a renewal that another process makes."""
+LOCK_SECONDS: Final = 30.0
+"""Seconds after which a process that died in a renewal is given up: longer than a call may take."""
+EARLY: Final = 60.0
+"""Seconds before its end at which a token is renewed, a tenth of its life if that is less."""
+IDLE: Final = 6.5 * 86_400
+"""Seconds after which an unused grant is renewed, half a day more or less, so that none is forgotten by its vendor."""
+
+_PERSIST = 120.0  # seconds in which new tokens are brought into a store that cannot be reached
+_PAUSE = 0.5
+_MARGIN = 5.0  # seconds for which a token must still be good to be used at all
+_ROUNDS = 3
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a connection's tokens come from: the grant of an account, or with `body` the connection itself."""
+
+    vendor: Vendor
+    grant: str
+    client: Client | None
+    body: Mapping[str, str] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What came of a code: whose account it is, the grant, and what of it is missing."""
+
+    grant: str
+    account: Account
+    missing: tuple[Scope, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """The authorizer of one connection."""
+
+    broker: "Broker"
+    source: Source
+
+    async def token(self, refused: str | None = None) -> str:
+        return await self.broker.token(self.source, refused)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fresh:
+    """The authorizer of an account that is just being connected."""
+
+    title: str
+    access_token: str = field(repr=False)
+
+    async def token(self, refused: str | None = None) -> str:
+        if refused:
+            raise PermanentError(f"{self.title} refuses the access it has just given.", "operator")
+        return self.access_token
+
+
+class Broker:
+    """Speaks OAuth with all vendors, and gives each connection its access tokens."""
+
+    def __init__(
+        self,
+        grants: Grants,
+        vendors: Mapping[str, Vendor],
+        public_url: str,
+        *,
+        lock_seconds: float = LOCK_SECONDS,
+        patience: float = PATIENCE,
+    ) -> None:
+        self.vendors = vendors
+        self._grants = grants
+        self._public_url = public_url
+        self._lock_seconds = lock_seconds
+        self._patience = patience
+        self._renewals: dict[tuple[str, int], asyncio.Task[None]] = {}
+
+    def redirect_uri(self, provider: str) -> str:
+        """Where a vendor sends browsers back to; it must be entered there exactly so."""
+        return f"{self._public_url}/connect/{provider}/callback"
+
+    def authorization(self, vendor: Vendor, client: Client) -> Authorization:
+        """A new authorization request."""
+        return authorization(vendor, client, self.redirect_uri(vendor.info.name))
+
+    async def exchange(self, vendor: Vendor, client: Client, code: str, code_verifier: str) -> Granted:
+        """Turn a code into a grant that is stored, and find out whose account it is.
+
+        Raises: InvalidGrant for a code that is used up or too old, TemporaryError, PermanentError.
+        """
+        redirect_uri = self.redirect_uri(vendor.info.name)
+        try:
+            tokens, told = await exchanged(vendor, client, code, code_verifier, redirect_uri)
+        except OutcomeUnknown as error:
+            raise TemporaryError(error.text) from None
+        http = vendor.http.at(vendor.http.base_url, authorizer=_Fresh(vendor.info.title, tokens.access_token))
+        account = await vendor.oauth.identify(http, told)
+        name = vendor.info.name
+        grant = grant_id(name, client.client_id, account.id)
+        await self._kept(lambda: self._grants.put(grant, tokens, name, client.client_id, account.id))
+        lacking = missing(vendor.oauth.scopes, tokens.scopes) if tokens.scopes is not None else ()
+        return Granted(grant, account, lacking)
+
+    def source(self, row: Connection, settings: ProviderSettings) -> Source | None:
+        """Where a connection's tokens come from, None if its provider knows no OAuth."""
+        vendor = self.vendors.get(row.provider)
+        if vendor is None:
+            return None
+        body = settings.token_request()
+        if body is None:
+            return Source(vendor, row.grant or "", vendor.client)
+        given = settings.reveal()
+        client = Client(given.get("client_id", ""), given.get("client_secret", ""))
+        return Source(vendor, grant_id(row.provider, row.id), client, body)
+
+    def authorizer(self, source: Source) -> Authorizer:
+        """What gives an HTTP client the tokens of a connection."""
+        return _Tokens(self, source)
+
+    async def token(self, source: Source, refused: str | None = None) -> str:
+        """An access token that is good now and is not `refused`.
+
+        Raises: TemporaryError, ReconnectRequired, PermanentError, StoreUnavailable.
+        """
+        for _ in range(_ROUNDS):
+            grant = await self._usable(source)
+            held = self._opened(grant, source)[0] if grant.envelope else refused
+            if held and held != refused and grant.good_for > _early(grant):
+                return held
+            try:
+                await self._renew(source, grant.version)
+            except TemporaryError:
+                if held and held != refused and grant.good_for > _MARGIN:  # it was only early
+                    return held
+                raise
+        raise TemporaryError(f"{source.vendor.info.title} gives out tokens that are of no use when they arrive.")
+
+    async def renew(self, source: Source, version: int) -> None:
+        """Renew a grant that is still at `version`, although its token may be good. Raises what `token` raises."""
+        await self._usable(source)
+        await self._renew(source, version)
+        await self._usable(source)
+
+    async def look(self, source: Source) -> Grant:
+        """What a connection's tokens come from, as it is now."""
+        return await self._grants.look(source.grant)
+
+    async def account(self, grant: str) -> str:
+        """The vendor's own id of a grant's account, '' if the grant is gone."""
+        return (await self._grants.look(grant)).account
+
+    async def drop(self, grant: str) -> None:
+        """Forget a grant that is of no use any more."""
+        await self._grants.remove(grant)
+
+    async def scopes(self, sources: Sequence[Source]) -> dict[str, tuple[str, ...]]:
+        """What each source's grant allows, by its id."""
+        return await self._grants.scopes([source.grant for source in sources])
+
+    async def forget(self, source: Source) -> None:
+        """Revoke a grant at its vendor and forget it here; a vendor that cannot be reached does not hinder that."""
+        if source.client and source.body is None:
+            try:
+                access_token = await self.token(source)
+                _, refresh_token = self._opened(await self._grants.look(source.grant), source)
+                both = [token for token in (refresh_token, access_token) if token]  # vendors differ in which one counts
+                outcome = f"answered {await revoked(source.vendor, source.client, both)}"
+            except ProviderError as error:
+                outcome = error.text
+            _log.info("grant_revoked", provider=source.vendor.info.name, outcome=outcome)
+        await self._grants.remove(source.grant)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait for renewals that are under way: one that is stopped half-way would cost its grant."""
+        if self._renewals:
+            await asyncio.wait(list(self._renewals.values()), timeout=seconds)
+
+    async def _usable(self, source: Source) -> Grant:
+        """The grant as it is now, unless nothing can be done with it."""
+        grant, title = await self._grants.look(source.grant), source.vendor.info.title
+        if source.body is not None:
+            return grant
+        if source.client is None:
+            raise PermanentError(f"{title} is not set up: its client id and secret are missing.", "operator")
+        if not grant.version:
+            raise ReconnectRequired(f"No {title} account is connected here any more. {self.cure(source.vendor)}")
+        if grant.client_id != source.client.client_id:
+            raise ReconnectRequired(
+                f"This account was connected with another app of {title}. {self.cure(source.vendor)}"
+            )
+        if grant.dead:
+            raise ReconnectRequired(grant.dead)
+        return grant
+
+    async def _renew(self, source: Source, version: int) -> None:
+        """Come back when `version` is no longer the newest; all callers of one process wait for one task."""
+        name = (source.grant, version)
+        task = self._renewals.get(name)
+        if task is None:
+            task = asyncio.create_task(self._renewed(source, version), name=f"renew {source.grant}")
+            self._renewals[name] = task
+            task.add_done_callback(lambda done: (self._renewals.pop(name, None), done.cancelled() or done.exception()))
+        await asyncio.shield(task)
+
+    async def _renewed(self, source: Source, version: int) -> None:
+        loop = asyncio.get_running_loop()
+        owner, end = secrets.token_hex(8), loop.time() + self._patience
+        while True:
+            grant = await self._grants.lock(source.grant, owner, version, self._lock_seconds)
+            if grant.version != version or grant.dead:
+                return
+            if grant.fence:
+                await self._ask(source, grant)
+                return
+            if grant.held_for and grant.trouble:
+                raise _error(grant.trouble, grant.held_for)
+            if loop.time() > end:
+                text = f"{source.vendor.info.title}'s access token is being renewed by a process that does not answer."
+                raise TemporaryError(text, 5.0)
+            await asyncio.sleep(random.uniform(0.05, 0.15))  # noqa: S311 (jitter is no secret)
+
+    async def _ask(self, source: Source, grant: Grant) -> None:
+        """Ask the vendor for new tokens, with the lock held, and store what came of it."""
+        vendor, outcome = source.vendor, "ok"
+        try:
+            tokens = await self._asked(source, grant)
+        except InvalidGrant:
+            outcome = "invalid_grant"
+            text = self._farewell(source, lost=grant.tries > 1)
+            await self._kept(lambda: self._grants.bury(grant.id, grant.version, text))
+        except OutcomeUnknown as error:
+            outcome = "unknown"
+            raise await self._put_off(grant, TemporaryError(error.text), known=False) from None
+        except ProviderError as error:
+            outcome = type(error).__name__
+            raise await self._put_off(grant, error, known=True) from None
+        else:
+            kept, name = KEPT if source.body is None else tokens.life, vendor.info.name
+            if not await self._kept(lambda: self._grants.renewed(grant.id, grant.version, tokens, name, kept=kept)):
+                outcome = "late"
+        finally:
+            _log.info("token_refresh", provider=vendor.info.name, outcome=outcome)
+
+    async def _asked(self, source: Source, grant: Grant) -> Tokens:
+        vendor, client = source.vendor, source.client
+        if client is None:
+            text = f"{vendor.info.title} is not set up: its client id and secret are missing."
+            raise PermanentError(text, "operator")
+        if source.body is not None:
+            return await requested(vendor, client, source.body)
+        _, refresh_token = self._opened(grant, source)
+        if refresh_token is None:
+            raise InvalidGrant
+        return await refreshed(vendor, client, refresh_token)
+
+    async def _put_off(self, grant: Grant, error: ProviderError, *, known: bool) -> ProviderError:
+        """Let nobody ask again for a while; answers the error to raise."""
+        who = error.who_can_fix if isinstance(error, PermanentError) else None
+        wanted = error.retry_after if isinstance(error, TemporaryError) else None
+        hold = wanted or min(60.0, 2.0 ** min(grant.tries, 6))
+        trouble = Trouble(error.text, who)
+        await self._grants.release(grant.id, grant.fence, known=known, hold=hold, trouble=trouble)
+        return _error(trouble, hold)
+
+    async def _kept(self, write: Callable[[], Awaitable[bool]]) -> bool:
+        """Bring what cannot be asked for again into the store, however long that is away."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _PERSIST
+        while True:
+            try:
+                return await write()
+            except StoreUnavailable:
+                if loop.time() > end:
+                    raise
+                await asyncio.sleep(_PAUSE)
+
+    def cure(self, vendor: Vendor) -> str:
+        """What to do about an account that is dead."""
+        page = f"{self._public_url}/connect/{vendor.info.name}"
+        return f"An admin connects it again at {page}; bookings that wait then go on by themselves."
+
+    def _farewell(self, source: Source, *, lost: bool) -> str:
+        title = source.vendor.info.title
+        why = (
+            f"{title} no longer accepts this account's access: it was revoked, ran out or was replaced by a newer one."
+        )
+        if lost:
+            why = (
+                "The answer to a renewal of this account's access was lost in a crash or an outage, "
+                f"and {title} gives each one out only once."
+            )
+        return f"{why} {self.cure(source.vendor)}"
+
+    def _opened(self, grant: Grant, source: Source) -> tuple[str, str | None]:
+        try:
+            return self._grants.open(grant, source.vendor.info.name)
+        except (UnknownKey, Damaged) as error:
+            raise PermanentError(str(error), "operator") from None
+
+
+def idle(grant: Grant) -> bool:
+    """Whether a living grant was not renewed for about a week; each has its own moment."""
+    spread = int(grant.id[:4], 16) / 0xFFFF - 0.5
+    return bool(grant.version) and not grant.dead and grant.idle_for > IDLE + spread * 86_400
+
+
+def _early(grant: Grant) -> float:
+    return min(EARLY, grant.life / 10)
+
+
+def _error(trouble: Trouble, wait: float) -> ProviderError:
+    if trouble.who_can_fix is None:
+        return TemporaryError(trouble.text, wait)
+    return PermanentError(trouble.text, trouble.who_can_fix)

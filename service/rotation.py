@@ -1,0 +1,143 @@
+"""Seals everything in the store with the newest key, so that an older one can be taken out of SECRET_KEYS.
+
+Each secret is replaced only if it is still the one that was read, so services may run meanwhile, and a rotation that
+was interrupted is simply begun again. What lives for minutes only, such as an account that is just being connected, is
+left alone.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from service.companies import COMPANIES, company_purpose
+from service.connections import CONNECTIONS, connection_purpose
+from service.entry import meeting_purpose
+from service.grants import grant_id, grant_key, token_purpose
+from service.ledger import SHARDS, entry_key, shard_sets
+from service.store import Script, Store
+from service.vault import Damaged, UnknownKey, Vault
+
+KEYS: Final = "vm:keys"
+"""Key id -> fingerprint of every key that sealed something here; no TTL."""
+BATCH: Final = 200
+"""Records read in one round trip, about."""
+PASSES: Final = 3
+"""Looks at everything, until one finds nothing to do: a service may have sealed something meanwhile."""
+
+# KEYS 1 a hash; ARGV 1 field 2 the value that was read 3 the one to put in its place. Answers 1 if it was still there.
+_SWAP = Script(
+    "if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end "
+    "redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) return 1"
+)
+# KEYS 1 a sorted set; ARGV 1 cursor 2 count. Answers the next cursor and the members.
+_SCAN = Script(
+    "local page = redis.call('ZSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2]) local out = {page[1]} "
+    "for i = 1, #page[2], 2 do out[#out + 1] = page[2][i] end return out"
+)
+
+_Swap = tuple[tuple[str], tuple[str, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """What was sealed anew, by kind; what could not be opened, by why; which keys nothing needs any more."""
+
+    sealed: Mapping[str, int]
+    unreadable: Mapping[str, int]
+    retired: tuple[str, ...]
+
+
+class Rotation:
+    """One run over everything."""
+
+    def __init__(self, store: Store, vault: Vault, active: str) -> None:
+        self._store = store
+        self._vault = vault
+        self._active = active
+        self._unreadable: Counter[str] = Counter()
+
+    async def run(self) -> Rotated:
+        """Seal everything anew and forget the keys that nothing needs any more."""
+        sealed: Counter[str] = Counter()
+        for _ in range(PASSES):
+            self._unreadable.clear()
+            found = await self._pass()
+            sealed.update(found)
+            if not +found:
+                break
+        else:
+            self._unreadable["A running service still seals with an old key; restart it, then rotate again."] += 1
+        retired: list[str] = []
+        if not self._unreadable:
+            known = await self._store.execute("HKEYS", KEYS)
+            retired = sorted(set(known) - {self._active})
+            for key_id in retired:
+                await self._store.execute("HDEL", KEYS, key_id)
+        return Rotated(sealed, dict(self._unreadable), tuple(retired))
+
+    async def _pass(self) -> Counter[str]:
+        connections = await self._store.execute("HGETALL", CONNECTIONS)
+        companies = await self._store.execute("HGETALL", COMPANIES)
+        done = Counter(connections=await self._swap(list(self._rows(CONNECTIONS, connections, "envelope"))))
+        done["companies"] = await self._swap(list(self._rows(COMPANIES, companies, "tokens")))
+        done["grants"] = await self._grants(connections)
+        for shard in range(SHARDS):
+            for key in shard_sets(shard):
+                done["records"] += await self._records(key)
+        return done
+
+    def _rows(self, key: str, rows: Mapping[str, str], name: str) -> Iterator[_Swap]:
+        """Rows that are JSON with an envelope in it."""
+        purpose = connection_purpose if key == CONNECTIONS else company_purpose
+        for id_, row in rows.items():
+            fields = json.loads(row)
+            if anew := self._anew(fields[name], purpose(id_)):
+                yield (key,), (id_, row, json.dumps({**fields, name: anew}))
+
+    async def _grants(self, connections: Mapping[str, str]) -> int:
+        """Each connection's grant, and the token of one that gets it by itself."""
+        owners = {}
+        for id_, row in connections.items():
+            fields = json.loads(row)
+            owners[fields.get("grant") or grant_id(fields["provider"], id_)] = fields["provider"]
+        held = await self._store.pipeline([("HGET", grant_key(grant), "token") for grant in owners]) if owners else []
+        swaps: list[_Swap] = []
+        for (grant, provider), envelope in zip(owners.items(), held, strict=True):
+            if envelope and (anew := self._anew(envelope, token_purpose(provider, grant))):
+                swaps.append(((grant_key(grant),), ("token", envelope, anew)))
+        return await self._swap(swaps)
+
+    async def _records(self, key: str) -> int:
+        done, cursor = 0, "0"
+        while True:
+            cursor, *records = await self._store.call(_SCAN, (key,), (cursor, BATCH))
+            if records:
+                flats = await self._store.pipeline([("HGETALL", entry_key(record)) for record in records])
+                swaps = [
+                    swap for record, flat in zip(records, flats, strict=True) for swap in self._entry(record, flat)
+                ]
+                done += await self._swap(swaps)
+            if cursor == "0":
+                return done
+
+    def _entry(self, record: str, flat: Any) -> Iterator[_Swap]:
+        row = flat if isinstance(flat, dict) else dict(zip(flat[0::2], flat[1::2], strict=True))
+        for name, envelope in row.items():
+            if name not in ("meeting", "intent") and not name.startswith("x:"):
+                continue
+            if envelope and (anew := self._anew(envelope, meeting_purpose(record))):
+                yield (entry_key(record),), (name, envelope, anew)
+
+    def _anew(self, envelope: str, purpose: str) -> str | None:
+        """The same secret under the newest key, None if that one sealed it."""
+        try:
+            if self._vault.needs_rotation(envelope):
+                return self._vault.seal(self._vault.open(envelope, purpose), purpose)
+        except (UnknownKey, Damaged) as error:
+            self._unreadable[str(error)] += 1
+        return None
+
+    async def _swap(self, swaps: list[_Swap]) -> int:
+        return sum(await self._store.pipeline_call(_SWAP, swaps)) if swaps else 0

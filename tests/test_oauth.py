@@ -1,0 +1,357 @@
+"""Tokens: who gets which when, what a vendor's every answer means, and that nobody asks twice."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from providers.base import PermanentError, ProviderError, ReconnectRequired, TemporaryError
+from providers.http import Http
+from service.connections import Connection
+from service.endpoint import Tokens
+from service.grants import Grants, Trouble, grant_key
+from service.oauth import IDLE, Broker, Source, idle
+from service.store import Store
+from tests.acme import AcmeSettings
+from tests.authority import CLIENT
+from tests.chaos.renewer import VAULT, broker
+from tests.servers import Misbehaviour, RawServer, Reply, http
+from tests.stores import StoreServer
+from tests.waiting import outage, wait_until
+
+GRANT = "a" * 32
+NEW = http(200, json.dumps({"access_token": "new", "refresh_token": "r2", "expires_in": 3600, "scope": "a b"}))
+OLD = Tokens("old", "r1", 3600, ("openid",))
+Bench = Callable[..., tuple[Broker, Source]]
+
+
+@pytest.fixture
+async def bench(store: Store) -> AsyncIterator[Bench]:
+    """Brokers of as many processes as a test wants, at one vendor, for one grant."""
+    clients: list[Http] = []
+
+    def process(vendor: RawServer, **more: Any) -> tuple[Broker, Source]:
+        clients.append(Http(connect=0.5, read=more.pop("read", 2.0), deadline=5.0))
+        here, at = broker(more.pop("store", store), clients[-1], f"{vendor.url}/oauth", more.pop("lock", 5.0))
+        return here, Source(at, GRANT, at.client)
+
+    yield process
+    await asyncio.gather(*(client.close() for client in clients))
+
+
+async def granted(store: Store, tokens: Tokens = OLD, *, client: str = CLIENT) -> Grants:
+    """A grant that a person gave."""
+    grants = Grants(store, VAULT)
+    await grants.put(GRANT, tokens, "zoom", client, "anna")
+    return grants
+
+
+async def due(store: Store) -> Grants:
+    """The same, with a token that has run out."""
+    grants = await granted(store)
+    await store.execute("HSET", grant_key(GRANT), "expires", "0")
+    return grants
+
+
+async def failure(broker: Broker, source: Source, refused: str | None = None) -> ProviderError:
+    """The error a caller gets."""
+    with pytest.raises(ProviderError) as caught:
+        await broker.token(source, refused)
+    return caught.value
+
+
+async def test_a_token_that_is_good_is_used_and_nobody_is_asked(store: Store, bench: Bench) -> None:
+    await granted(store)
+    async with RawServer(NEW) as vendor:
+        assert await (one := bench(vendor))[0].token(one[1]) == "old"
+        assert vendor.requests == []
+
+
+async def test_a_renewal_asks_as_the_standard_says_and_stores_before_it_answers(store: Store, bench: Bench) -> None:
+    grants = await due(store)
+    async with RawServer(NEW) as vendor:
+        here, source = bench(vendor)
+        assert await here.token(source) == "new"
+    (request,) = vendor.requests
+    assert request.startswith(b"POST /oauth/token HTTP/1.1")
+    assert b"authorization: basic " in request.lower()
+    assert request.endswith(b"grant_type=refresh_token&refresh_token=r1")
+    stored = await grants.look(GRANT)
+    assert grants.open(stored, "zoom") == ("new", "r2")
+    assert (stored.version, stored.scopes, stored.tries, stored.client_id) == (2, ("a", "b"), 0, CLIENT)
+
+
+async def test_many_processes_ask_once(store: Store, bench: Bench) -> None:
+    await due(store)
+    async with RawServer(NEW) as vendor:
+        processes = [bench(vendor) for _ in range(8)]
+        asked = [here.token(source) for here, source in processes for _ in range(25)]
+        assert set(await asyncio.gather(*asked)) == {"new"}
+        assert len(vendor.requests) == 1
+
+
+async def test_a_refused_token_is_renewed_once_for_all_whom_it_was_refused(store: Store, bench: Bench) -> None:
+    await granted(store)
+    async with RawServer(NEW) as vendor:
+        processes = [bench(vendor) for _ in range(3)]
+        asked = [here.token(source, refused="old") for here, source in processes for _ in range(10)]
+        assert set(await asyncio.gather(*asked)) == {"new"}
+        assert len(vendor.requests) == 1
+
+
+async def test_a_caller_that_gives_up_does_not_stop_the_renewal(store: Store, bench: Bench) -> None:
+    grants = await due(store)
+    async with RawServer(NEW) as vendor:
+        here, source = bench(vendor)
+        caller = asyncio.create_task(here.token(source))
+        await vendor.arrived.wait()
+        caller.cancel()
+        await here.drain(5)
+    assert grants.open(await grants.look(GRANT), "zoom")[0] == "new"
+
+
+async def test_new_tokens_outlive_a_store_that_is_away(bench: Bench) -> None:
+    """The vendor gives a refresh token out once: it is kept in hand until the store is back."""
+    async with StoreServer() as server:
+        store = await Store.open(server.url)
+        grants = await due(store)
+        async with RawServer(NEW) as vendor:
+            here, source = bench(vendor, store=store)
+            asked = asyncio.create_task(here.token(source))
+            await vendor.arrived.wait()
+            server.kill()
+            await outage(0.5)
+            await server.start()
+            assert await asked == "new"
+        assert grants.open(await grants.look(GRANT), "zoom") == ("new", "r2")
+        await store.close()
+
+
+PASSING: list[tuple[Reply, bool]] = [
+    (http(500), True),
+    (http(503), True),
+    (http(429, retry_after="7"), False),
+    (Misbehaviour.DROP, True),
+    (http(200, "not json"), True),
+    (http(200, "{}"), True),
+]
+
+
+@pytest.mark.parametrize(("reply", "unknown"), PASSING, ids=str)
+async def test_what_may_pass_is_temporary_and_is_not_asked_again_at_once(
+    store: Store, bench: Bench, reply: Reply, unknown: bool
+) -> None:
+    grants = await due(store)
+    async with RawServer(reply) as vendor:
+        here, source = bench(vendor)
+        assert isinstance(await failure(here, source), TemporaryError)
+        other, _ = bench(vendor)
+        waiting = await failure(other, source)
+        assert isinstance(waiting, TemporaryError)
+        assert waiting.retry_after
+        assert len(vendor.requests) == 1
+    stored = await grants.look(GRANT)
+    assert (stored.dead, stored.version, stored.tries) == (None, 1, int(unknown))
+
+
+async def test_while_the_vendor_is_down_a_token_that_is_still_good_is_used(store: Store, bench: Bench) -> None:
+    await granted(store, replace(OLD, life=600))
+    await store.execute("HINCRBY", grant_key(GRANT), "expires", -560_000)  # it is early, but not yet late
+    async with RawServer(http(503)) as vendor:
+        here, source = bench(vendor)
+        assert await here.token(source) == "old"
+        assert len(vendor.requests) == 1
+
+
+INVALID_GRANT = http(400, json.dumps({"reason": "Invalid Token!", "error": "invalid_grant"}))
+
+
+async def test_a_refused_refresh_token_is_dead_and_nobody_asks_with_it_again(store: Store, bench: Bench) -> None:
+    await due(store)
+    async with RawServer(INVALID_GRANT) as vendor:
+        here, source = bench(vendor)
+        error = await failure(here, source)
+        assert isinstance(error, ReconnectRequired)
+        assert "no longer accepts" in error.text
+        assert "/connect/zoom" in error.text
+        await failure(bench(vendor)[0], source)
+        assert len(vendor.requests) == 1
+
+
+async def test_a_lost_answer_is_asked_for_once_more_and_its_end_is_explained(store: Store, bench: Bench) -> None:
+    """The vendor never got the question: nothing was lost. It did: the grant is, and everybody is told why."""
+    grants = await due(store)
+    async with RawServer(Misbehaviour.DROP, NEW) as vendor:
+        here, source = bench(vendor)
+        assert isinstance(await failure(here, source), TemporaryError)
+        await store.execute("HDEL", grant_key(GRANT), "held")
+        assert await here.token(source) == "new"
+    await due(store)
+    async with RawServer(Misbehaviour.DROP, INVALID_GRANT) as vendor:
+        here, source = bench(vendor)
+        assert isinstance(await failure(here, source), TemporaryError)
+        await store.execute("HDEL", grant_key(GRANT), "held")
+        error = await failure(here, source)
+        assert isinstance(error, ReconnectRequired)
+        assert "lost in a crash or an outage" in error.text
+    assert (await grants.look(GRANT)).dead == error.text
+
+
+async def test_a_refusal_of_tokens_that_were_replaced_meanwhile_kills_nothing(store: Store, bench: Bench) -> None:
+    """A person connects the account again while a renewal of the old tokens is under way."""
+    grants = await due(store)
+    async with RawServer(INVALID_GRANT) as vendor:
+        here, source = bench(vendor)
+        asked = asyncio.create_task(here.token(source))
+        await vendor.arrived.wait()
+        await grants.put(GRANT, Tokens("fresh", "r9", 3600, None), "zoom", CLIENT, "anna")
+        assert await asked == "fresh"
+    assert (await grants.look(GRANT)).dead is None
+
+
+@pytest.mark.parametrize(
+    "reply", [http(400, '{"error": "invalid_client"}'), http(401), http(400, '{"error": "unauthorized_client"}')]
+)
+async def test_a_wrong_client_is_the_operators_problem_and_costs_no_grant(
+    store: Store, bench: Bench, reply: bytes
+) -> None:
+    grants = await due(store)
+    async with RawServer(reply, NEW) as vendor:
+        here, source = bench(vendor)
+        error = await failure(here, source)
+        assert isinstance(error, PermanentError)
+        assert (error.who_can_fix, "client id or secret" in error.text) == ("operator", True)
+        assert (await grants.look(GRANT)).dead is None
+        await store.execute("HDEL", grant_key(GRANT), "held")
+        assert await here.token(source) == "new"
+
+
+async def test_a_grant_of_another_client_is_not_tried(store: Store, bench: Bench) -> None:
+    await granted(store, client="the-client-before")
+    async with RawServer(NEW) as vendor:
+        here, source = bench(vendor)
+        assert isinstance(await failure(here, source), ReconnectRequired)
+        assert isinstance(await failure(here, replace(source, grant="b" * 32)), ReconnectRequired)
+        unset = await failure(here, replace(source, client=None))
+        assert isinstance(unset, PermanentError)
+        assert vendor.requests == []
+
+
+async def test_a_vendor_that_does_not_rotate_leaves_the_refresh_token(store: Store, bench: Bench) -> None:
+    grants = await due(store)
+    async with RawServer(http(200, '{"access_token": "new"}')) as vendor:
+        here, source = bench(vendor)
+        assert await here.token(source) == "new"
+    assert grants.open(await grants.look(GRANT), "zoom") == ("new", "r1")
+    assert (await grants.look(GRANT)).scopes == ("openid",)
+
+
+async def test_a_dead_processs_lock_ends_and_another_one_renews(store: Store, bench: Bench) -> None:
+    grants = await due(store)
+    assert (await grants.lock(GRANT, "somebody", 1, 0.5)).fence
+    async with RawServer(NEW) as vendor:
+        here, source = bench(vendor)
+        assert await here.token(source) == "new"
+
+
+async def test_a_zombie_gives_back_no_lock_but_its_own(store: Store) -> None:
+    grants = await due(store)
+    zombie = await grants.lock(GRANT, "zombie", 1, 0.05)
+    await wait_until(lambda: locked(grants, "heir"))
+    heir = await grants.lock(GRANT, "heir", 1, 5)
+    assert heir.fence > zombie.fence
+    await grants.release(GRANT, zombie.fence, known=True, hold=0, trouble=Trouble("", None))
+    assert not (await grants.lock(GRANT, "third", 1, 5)).fence
+
+
+async def locked(grants: Grants, owner: str) -> bool:
+    """Try to lock the grant; a second time by the same owner changes nothing."""
+    return bool((await grants.lock(GRANT, owner, 1, 5)).fence)
+
+
+async def test_what_a_vendor_gave_to_a_zombie_is_kept_if_nobody_has_newer(store: Store) -> None:
+    """It was thought dead, and its heir was refused; the vendor's latest word counts."""
+    grants = await due(store)
+    await grants.bury(GRANT, 1, "thought dead")
+    assert await grants.renewed(GRANT, 1, Tokens("late", "r5", 3600, None), "zoom")
+    assert (await grants.look(GRANT)).dead is None
+    assert not await grants.renewed(GRANT, 1, Tokens("later", "r6", 3600, None), "zoom")
+
+
+async def test_a_grant_that_was_removed_does_not_come_back(store: Store, bench: Bench) -> None:
+    grants = await due(store)
+    async with RawServer(NEW) as vendor:
+        here, source = bench(vendor)
+        asked = asyncio.create_task(here.token(source))
+        await vendor.arrived.wait()
+        await grants.remove(GRANT)
+        with pytest.raises(ReconnectRequired):
+            await asked
+    assert not await store.execute("EXISTS", grant_key(GRANT))
+
+
+async def test_idle_grants_have_their_own_moment_within_a_week(store: Store) -> None:
+    grants = await granted(store)
+    grant = await grants.look(GRANT)
+    assert not idle(replace(grant, idle_for=IDLE - 43_200))
+    assert idle(replace(grant, idle_for=7 * 86_400.0))
+    assert not idle(replace(grant, idle_for=7 * 86_400.0, dead="gone"))
+
+
+APP = AcmeSettings.model_validate(
+    {"url": "http://127.0.0.1:1", "account_id": "our-account", "client_id": "app", "client_secret": "s3cret"}
+)
+
+
+async def test_an_app_of_ones_own_account_shares_one_token_among_all_processes(store: Store, bench: Bench) -> None:
+    async with RawServer(http(200, '{"access_token": "app-token", "expires_in": 3600, "scope": "x"}')) as vendor:
+        processes = [bench(vendor) for _ in range(4)]
+        row = Connection("c1", "zoom", APP.method, "App", APP.account, "")
+        source = processes[0][0].source(row, APP)
+        assert source
+        asked = [here.token(source) for here, _ in processes for _ in range(10)]
+        assert set(await asyncio.gather(*asked)) == {"app-token"}
+        (request,) = vendor.requests
+        assert request.endswith(b"grant_type=account_credentials&account_id=our-account")
+    key = grant_key(source.grant)
+    assert 0 < int(await store.execute("TTL", key)) <= 3600
+    assert "app-token" not in str(await store.execute("HGETALL", key))
+
+
+@pytest.mark.parametrize("reply", [http(400, '{"error": "invalid_grant"}'), http(400, '{"error": "invalid_client"}')])
+async def test_wrong_settings_of_an_app_are_the_admins_problem(store: Store, bench: Bench, reply: bytes) -> None:
+    async with RawServer(reply) as vendor:
+        here, _ = bench(vendor)
+        source = here.source(Connection("c1", "zoom", APP.method, "App", APP.account, ""), APP)
+        assert source
+        error = await failure(here, source)
+        assert isinstance(error, PermanentError)
+        assert error.who_can_fix == "admin"
+
+
+async def test_a_renewal_is_the_same_on_redis(redis_url: str, bench: Bench) -> None:
+    store = await Store.open(redis_url)
+    await store.execute("FLUSHALL")
+    grants = await due(store)
+    async with RawServer(Misbehaviour.DROP, INVALID_GRANT, NEW) as vendor:
+        here, source = bench(vendor, store=store)
+        assert isinstance(await failure(here, source), TemporaryError)
+        await store.execute("HDEL", grant_key(GRANT), "held")
+        assert isinstance(await failure(here, source), ReconnectRequired)
+        await due(store)
+        assert await here.token(source) == "new"
+    assert grants.open(await grants.look(GRANT), "zoom") == ("new", "r2")
+    await store.close()
+
+
+async def test_nothing_secret_shows(store: Store, bench: Bench) -> None:
+    async with RawServer(NEW) as vendor:
+        here, _ = bench(vendor)
+        source = here.source(Connection("c1", "zoom", APP.method, "App", APP.account, ""), APP)
+        grants = await granted(store)
+        shown = f"{source!r} {await grants.look(GRANT)!r} {OLD!r} {here.authorizer(source)!r}"  # type: ignore[arg-type]
+        raw = str(await store.execute("HGETALL", grant_key(GRANT)))
+    assert [secret for secret in ("s3cret", "acme-client-secret", "'old'", "'r1'") if secret in shown + raw] == []
