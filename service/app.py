@@ -29,8 +29,9 @@ from service.ledger import Ledger
 from service.meetings import Meetings
 from service.oauth import Broker
 from service.observer import Observer
-from service.reconcile import Reconciler, Settings
+from service.reconcile import Reconciler
 from service.rotation import KEYS, Rotated, Rotation
+from service.settings import Settings
 from service.store import Store
 from service.upkeep import Upkeep
 from service.vault import Vault, fingerprint

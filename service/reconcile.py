@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import structlog
@@ -25,14 +25,14 @@ from providers.base import (
     TemporaryError,
 )
 from service.calls import Calls
-from service.choices import Choices
-from service.connections import Connections, UnknownConnection
+from service.connections import UnknownConnection
 from service.entry import Entry, Placement, State
 from service.gate import Held, Passage
 from service.ledger import Ledger
 from service.meetings import Meetings
 from service.outcome import Step, again, back_off, failed, held, refused, warned
 from service.plan import Action, Verdict, plan
+from service.settings import Settings
 from service.store import StoreUnavailable
 from service.verbs import Change, Lease
 
@@ -44,26 +44,6 @@ _HANDED_BACK: Final = Change("back", journal=(("back", "The process that worked 
 
 _Answer = TypeVar("_Answer")
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class Settings:
-    """Choices and connections as one thing that is read again when its revision moves."""
-
-    choices: Choices
-    connections: Connections
-    revision: str = field(default="", init=False)
-
-    async def load(self) -> None:
-        """Read everything again, choices first: a choice is made after the connection it names."""
-        await self.choices.load()
-        await self.connections.load()
-
-    async def refresh(self, revision: str) -> None:
-        """Read everything again unless `revision` is the one we have."""
-        if revision != self.revision:
-            await self.load()
-            self.revision = revision
 
 
 class Reconciler:

@@ -11,7 +11,7 @@ from providers.base import ProviderError, ReconnectRequired
 from service.connections import Connection, Health, UnknownConnection
 from service.ledger import Ledger
 from service.oauth import Broker, idle
-from service.reconcile import Settings
+from service.settings import Settings
 from service.store import StoreUnavailable
 
 EVERY: Final = 60.0

@@ -25,7 +25,8 @@ from service.entry import Entry
 from service.gate import Gate
 from service.ledger import Ledger, shard_of
 from service.observer import Observer
-from service.reconcile import Reconciler, Settings
+from service.reconcile import Reconciler
+from service.settings import Settings
 from service.store import Store
 from service.vault import Vault
 from service.vello import UPDATE_METADATA

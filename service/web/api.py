@@ -15,8 +15,8 @@ from service.entry import Entry, State
 from service.ledger import Ledger
 from service.links import link_for, vello_was_told
 from service.oauth import Broker, Source
-from service.reconcile import Settings
 from service.rehearsal import rehearse
+from service.settings import Settings
 from service.web.errors import Problem, sentence
 from service.web.guard import BEARER, guarded
 from service.web.schema import (

@@ -21,7 +21,7 @@ from service.connections import Connection, UnknownConnection
 from service.endpoint import Authorization, Client, InvalidGrant, Vendor, missing
 from service.ledger import Ledger
 from service.oauth import Broker, Granted
-from service.reconcile import Settings
+from service.settings import Settings
 from service.store import Script, Store, StoreUnavailable
 from service.vault import Damaged, UnknownKey, Vault
 from service.web.join import HEADERS

@@ -16,7 +16,7 @@ from service.connections import UnknownConnection
 from service.entry import Entry
 from service.ledger import Ledger
 from service.links import Moment, moment, window
-from service.reconcile import Settings
+from service.settings import Settings
 from service.store import StoreUnavailable
 
 HEADERS: Mapping[str, str] = {

@@ -18,7 +18,7 @@ from service.grants import grant_id
 from service.ledger import Ledger
 from service.meetings import Meetings
 from service.oauth import Broker
-from service.reconcile import Settings
+from service.settings import Settings
 from service.web.errors import problem
 
 _NOWHERE = MeetingSpec("", 0, "", 0, 0)

@@ -18,7 +18,8 @@ from service.entry import Entry
 from service.ledger import Ledger
 from service.links import hosted_url, link_for
 from service.observer import Observer, Seen
-from service.reconcile import Reconciler, Settings
+from service.reconcile import Reconciler
+from service.settings import Settings
 from service.store import StoreUnavailable
 from service.vello import (
     CONNECTION_TEST,

@@ -1,0 +1,26 @@
+"""What an admin has chosen, as one process knows it."""
+
+from dataclasses import dataclass, field
+
+from service.choices import Choices
+from service.connections import Connections
+
+
+@dataclass(slots=True)
+class Settings:
+    """Choices and connections as one thing that is read again when its revision moves."""
+
+    choices: Choices
+    connections: Connections
+    revision: str = field(default="", init=False)
+
+    async def load(self) -> None:
+        """Read everything again, choices first: a choice is made after the connection it names."""
+        await self.choices.load()
+        await self.connections.load()
+
+    async def refresh(self, revision: str) -> None:
+        """Read everything again unless `revision` is the one we have."""
+        if revision != self.revision:
+            await self.load()
+            self.revision = revision
