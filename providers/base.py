@@ -7,7 +7,8 @@ Errors, by what the caller does next::
 
     ProviderError
     ├── TemporaryError      try later, not before `retry_after`
-    │   └── NoRoom          it was never sent: too many calls are in flight here
+    │   ├── NoRoom          it was never sent: too many calls are in flight here
+    │   └── BudgetSpent     what the vendor allows in a day is used up
     ├── OutcomeUnknown      the call may have happened: `find` before any second create
     ├── MeetingNotFound     delete: done; update: create anew
     ├── ReconnectRequired   the account is dead until a person reconnects it
@@ -126,6 +127,10 @@ class TemporaryError(ProviderError):
 
 class NoRoom(TemporaryError):
     """The call was never sent: as many are in flight as may be. Says nothing about the provider."""
+
+
+class BudgetSpent(TemporaryError):
+    """Nothing is left today of what the vendor allows the meeting's host; a new day begins in `retry_after`."""
 
 
 class OutcomeUnknown(ProviderError):

@@ -9,7 +9,15 @@ Sources: Zoom's OpenAPI documents of the Meetings API; developers.zoom.us, "Erro
 import re
 from collections.abc import Mapping
 
-from providers.base import Fixer, MeetingNotFound, PermanentError, ProviderError, ReconnectRequired, TemporaryError
+from providers.base import (
+    BudgetSpent,
+    Fixer,
+    MeetingNotFound,
+    PermanentError,
+    ProviderError,
+    ReconnectRequired,
+    TemporaryError,
+)
 from providers.http import Answer
 
 DAY = 86_400
@@ -71,9 +79,12 @@ def _number(value: object) -> int:
 
 
 def _over_a_limit(answer: Answer, message: str, now: float) -> TemporaryError:
-    kind = answer.headers.get("x-ratelimit-type", "")
-    if "daily rate limit" in message.lower() or kind.lower().startswith("daily"):
+    kind, said = answer.headers.get("x-ratelimit-type", ""), message.lower()
+    if kind.lower().startswith("daily") or "maximum daily" in said or ("daily" in said and "user" in said):
         text = "Zoom's limit for a day is reached, of the host or of the account; it begins anew at 00:00 UTC."
+        return BudgetSpent(text, answer.retry_after or DAY - now % DAY)
+    if "daily rate limit" in said:
+        text = "Zoom's limit for a day is reached, of changes of this meeting; it begins anew at 00:00 UTC."
         return TemporaryError(text, answer.retry_after or DAY - now % DAY)
     return TemporaryError("Zoom wants fewer calls in a second.", answer.retry_after or A_MOMENT)
 

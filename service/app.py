@@ -16,6 +16,7 @@ from providers import registry
 from providers.base import Authorizer, MeetingProvider, ProviderInfo, ProviderSettings
 from providers.http import Http
 from providers.transport import Hosts
+from service.budget import Budgets
 from service.calls import Calls
 from service.choices import DEFAULT, Choice, Choices
 from service.companies import Companies, Company
@@ -100,7 +101,7 @@ async def opened(
             for name, info in known.items()
             if info.oauth
         }
-        broker = Broker(Grants(store, vault), vendors, config.public_url)
+        broker = Broker(Grants(store, vault), vendors, config.public_url, observer)
         stack.push_async_callback(broker.drain, RENEWAL)
         connections = Connections(store, vault, known, connect)
         settings = Settings(Choices(store), connections)
@@ -108,8 +109,8 @@ async def opened(
         await settings.load()
         if config.jitsi_url:
             await _built_in(settings, ledger, config.jitsi_url)
-        gate, meetings = Gate(store), Meetings(store)
-        reconciler = Reconciler(ledger, settings, Calls(gate, observer), meetings)
+        gate, budgets, meetings = Gate(store), Budgets(store), Meetings(store)
+        reconciler = Reconciler(ledger, settings, Calls(gate, budgets, observer), meetings)
         stack.push_async_callback(reconciler.drain, DRAIN)
         own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
         companies = Companies(store, vault, own)
@@ -129,7 +130,7 @@ async def opened(
             secrets = {"zoom": config.zoom_webhook_secret.get_secret_value()} if config.zoom_webhook_secret else {}
             notices = Notices(ledger, meetings, settings, broker, secrets)
             routes = [*notices.routes(), *join.routes(), *connector.routes(), *routes, static]
-            api = Api(ledger, settings, companies, broker, config.public_url, token).router()
+            api = Api(ledger, settings, companies, broker, budgets, config.public_url, token).router()
         app = _application(routes, api)
         if role != "web":
             worker = Worker(store, ledger, reconciler)
@@ -156,7 +157,7 @@ async def rotate_keys(config: Config) -> Rotated:
 def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
     parts: Any = None  # no operation is called
-    return _application([], Api(parts, parts, parts, parts, "", "").router()).openapi()
+    return _application([], Api(parts, parts, parts, parts, parts, "", "").router()).openapi()
 
 
 def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:

@@ -10,9 +10,11 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from providers.base import OutcomeUnknown
+from service.budget import Budgets, Purse
 from service.entry import Entry
 from service.gate import Gate, Held, Passage
 from service.observer import Observer
@@ -83,24 +85,46 @@ class Room:
         return Held("As many calls of the connection as may be are in flight", max(wait, 0.1))
 
 
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The right to call a connection once: its gate's passage, and the purse that the call was drawn from."""
+
+    passage: Passage
+    purse: Purse | None = None
+
+    @property
+    def connection(self) -> str:
+        """Which connection may be called."""
+        return self.passage.connection
+
+
 class Calls:
     """Lets runs through to providers."""
 
     def __init__(
-        self, gate: Gate, observer: Observer, *, inline: int = INLINE_ROOM, background: int = BACKGROUND_ROOM
+        self,
+        gate: Gate,
+        budgets: Budgets,
+        observer: Observer,
+        *,
+        inline: int = INLINE_ROOM,
+        background: int = BACKGROUND_ROOM,
     ) -> None:
         self.observer = observer
         self._gate = gate
+        self._budgets = budgets
         self._places = {True: inline, False: background}
         self._rooms: dict[tuple[str, bool], Room] = {}
 
     @contextlib.asynccontextmanager
-    async def passage(self, connection: str, *, inline: bool) -> AsyncIterator[Passage]:
-        """The right to call `connection` once, before anything is begun. Raises Held."""
+    async def permit(self, connection: str, purse: Purse | None, *, inline: bool) -> AsyncIterator[Permit]:
+        """The right to call `connection` once, drawn from `purse`, before anything is begun. Raises Held."""
         passage = await self._gate.enter(connection)
         try:
             async with self._room(connection, inline).place():
-                yield passage
+                if purse:
+                    await self._budgets.draw(purse)
+                yield Permit(passage, purse)
         finally:
             with contextlib.suppress(StoreUnavailable):  # a trial that nobody ends is over after a while
                 await self._gate.leave(passage)
@@ -116,16 +140,23 @@ class Calls:
             except TimeoutError:
                 raise OutcomeUnknown(f"The provider did not answer within {CALL_LIMIT:.0f} seconds.") from None
 
-    async def well(self, passage: Passage) -> None:
+    async def well(self, permit: Permit) -> None:
         """The provider answered: its gate closes, or stays closed."""
         with contextlib.suppress(StoreUnavailable):  # what the call did is to be committed all the same
-            await self._gate.well(passage)
+            await self._gate.well(permit.passage)
 
-    async def unwell(self, passage: Passage) -> bool:
+    async def unwell(self, permit: Permit) -> bool:
         """The provider did not answer; True when it is left alone from now on."""
         with contextlib.suppress(StoreUnavailable):
-            return await self._gate.unwell(passage)
+            return await self._gate.unwell(permit.passage)
         return False
+
+    async def nothing_came(self, permit: Permit, *, spent: bool) -> None:
+        """The call did nothing, because the vendor allows none today if `spent`."""
+        if permit.purse is None:
+            return
+        with contextlib.suppress(StoreUnavailable):  # one call fewer today
+            await (self._budgets.spent if spent else self._budgets.give_back)(permit.purse)
 
     def _room(self, connection: str, inline: bool) -> Room:
         key = (connection, inline)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
-from providers.base import Account, Capabilities, MeetingProvider, Options, ProviderInfo, ProviderSettings
+from providers.base import Account, Budget, Capabilities, MeetingProvider, Options, ProviderInfo, ProviderSettings
 from service.store import Store
 from service.vault import Vault
 
@@ -120,6 +120,14 @@ class Connections:
             return self.provider(connection).capabilities if connection else None
         except UnknownConnection:
             return None
+
+    def budget(self, connection: str) -> tuple[str, Budget] | None:
+        """The account whose hosts share a budget, over all its connections; None where the vendor does not count."""
+        capabilities = self.capabilities(connection)
+        if capabilities is None or capabilities.budget is None:
+            return None
+        row = self.get(connection)
+        return f"{row.provider}\0{row.account}", capabilities.budget
 
     def options(self, connection: str) -> type[Options]:
         """The options an office may choose with this connection. Raises UnknownConnection."""

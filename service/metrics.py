@@ -47,6 +47,9 @@ class Metrics:
         self._takeovers = Counter(
             f"{PREFIX}lease_takeovers", "Records taken over from a process whose lease expired.", registry=registry
         )
+        self._refreshes = Counter(
+            f"{PREFIX}token_refreshes", "Access tokens asked for.", ["provider", "outcome"], registry=registry
+        )
         self._waiting = _Waiting()
         registry.register(self._waiting)
         # A label's child is looked up once: that costs more than to count with it.
@@ -76,6 +79,10 @@ class Metrics:
     def takeover(self) -> None:
         """A record was taken over from a process whose lease expired."""
         self._takeovers.inc()
+
+    def refresh(self, provider: str, outcome: str) -> None:
+        """A provider was asked for access tokens."""
+        self._refreshes.labels(provider, outcome).inc()
 
     def render(self, backlog: Backlog | None, breakers: Mapping[str, GateState]) -> bytes:
         """Everything as Prometheus reads it; without `backlog` the store could not be asked."""

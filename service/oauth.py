@@ -43,6 +43,7 @@ from service.endpoint import (
     revoked,
 )
 from service.grants import KEPT, Grant, Grants, Trouble, grant_id
+from service.observer import Observer
 from service.store import StoreUnavailable
 from service.vault import Damaged, UnknownKey
 
@@ -114,6 +115,7 @@ class Broker:
         grants: Grants,
         vendors: Mapping[str, Vendor],
         public_url: str,
+        observer: Observer | None = None,
         *,
         lock_seconds: float = LOCK_SECONDS,
         patience: float = PATIENCE,
@@ -121,6 +123,7 @@ class Broker:
         self.vendors = vendors
         self._grants = grants
         self._public_url = public_url
+        self._observer = observer or Observer()
         self._lock_seconds = lock_seconds
         self._patience = patience
         self._renewals: dict[tuple[str, int], asyncio.Task[None]] = {}
@@ -289,7 +292,7 @@ class Broker:
             if not await self._kept(lambda: self._grants.renewed(grant.id, grant.version, tokens, name, kept=kept)):
                 outcome = "late"
         finally:
-            _log.info("token_refresh", provider=vendor.info.name, outcome=outcome)
+            self._observer.refresh(vendor.info.name, outcome)
 
     async def _asked(self, source: Source, grant: Grant) -> Tokens:
         vendor, client = source.vendor, source.client

@@ -82,6 +82,11 @@ class Observer:
                 span.set(record=record, attempt=attempt, **said)
                 _log.info("provider_call", record=record, **said, milliseconds=round(took * 1000, 1), attempt=attempt)
 
+    def refresh(self, provider: str, outcome: str) -> None:
+        """Access tokens were asked for; its outcome is ok, invalid_grant, unknown, late or the name of the error."""
+        self.metrics.refresh(provider, outcome)
+        _log.info("token_refresh", provider=provider, outcome=outcome)
+
 
 class _Event:
     """A class, not a generator: this is the hot path."""

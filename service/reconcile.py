@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 import structlog
 
 from providers.base import (
+    BudgetSpent,
     Meeting,
     MeetingNotFound,
     NoRoom,
@@ -24,10 +25,11 @@ from providers.base import (
     ReconnectRequired,
     TemporaryError,
 )
-from service.calls import Calls
+from service.budget import purse_of
+from service.calls import Calls, Permit
 from service.connections import UnknownConnection
 from service.entry import Entry, Placement, State
-from service.gate import Held, Passage
+from service.gate import Held
 from service.ledger import Ledger
 from service.meetings import Meetings
 from service.outcome import Step, again, back_off, failed, held, refused, warned
@@ -148,8 +150,10 @@ class Reconciler:
             why = "The answer of a create was lost, and the provider may still carry it out"
             return held(entry, why, wait, self._settings.revision)
         try:
-            async with self._calls.passage(placement.connection, inline=inline) as passage:
-                return await self._carry_out(lease, action, passage)
+            verdict = action.verdict if entry.intent is None else Verdict.KEEP  # to look for a meeting costs nothing
+            purse = purse_of(self._settings.connections, placement, verdict)
+            async with self._calls.permit(placement.connection, purse, inline=inline) as permit:
+                return await self._carry_out(lease, action, permit)
         except Held as error:
             return held(entry, str(error), error.wait, self._settings.revision)
 
@@ -160,7 +164,7 @@ class Reconciler:
         capabilities = self._settings.connections.capabilities(entry.intent.connection)
         return 0.0 if capabilities is None or capabilities.idempotent_create else self._settling - entry.intent_age
 
-    async def _carry_out(self, lease: Lease, action: Action, passage: Passage) -> Step | None:
+    async def _carry_out(self, lease: Lease, action: Action, permit: Permit) -> Step | None:
         """Call the provider.
 
         What is begun is committed before, so that a crash leaves no false certainty: an intent before a create, a
@@ -168,19 +172,19 @@ class Reconciler:
         """
         entry, target, wanted = lease.entry, action.target, action.wanted
         if entry.intent is not None:
-            return await self._guarded(entry, passage, "Finding", lambda: self._resolve(entry))
+            return await self._guarded(entry, permit, "Finding", lambda: self._resolve(entry))
         if action.verdict is Verdict.DELETE and target:
             begun = self._retire(entry, target)
             retired = begun.entry if begun else entry
             if begun and not await self._began(lease, begun.change):
                 return None
-            return await self._guarded(retired, passage, "Removing", lambda: self._delete(retired, target, action.why))
+            return await self._guarded(retired, permit, "Removing", lambda: self._delete(retired, target, action.why))
         if action.verdict is Verdict.UPDATE and target and wanted:
             if not entry.doubt and not await self._began(lease, Change("hold", {"doubt": "1"})):
                 return None
             closes = () if entry.doubt else ("doubt",)
             return await self._guarded(
-                entry, passage, "Changing", lambda: self._update(entry, target, wanted, action.why), closes
+                entry, permit, "Changing", lambda: self._update(entry, target, wanted, action.why), closes
             )
         assert wanted is not None  # noqa: S101 - what is left is CREATE and REPLACE
         text = f"Making a meeting: {action.why}."
@@ -188,7 +192,7 @@ class Reconciler:
         if not await self._began(lease, Change("hold", {"intent": sealed}, journal=((action.verdict, text),))):
             return None
         intended = replace(entry, intent=wanted)
-        return await self._guarded(intended, passage, "Making", lambda: self._create(intended, wanted), ("intent",))
+        return await self._guarded(intended, permit, "Making", lambda: self._create(intended, wanted), ("intent",))
 
     async def _began(self, lease: Lease, change: Change) -> bool:
         """Whether the record is still ours once `change` is written: a frozen process wakes up as a zombie."""
@@ -305,7 +309,7 @@ class Reconciler:
     async def _guarded(
         self,
         entry: Entry,
-        passage: Passage,
+        permit: Permit,
         doing: str,
         act: Callable[[], Awaitable[Step]],
         closes: tuple[str, ...] = (),
@@ -321,28 +325,33 @@ class Reconciler:
             error = PermanentError("The connection was removed; choose another one.", "admin")
             return refused(entry, doing, error, revision, ("intent",))
         except NoRoom as error:
+            await self._calls.nothing_came(permit, spent=False)
             return held(entry, error.text.rstrip("."), back_off(0), revision, closes)
         except ProviderError as error:
-            await self._judge(passage, error)
+            await self._judge(permit, error)
+            if isinstance(error, BudgetSpent) and error.retry_after:
+                return held(entry, error.text.rstrip("."), error.retry_after, revision, closes)
             anew = {"intent": self._ledger.seal(entry.record, entry.intent)} if entry.intent else {}
-            return failed(entry, doing, passage.connection, error, revision, closes, anew)
-        await self._calls.well(passage)
-        if await self._settings.connections.works(passage.connection):
-            await self._ledger.unpark(passage.connection)
+            return failed(entry, doing, permit.connection, error, revision, closes, anew)
+        await self._calls.well(permit)
+        if await self._settings.connections.works(permit.connection):
+            await self._ledger.unpark(permit.connection)
         return step
 
     async def _call(self, entry: Entry, verb: str, on: Placement, call: Awaitable[_Answer]) -> _Answer:
         provider = self._settings.connections.get(on.connection).provider
         return await self._calls.call(entry, verb, on.connection, provider, call)
 
-    async def _judge(self, passage: Passage, error: ProviderError) -> None:
+    async def _judge(self, permit: Permit, error: ProviderError) -> None:
         """What an error says of the connection; a provider that refuses a call or puts it off has answered."""
-        connection, mark = passage.connection, self._settings.connections.mark
+        connection, mark = permit.connection, self._settings.connections.mark
+        if not isinstance(error, OutcomeUnknown):
+            await self._calls.nothing_came(permit, spent=isinstance(error, BudgetSpent))
         if isinstance(error, OutcomeUnknown) or (isinstance(error, TemporaryError) and not error.well):
-            if await self._calls.unwell(passage):
+            if await self._calls.unwell(permit):
                 await mark(connection, "failing", f"{error.text} It is left alone for a while and tried by itself.")
             return
-        await self._calls.well(passage)
+        await self._calls.well(permit)
         if isinstance(error, PermanentError):
             await mark(connection, "failing", error.text)
         elif isinstance(error, ReconnectRequired):

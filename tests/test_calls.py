@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from service.budget import Budgets
 from service.calls import LONGEST_QUEUE, Calls, Room
 from service.gate import Gate, Held
 from service.observer import Observer
@@ -61,19 +62,19 @@ async def test_behind_calls_that_hang_nobody_waits_and_all_come_back_one_after_t
 
 
 async def test_connections_and_those_vello_waits_for_have_places_of_their_own(store: Store) -> None:
-    calls = Calls(Gate(store), Observer(), inline=1, background=1)
+    calls = Calls(Gate(store), Budgets(store), Observer(), inline=1, background=1)
     async with AsyncExitStack() as stack:
         for connection, inline in (("a", True), ("a", False), ("b", True), ("b", False)):
-            await stack.enter_async_context(calls.passage(connection, inline=inline))
+            await stack.enter_async_context(calls.permit(connection, None, inline=inline))
         with pytest.raises(Held, match="in flight"):
-            await stack.enter_async_context(calls.passage("a", inline=False))
-        await stack.enter_async_context(calls.passage("c", inline=False))
+            await stack.enter_async_context(calls.permit("a", None, inline=False))
+        await stack.enter_async_context(calls.permit("c", None, inline=False))
 
 
 async def refusal(calls: Calls) -> str:
     """Why a call may not begin now, '' if it may."""
     try:
-        async with calls.passage("a", inline=True):
+        async with calls.permit("a", None, inline=True):
             return ""
     except Held as error:
         return str(error)
@@ -81,8 +82,8 @@ async def refusal(calls: Calls) -> str:
 
 async def test_a_trial_that_finds_no_room_is_somebody_elses(store: Store) -> None:
     here, there = Gate(store, first=0.001), Gate(store, first=0.001)
-    calls = Calls(here, Observer(), inline=1)
-    async with calls.passage("a", inline=True):
+    calls = Calls(here, Budgets(store), Observer(), inline=1)
+    async with calls.permit("a", None, inline=True):
         for _ in range(5):
             await here.unwell(await here.enter("a"))
         await wait_until(lambda: _is_full(calls))

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import ValidationError
 
 from providers.base import Options, Scope
+from service.budget import Budgets
 from service.choices import DEFAULT, Choice, Choices
 from service.companies import Companies, Company
 from service.connections import Connection, Connections, Health, UnknownConnection
@@ -49,6 +50,7 @@ class Api:
         settings: Settings,
         companies: Companies,
         broker: Broker,
+        budgets: Budgets,
         public_url: str,
         admin_token: str,
     ) -> None:
@@ -56,6 +58,7 @@ class Api:
         self._settings = settings
         self._companies = companies
         self._broker = broker
+        self._budgets = budgets
         self._public_url = public_url
         self._admin_token = admin_token
 
@@ -301,12 +304,15 @@ class Api:
     async def _shown(self, rows: list[Connection]) -> list[ConnectionRead]:
         health, sources = await self._connections.health(), {row.id: self._source(row) for row in rows}
         scopes = await self._broker.scopes([source for source in sources.values() if source])
+        counted = {row.id: account for row in rows if (account := self._connections.budget(row.id))}
+        left = dict(zip(counted, await self._budgets.left(list(counted.values())), strict=True))
         shown = []
         for row in rows:
             source = sources[row.id]
             granted = scopes[source.grant] if source else ()
             lacking = missing(source.vendor.oauth.scopes, granted) if source and granted else ()
-            shown.append(self._connection(row, health.get(row.id, Health()), granted, lacking))
+            read = self._connection(row, health.get(row.id, Health()), granted, lacking)
+            shown.append(read.model_copy(update={"budget": left.get(row.id)}))
         return shown
 
     def _source(self, row: Connection) -> Source | None:
@@ -333,6 +339,7 @@ class Api:
             scopes=list(granted),
             missing_scopes=[scope.any_of[0] for scope in lacking],
             warnings=warnings,
+            budget=None,
             checked_at=now.checked_at,
             in_use_by=self._choices.using(row.id),
         )

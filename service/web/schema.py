@@ -30,6 +30,7 @@ class ConnectionRead(BaseModel):
     scopes: list[str]
     missing_scopes: list[str]
     warnings: list[str]
+    budget: dict[str, int] | None
     checked_at: int | None
     in_use_by: list[str]
 
