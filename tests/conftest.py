@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 
 from service.store import Store
+from tests.fakes.zoom_server import ZoomServer
 from tests.servers import MemoryServer
 from tests.stores import StoreServer
 from tests.tools import need
@@ -51,3 +52,16 @@ async def meeting_server(_meeting_server: MemoryServer) -> MemoryServer:
     """The session's reference meeting server, without meetings, faults and calls."""
     await _meeting_server.reset()
     return _meeting_server
+
+
+@pytest.fixture(scope="session")
+def _zoom_server() -> Iterator[ZoomServer]:
+    with ZoomServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def zoom(_zoom_server: ZoomServer) -> ZoomServer:
+    """A Zoom with three apps and two users, without meetings, tokens, faults and calls."""
+    await _zoom_server.reset()
+    return _zoom_server

@@ -42,6 +42,7 @@ def everything() -> Metrics:
     metrics.event("record.created", "new", 0.1)
     metrics.call("memory", "create", "ok", 0.1)
     metrics.takeover()
+    metrics.refresh("zoom", "ok")
     return metrics
 
 

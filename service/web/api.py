@@ -18,8 +18,10 @@ from service.links import link_for, vello_was_told
 from service.oauth import Broker, Source
 from service.rehearsal import rehearse
 from service.settings import Settings
+from service.verbs import JournalLine
 from service.web.errors import Problem, sentence
 from service.web.guard import BEARER, guarded
+from service.web.host import host_url
 from service.web.schema import (
     CompanyNew,
     CompanyPage,
@@ -28,6 +30,7 @@ from service.web.schema import (
     ConnectionPage,
     ConnectionRead,
     Failure,
+    HostLink,
     Office,
     OfficePage,
     RecordPage,
@@ -99,6 +102,7 @@ class Api:
         delete("/companies/{company}", tags=["companies"], status_code=204)(self.delete_company)
         get("/records", tags=["records"])(self.list_records)
         get("/records/{record}", tags=["records"])(self.get_record)
+        get("/records/{record}/host_link", tags=["records"])(self.get_host_link)
         post("/records/{record}/reconcile", tags=["records"], status_code=202)(self.reconcile_record)
         return router
 
@@ -241,20 +245,28 @@ class Api:
 
     async def get_record(self, record: RecordId) -> RecordRead:
         """One record with its journal."""
-        found = await self._ledger.get(record.lower())
-        if found is None:
-            raise Problem(404, "unknown_record", "Vello has not told us of this record, or it was long ago.")
-        entry, journal, next_at = found
+        entry, journal, next_at = await self._found(record)
         shown = self._record(entry)
         return shown.model_copy(
             update={"journal": journal, "next_attempt_at": int(next_at) if next_at is not None else None}
         )
 
+    async def get_host_link(self, record: RecordId, response: Response) -> HostLink:
+        """The link by which the host starts the meeting, fetched now: a secret, kept and logged nowhere."""
+        entry, _, _ = await self._found(record)
+        response.headers["Cache-Control"] = "no-store"
+        return HostLink(url=await host_url(entry, self._settings))
+
     async def reconcile_record(self, record: RecordId) -> RecordRead:
         """Look at a record again now; the answer is the record as it is before that."""
-        if not await self._ledger.nudge(record.lower(), "An admin asked to look at this again."):
-            raise Problem(404, "unknown_record", "Vello has not told us of this record, or it was long ago.")
+        await self._ledger.nudge(record.lower(), "An admin asked to look at this again.")
         return await self.get_record(record)
+
+    async def _found(self, record: str) -> tuple[Entry, list[JournalLine], float | None]:
+        found = await self._ledger.get(record.lower())
+        if found is None:
+            raise Problem(404, "unknown_record", "Vello has not told us of this record, or it was long ago.")
+        return found
 
     async def _changed(self, before: Choice | None = None) -> None:
         await self._ledger.bump_revision()

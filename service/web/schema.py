@@ -112,6 +112,12 @@ class CompanyPage(BaseModel):
     companies: list[CompanyRead]
 
 
+class HostLink(BaseModel):
+    """A link that holds the host's rights."""
+
+    url: str
+
+
 class RecordPage(BaseModel):
     """Some records by start; `cursor` continues, null at the end."""
 

@@ -1,0 +1,35 @@
+"""The link by which a host starts a meeting: asked for at the click, kept and logged nowhere."""
+
+import time
+
+from providers.base import HostLinks, MeetingNotFound, ProviderError, TemporaryError
+from service.connections import UnknownConnection
+from service.entry import Entry
+from service.links import window
+from service.settings import Settings
+from service.web.errors import Problem
+
+
+async def host_url(entry: Entry, settings: Settings) -> str:
+    """The host's link of a record's meeting.
+
+    Raises: Problem.
+    """
+    placed = entry.meeting
+    if placed is None or placed.meeting is None:
+        raise Problem(409, "no_meeting", "The booking has no meeting now; its `state` and `reason` say why.")
+    try:
+        provider = settings.connections.provider(placed.connection)
+        if isinstance(provider, HostLinks):
+            return await provider.host_url(placed.meeting)
+    except UnknownConnection:
+        raise Problem(409, "no_adapter", "The meeting's connection or its adapter is no longer here.") from None
+    except MeetingNotFound:
+        text = "Somebody removed the meeting at the provider; `POST …/reconcile` makes a new one."
+        raise Problem(409, "no_meeting", text) from None
+    except TemporaryError as error:
+        raise Problem(503, "unavailable", error.text, {"Retry-After": "5"}) from None
+    except ProviderError as error:
+        raise Problem(409, "no_host_link", error.text) from None
+    choice = settings.choices.of(entry.wish.office if entry.wish else None)
+    return provider.join_url(placed.meeting, placed.spec, "host", int(time.time()), window(entry, choice)[1])

@@ -1,0 +1,85 @@
+"""What vendors allow each host in a day: counted over all processes, creates last, the vendor's word believed."""
+
+import pytest
+
+from providers.base import Budget
+from service.budget import Budgets, Purse
+from service.gate import Held
+from service.store import Store
+
+BUDGET = Budget(per_host_per_day=10, reserve=3)
+DAY = 86_400
+
+
+def purse(verb: str, host: str = "anna", account: str = "a") -> Purse:
+    return Purse(account, host, BUDGET, verb)
+
+
+async def drawn(budgets: Budgets, verb: str, host: str = "anna", account: str = "a") -> int:
+    """How many calls can still be drawn."""
+    for count in range(20):
+        try:
+            await budgets.draw(purse(verb, host, account))
+        except Held:
+            return count
+    raise AssertionError("there is no end to it")
+
+
+async def test_updates_leave_the_reserve_and_creates_take_all(store: Store) -> None:
+    budgets = Budgets(store)
+    assert await drawn(budgets, "update") == 7
+    assert await drawn(budgets, "create") == 3
+    assert (await drawn(budgets, "update"), await drawn(budgets, "create")) == (0, 0)
+
+
+async def test_all_processes_count_together_and_each_host_and_account_apart(store: Store) -> None:
+    here, there = Budgets(store), Budgets(store)
+    for budgets in (here, there, here, there):
+        await budgets.draw(purse("create"))
+    assert await there.left([("a", BUDGET), ("b", BUDGET)]) == [{"anna": 6}, {}]
+    assert await drawn(here, "create") == 6
+    assert await drawn(here, "create", "ben") == 10
+    assert await drawn(here, "create", account="b") == 10
+
+
+async def test_what_came_to_nothing_is_given_back(store: Store) -> None:
+    budgets = Budgets(store)
+    await drawn(budgets, "create")
+    await budgets.give_back(purse("create"))
+    assert await drawn(budgets, "create") == 1
+
+
+async def test_nothing_is_given_back_that_was_not_drawn(store: Store) -> None:
+    budgets = Budgets(store)
+    await budgets.give_back(purse("create"))
+    assert await drawn(budgets, "create") == 10
+
+
+async def test_a_vendor_that_says_so_earlier_is_believed(store: Store) -> None:
+    budgets = Budgets(store)
+    await budgets.spent(purse("update"))
+    assert await drawn(budgets, "create") == 0
+    assert await budgets.left([("a", BUDGET)]) == [{"anna": 0}]
+
+
+async def test_who_comes_too_late_waits_for_the_next_day_and_is_told_why(store: Store) -> None:
+    budgets = Budgets(store)
+    await drawn(budgets, "create")
+    seconds, _ = await store.execute("TIME")
+    with pytest.raises(Held, match="10 new and changed meetings a day, and today's are used up") as create:
+        await budgets.draw(purse("create"))
+    with pytest.raises(Held, match="the last 3 of today are kept for new ones"):
+        await budgets.draw(purse("update"))
+    left = DAY - int(seconds) % DAY
+    assert left - 5 < create.value.wait < left + 65
+    (key,) = await store.execute("KEYS", "*budget*")
+    assert left - 5 < await store.execute("TTL", key) < left + 65
+
+
+async def test_a_new_day_begins_anew(store: Store) -> None:
+    budgets = Budgets(store)
+    await drawn(budgets, "create")
+    (key,) = await store.execute("KEYS", "*budget*")
+    await store.execute("HINCRBY", key, "day", -1)
+    assert await budgets.left([("a", BUDGET)]) == [{}]
+    assert await drawn(budgets, "create") == 10

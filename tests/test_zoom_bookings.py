@@ -1,0 +1,289 @@
+"""Bookings on Zoom, from Vello's event to the meeting: limits, hosts, dead accounts and what people do in Zoom."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+import pytest
+
+from providers.base import Budget
+from service.budget import Budgets, Purse
+from service.store import Store
+from tests.events import START, record
+from tests.fakes.zoom_server import ZoomServer
+from tests.running import ADMIN, PUBLIC, Running, running
+from tests.waiting import wait_until
+
+ANNA, BEN = "anna@example.org", "ben@example.org"
+OWN_APP = {"account_id": "account-1", "client_id": "s2s-app", "client_secret": "s2s-secret"}
+WEBHOOK_SECRET = "webhook-secret"
+
+
+@asynccontextmanager
+async def zoomed(store_url: str, zoom: ZoomServer) -> AsyncIterator[Running]:
+    """A service whose Zoom is the fake."""
+    given: dict[str, Any] = {
+        "ZOOM_OAUTH_URL": zoom.oauth_url,
+        "ZOOM_API_URL": zoom.api_url,
+        "ZOOM_WEBHOOK_SECRET": WEBHOOK_SECRET,
+    }
+    given |= {"ZOOM_CLIENT_ID": "user-app", "ZOOM_CLIENT_SECRET": "user-secret"}
+    async with running(store_url, **given) as service:
+        yield service
+
+
+@pytest.fixture
+async def service(store_url: str, zoom: ZoomServer) -> AsyncIterator[Running]:
+    async with zoomed(store_url, zoom) as service:
+        yield service
+
+
+async def choose(service: Running, connection: str, **fields: Any) -> None:
+    """Make a connection every office's choice."""
+    choice = {"connection": connection, "link": "direct", **fields}
+    chosen = await service.admin("PUT", "/offices/default", json=choice)
+    assert chosen.status_code == 200, chosen.text
+
+
+async def own_app(service: Running, **fields: Any) -> str:
+    """A Server-to-Server connection with Anna as every office's host."""
+    made = await service.admin("POST", "/connections", json={"provider": "zoom", **OWN_APP})
+    assert made.status_code == 201, made.text
+    await choose(service, made.json()["id"], **{"default_host": ANNA, **fields})
+    return str(made.json()["id"])
+
+
+async def connected(service: Running) -> str:
+    """Anna's account, connected in the browser; answers the connection's id."""
+    ours = {"Sec-Fetch-Site": "same-origin"}
+    await service.client.post(f"{PUBLIC}/connect/zoom", data={"admin_token": ADMIN}, headers=ours)
+    asked = (await service.client.get(f"{PUBLIC}/connect/zoom/start", headers=ours)).headers["location"]
+    form = {**dict(parse_qsl(urlsplit(asked).query)), "user": ANNA, "decision": "allow"}
+    async with httpx.AsyncClient(trust_env=False) as person:
+        back = await person.post(asked.partition("?")[0], data=form)
+    answer = await service.client.get(back.headers["location"])
+    assert answer.status_code == 303, answer.text
+    return str(httpx.URL(answer.headers["location"]).params["connected"])
+
+
+async def connection(service: Running, id_: str) -> dict[str, Any]:
+    return dict((await service.admin("GET", f"/connections/{id_}")).json())
+
+
+async def leads_to(service: Running, link: str) -> str:
+    """Where a customer who clicks gets to."""
+    if not link.startswith(PUBLIC):
+        return link
+    return str((await service.client.get(f"{link}/join")).headers["location"])
+
+
+def start(meeting: dict[str, Any]) -> int:
+    """When a meeting starts, as Zoom has it."""
+    return int(datetime.fromisoformat(meeting["start_time"]).timestamp())
+
+
+async def says(service: Running, name: str, payload: dict[str, Any]) -> httpx.Response:
+    """Zoom's own event, signed, of a moment from now: what is told of our own calls comes sooner."""
+    raw, now = json.dumps({"event": name, "event_ts": (time.time() + 60) * 1000, "payload": payload}), int(time.time())
+    signed = hmac.digest(WEBHOOK_SECRET.encode(), f"v0:{now}:{raw}".encode(), hashlib.sha256).hex()
+    headers = {"x-zm-request-timestamp": str(now), "x-zm-signature": f"v0={signed}"}
+    return await service.client.post("/webhooks/zoom", content=raw, headers=headers)
+
+
+async def test_a_booking_gets_its_meeting_and_moves_it(service: Running, zoom: ZoomServer) -> None:
+    await own_app(service)
+    data = record()
+    link = await service.link(data)
+    (meeting,) = await zoom.meetings()
+    assert link == meeting["join_url"]
+    await service.say("record.updated", {**data, "time": START + 3600, "version": 2})
+
+    async def moved() -> bool:
+        return [(one["id"], start(one)) for one in await zoom.meetings()] == [(meeting["id"], START + 3600)]
+
+    await wait_until(moved)
+    await service.say("record.cancelled", {**data, "canceled": True, "version": 3})
+    await service.settled(data["id"])
+    assert await zoom.meetings() == []
+
+
+async def test_the_hosts_link_is_fetched_at_the_click_and_kept_nowhere(
+    service: Running, zoom: ZoomServer, store: Store
+) -> None:
+    await own_app(service)
+    data = record()
+    await service.link(data)
+    first, second = [await service.admin("GET", f"/records/{data['id']}/host_link") for _ in range(2)]
+    assert first.headers["cache-control"] == "no-store"
+    assert first.json()["url"].startswith(f"{zoom.url}/s/")
+    assert first.json() != second.json()
+    for key in await store.execute("KEYS", f"*{data['id']}*"):
+        kind = "HGETALL" if ":r:" in key else "LRANGE"
+        assert "zak" not in str(await store.execute(kind, key, *((0, -1) if kind == "LRANGE" else ())))
+    assert "zak" not in (await service.admin("GET", f"/records/{data['id']}")).text
+
+
+async def test_without_a_meeting_there_is_no_link_for_its_host(service: Running, zoom: ZoomServer) -> None:
+    await own_app(service)
+    data = record()
+    path = f"/records/{data['id']}/host_link"
+    assert (await service.admin("GET", path)).json()["error"]["code"] == "unknown_record"
+    await service.say("record.created", data)
+    answer = await service.admin("GET", path)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "no_meeting")
+    await service.link(data)
+    (meeting,) = await zoom.meetings()
+    await zoom.control("DELETE", f"meetings/{meeting['id']}")
+    answer = await service.admin("GET", path)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "no_meeting")
+    await zoom.faults(fail=[{"status": 503, "times": 3}])
+    assert (await service.admin("GET", path)).status_code == 503
+
+
+async def test_moves_leave_the_last_calls_of_a_day_to_new_bookings(
+    service: Running, zoom: ZoomServer, store: Store
+) -> None:
+    id_ = await own_app(service)
+    data = record()
+    link = await service.link(data)
+    assert (await connection(service, id_))["budget"] == {ANNA: 99}
+    budgets, purse = Budgets(store), Purse("zoom\0account-1", ANNA, Budget(100, 20), "update")
+    for _ in range(79):
+        await budgets.draw(purse)
+    await service.say("record.updated", {**data, "time": START + 3600, "version": 2})
+    await wait_until(lambda: held(service, data["id"]))
+    assert await service.link({**data, "time": START + 7200, "version": 3}) == link
+    assert await zoom.calls("update") == []
+    assert await service.link(record()) in [meeting["join_url"] for meeting in await zoom.meetings()]
+    assert (await connection(service, id_))["budget"] == {ANNA: 19}
+    shown = await service.record(data["id"])
+    assert "the last 20 of today are kept for new ones; tried again at 00:0" in shown["reason"]
+    assert [line["what"] for line in shown["journal"]].count("held") == 1
+    await service.say("record.cancelled", {**data, "canceled": True, "version": 4})
+    await service.settled(data["id"])
+    assert len(await zoom.meetings()) == 1
+
+
+async def held(service: Running, id_: str) -> bool:
+    return "tried again at" in ((await service.record(id_))["reason"] or "")
+
+
+async def test_when_zoom_says_that_the_day_is_over_nobody_asks_again(service: Running, zoom: ZoomServer) -> None:
+    id_ = await own_app(service)
+    await zoom.control("PUT", "limits", {"per_user": 1})
+    assert (await service.link(record()) or "").startswith(zoom.url)
+    for _ in range(3):
+        data = record()
+        link = await service.link(data)
+        assert link
+        assert link.startswith(f"{PUBLIC}/m/")
+        assert (await service.client.get(link)).status_code == 200
+        await wait_until(lambda data=data: held(service, data["id"]))  # type: ignore[misc]
+    assert len(await zoom.calls("create")) == 2
+    assert (await connection(service, id_))["budget"] == {ANNA: 0}
+    assert (await connection(service, id_))["state"] == "ready"
+
+
+async def test_what_came_to_nothing_costs_no_call_of_the_day(service: Running, zoom: ZoomServer) -> None:
+    id_ = await own_app(service)
+    await zoom.user(ANNA, may_host=False)
+    data = record()
+    await service.link(data)
+    assert (await service.record(data["id"]))["reason"]
+    assert (await connection(service, id_))["budget"] == {ANNA: 100}
+
+
+async def test_bookings_of_a_dead_account_get_their_meetings_when_it_is_connected_again(
+    service: Running, zoom: ZoomServer
+) -> None:
+    """Customers hold the links they got meanwhile, and those work."""
+    id_ = await connected(service)
+    await choose(service, id_)
+    early = record()
+    links = {early["id"]: await service.link(early)}
+    await zoom.control("POST", "revoke", {"client_id": "user-app", "user": ANNA})
+    for data in [record() for _ in range(8)]:
+        links[data["id"]] = link = await service.link(data)
+        assert link
+        assert link.startswith(f"{PUBLIC}/m/")
+        assert (await service.client.get(link)).status_code == 200
+    await service.say("record.updated", {**early, "time": START + 3600, "version": 2})
+    await wait_until(lambda: is_in(service, id_, "reconnect"))
+    assert len(await zoom.meetings()) == 1
+    assert await connected(service) == id_
+    for record_id, link in links.items():
+        seen = await service.settled(record_id, 20)
+        assert (seen["state"], await leads_to(service, str(link))) == ("ready", seen["join_url"])
+    starts = {meeting["join_url"]: start(meeting) for meeting in await zoom.meetings()}
+    assert len(starts) == 9
+    assert starts[str(links[early["id"]])] == START + 3600
+    assert (await connection(service, id_))["state"] == "ready"
+
+
+async def is_in(service: Running, id_: str, state: str) -> bool:
+    return bool((await connection(service, id_))["state"] == state)
+
+
+async def test_a_meeting_that_somebody_removes_in_zoom_is_made_again(service: Running, zoom: ZoomServer) -> None:
+    await own_app(service, link="hosted")
+    data = record()
+    link = str(await service.link(data))
+    (meeting,) = await zoom.meetings()
+    await zoom.control("DELETE", f"meetings/{meeting['id']}")
+    thing = {"account_id": "account-1", "object": {"id": meeting["id"], "host_id": meeting["host_id"]}}
+    assert (await says(service, "meeting.deleted", thing)).status_code == 200
+
+    async def again() -> bool:
+        return [one["id"] for one in await zoom.meetings()] not in ([], [meeting["id"]])
+
+    await wait_until(again)
+    await service.settled(data["id"])
+    (new,) = await zoom.meetings()
+    assert await leads_to(service, link) == new["join_url"]
+
+
+async def test_what_somebody_changes_in_zoom_is_set_right(service: Running, zoom: ZoomServer) -> None:
+    await own_app(service)
+    data = record()
+    await service.link(data)
+    (meeting,) = await zoom.meetings()
+    await zoom.control("POST", f"meetings/{meeting['id']}", {"topic": "Somebody's idea"})
+    thing = {"account_id": "account-1", "object": {"id": str(meeting["id"])}}
+    assert (await says(service, "meeting.updated", thing)).status_code == 200
+
+    async def right() -> bool:
+        return [one["topic"] for one in await zoom.meetings()] == [meeting["topic"]]
+
+    await wait_until(right)
+
+
+async def test_zoom_is_answered_when_it_proves_the_address(service: Running) -> None:
+    answer = await says(service, "endpoint.url_validation", {"plainToken": "plain"})
+    proof = hmac.digest(WEBHOOK_SECRET.encode(), b"plain", hashlib.sha256).hex()
+    assert answer.json() == {"plainToken": "plain", "encryptedToken": proof}
+    assert (await service.client.post("/webhooks/zoom", content=b"{}")).status_code == 401
+
+
+async def test_an_account_that_removes_the_app_is_to_be_connected_again(service: Running, zoom: ZoomServer) -> None:
+    id_ = await connected(service)
+    user = await zoom.user(ANNA)
+    gone = {"account_id": "account-1", "user_id": user["id"], "client_id": "user-app"}
+    assert (await says(service, "app_deauthorized", gone)).status_code == 200
+    await wait_until(lambda: is_in(service, id_, "reconnect"))
+    assert "removed this service in Zoom" in (await connection(service, id_))["reason"]
+
+
+async def test_many_callers_share_one_token_of_an_app(service: Running, zoom: ZoomServer) -> None:
+    await own_app(service)
+    await asyncio.gather(*[service.link(record()) for _ in range(8)])
+    assert len(await zoom.calls("token")) == 1
+    metrics = (await service.client.get("/metrics")).text
+    assert 'vello_meetings_token_refreshes_total{outcome="ok",provider="zoom"} 1.0' in metrics
