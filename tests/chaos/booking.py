@@ -14,10 +14,11 @@ _KINDS = ("moved", "moved", "longer", "cancelled", "asked", "asked", "elsewhere"
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """An office, the vendor it chose (its place in the world's list) and the links it wants."""
+    """An office, the vendor it chose (its place in the world's list), the links it wants and who hosts."""
 
     vendor: int
     link: str
+    host: str
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 

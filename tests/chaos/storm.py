@@ -17,7 +17,8 @@ from tests.chaos.booking import Booking
 from tests.chaos.troubles import Troubles
 from tests.chaos.vello import Vello
 from tests.chaos.verdict import Verdict, judge
-from tests.chaos.world import PUBLIC, World
+from tests.chaos.world import PUBLIC, Vendor, World
+from tests.chaos.zoom import Zoom
 from tests.waiting import outage, wait_until
 
 _CALM = 150.0  # seconds after the storm until everything must be settled; the longest back-off is well below
@@ -43,6 +44,10 @@ class Plan:
     lease: float = 2.0
     forgetful: tuple[bool, ...] = (True, False)
     """One vendor for each."""
+    zoom: bool = False
+    """And a Zoom."""
+    hosts: int = 1
+    """Of each vendor; for each there are two offices."""
     troubles: dict[str, int] = field(default_factory=dict)
     weather: dict[str, Any] = field(default_factory=lambda: ROUGH)
     lasting: bool = False
@@ -66,7 +71,8 @@ class Storm:
     async def run(self) -> Verdict:
         """Let it blow, wait for calm, judge."""
         plan, began = self._plan, time.monotonic()
-        world = World(plan.services, plan.forgetful, plan.lease, plan.source)
+        vendors = [Vendor(forgetful=flag) for flag in plan.forgetful] + ([Zoom()] if plan.zoom else [])
+        world = World(plan.services, vendors, plan.lease, plan.source, plan.hosts)
         async with world, Vello(world.services, f"{PUBLIC}/webhooks/vello", self._chance) as vello:
             bookings = [self._booking(number, world) for number in range(plan.bookings)]
             troubles = Troubles(world, self._chance, plan.lease)

@@ -15,3 +15,14 @@ async def test_a_storm_leaves_every_booking_right() -> None:
     assert verdict.happened["kills"] == 4
     assert verdict.happened["events"] >= 500
     assert {"answered", "refused", "cut", "lost"} <= verdict.befell.keys()
+
+
+@pytest.mark.timeout(300)
+async def test_a_storm_over_zoom_leaves_every_booking_right() -> None:
+    """Zoom knows no key, moves meetings in three calls, and gives out a token first."""
+    troubles = {"kills": 2, "freezes": 1, "restarts": 1}
+    plan = Plan(seed=4, bookings=50, seconds=10, forgetful=(), zoom=True, hosts=6, troubles=troubles)
+    verdict = await Storm(plan).run()
+    assert verdict.good, f"{verdict} {verdict.about}"
+    assert verdict.happened["kills"] == 2
+    assert {"answered", "refused", "cut", "lost"} <= verdict.befell.keys()

@@ -15,7 +15,7 @@ from tests.chaos.world import PUBLIC, World
 from tests.waiting import outage
 
 _CLICKS = 20
-WRONGS = ("lost", "duplicated", "orphaned", "stale", "wrong_time", "dead_links")
+WRONGS = ("lost", "duplicated", "orphaned", "stale", "wrong_time", "dead_links", "junk")
 
 
 @dataclass
@@ -52,6 +52,8 @@ async def judge(world: World, vello: Vello, bookings: list[Booking]) -> Verdict:
     verdict = Verdict()
     standing: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     for number, vendor in enumerate(world.vendors):
+        for line in await vendor.junk():
+            verdict.add("junk", line)
         for meeting in await vendor.meetings():
             standing.setdefault(meeting["key"], []).append((number, meeting))
     right = []

@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from json import dumps, loads
 from typing import Any
 
@@ -26,7 +27,7 @@ from tests.waiting import outage
 
 _REFUSALS = (429, 500, 502, 503, 504)
 _EXCUSES = (500, 502, 504)
-_OURS = ("/faults", "/calls", "/reset", "/join", "/weather")
+_OURS = ("/faults", "/calls", "/reset", "/join", "/weather", "/fake")
 
 
 class Weather(BaseModel):
@@ -52,11 +53,14 @@ class Weather(BaseModel):
 
 
 class Sky:
-    """The server behind its weather, as an ASGI application."""
+    """A server behind its weather, as an ASGI application.
 
-    def __init__(self, state: State) -> None:
-        self._app: ASGIApp = application(state)
-        self._state = state
+    `second` says of a create whether there is a meeting of its name already.
+    """
+
+    def __init__(self, app: ASGIApp, second: Callable[[Scope, bytes], bool]) -> None:
+        self._app = app
+        self._makes_a_second = second
         self._weather = Weather()
         self._chance = random.Random()  # noqa: S311 - it must be repeatable
         self._befell: Counter[str] = Counter()
@@ -124,10 +128,7 @@ class Sky:
 
         Its answer is spared in most weather: beside the first, nobody could find it through `find`, which answers one.
         """
-        if scope["method"] != "POST" or not (self._weather.spares and self._state.faults.forgetful):
-            return False
-        new = loads(body)
-        return self._state.ids.get((new["key"], new["generation"])) is not None
+        return scope["method"] == "POST" and self._weather.spares and self._makes_a_second(scope, body)
 
     async def _happens(self, scope: Scope, body: bytes) -> list[Message]:
         answer: list[Message] = []
@@ -187,16 +188,26 @@ async def _answer(send: Send, status: int, value: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def main() -> None:
+def reference(url: str) -> Sky:
+    """The reference meeting server at `url`."""
+    state = State(url)
+
+    def second(_: Scope, body: bytes) -> bool:
+        new = loads(body)
+        return state.faults.forgetful and state.ids.get((new["key"], new["generation"])) is not None
+
+    return Sky(application(state), second)
+
+
+def main(sky_at: Callable[[str], Sky] = reference) -> None:
     """Listen on one address until stopped; the first line printed is the server's URL."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos.weather", description="A meeting server in a storm.")
+    parser = argparse.ArgumentParser(description="A vendor in a storm.")
     parser.add_argument("--port", type=int, default=0)
     listener = socket.create_server(("127.0.0.1", parser.parse_args().port))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     sys.stdout.write(f"{url}\n")
     sys.stdout.flush()
-    sky = Sky(State(url))
-    config = uvicorn.Config(sky, http=_Cuttable, lifespan="off", access_log=False, log_level="critical")
+    config = uvicorn.Config(sky_at(url), http=_Cuttable, lifespan="off", access_log=False, log_level="critical")
     uvicorn.Server(config).run(sockets=[listener])
 
 

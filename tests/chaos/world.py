@@ -1,6 +1,7 @@
 """What a storm blows over: services, their store and the vendors, each a process of its own."""
 
 import random
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -23,9 +24,27 @@ class Vendor(MemoryServer):
         super().__init__()
         self.forgetful = forgetful
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What services must know of it."""
+        return {}
+
+    @property
+    def connection(self) -> dict[str, str]:
+        """What it is connected by."""
+        return {"provider": "memory", "url": self.url}
+
+    async def prepare(self, _: list[str]) -> None:
+        """Make it what it is, with these hosts."""
+        await self.faults(forgetful=self.forgetful)
+
     async def weather(self, **weather: Any) -> None:
         """What befalls calls from now on."""
         (await self.request("PUT", "/weather", json=weather)).raise_for_status()
+
+    async def junk(self) -> list[str]:
+        """Calls that no vendor should get."""
+        return []
 
     async def befell(self) -> dict[str, Any]:
         """What befell calls, in figures and as a story."""
@@ -34,13 +53,23 @@ class Vendor(MemoryServer):
 
 
 class World:
-    """Made of `services` processes from `source` (absent: what is installed), one store, one vendor for each flag."""
+    """Made of `services` processes from `source` (absent: what is installed), one store, and vendors.
 
-    def __init__(self, services: int, forgetful: tuple[bool, ...], lease: float, source: Path | None = None) -> None:
+    Each vendor has so many `hosts`, with an office for each kind of link.
+    """
+
+    def __init__(
+        self, services: int, vendors: Sequence[Vendor], lease: float, source: Path | None = None, hosts: int = 1
+    ) -> None:
         self.store = StoreServer()
-        self.vendors = [Vendor(forgetful=flag) for flag in forgetful]
+        self.vendors = vendors
         self.services = [self._service(lease, source) for _ in range(services)]
-        self.offices = [Office(vendor, link) for vendor in range(len(forgetful)) for link in ("direct", "hosted")]
+        self.offices = [
+            Office(vendor, link, f"host-{host}@example.org")
+            for vendor in range(len(vendors))
+            for host in range(hosts)
+            for link in ("direct", "hosted")
+        ]
         self._stack = AsyncExitStack()
 
     def _service(self, lease: float, source: Path | None) -> Service:
@@ -54,14 +83,16 @@ class World:
             await stack.enter_async_context(self.store)
             for vendor in self.vendors:
                 await stack.enter_async_context(vendor)
+                for service in self.services:
+                    service.environment |= vendor.environment
             for service in self.services:
                 await stack.enter_async_context(service)
             connections = []
             for vendor in self.vendors:
-                await vendor.faults(forgetful=vendor.forgetful)
+                await vendor.prepare(sorted({office.host for office in self.offices}))
                 connections.append(await self._connected(vendor))
             for office in self.offices:
-                choice = {"connection": connections[office.vendor], "link": office.link}
+                choice = {"connection": connections[office.vendor], "link": office.link, "default_host": office.host}
                 (await self.services[0].admin("PUT", f"/offices/{office.id}", json=choice)).raise_for_status()
             self._stack = stack.pop_all()
         return self
@@ -70,7 +101,7 @@ class World:
         await self._stack.aclose()
 
     async def _connected(self, vendor: Vendor) -> str:
-        made = await self.services[0].admin("POST", "/connections", json={"provider": "memory", "url": vendor.url})
+        made = await self.services[0].admin("POST", "/connections", json=vendor.connection)
         return str(made.json()["id"])
 
     async def revive(self, service: Service) -> None:
