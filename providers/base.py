@@ -101,6 +101,8 @@ class Capabilities:
     """Longest meeting in seconds, None if unlimited."""
     opens_early: bool = False
     """The meeting itself knows `opens_before`, so another value is a change of the meeting."""
+    one_at_a_time: bool = False
+    """A host's second meeting at the same time is made, and fails when it is joined."""
     budget: Budget | None = None
     """What the vendor allows each host in a day, None if it does not count."""
 

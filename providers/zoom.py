@@ -87,6 +87,7 @@ class Zoom:
             needs_host=self._settings.names_hosts,
             max_duration=MAX_MINUTES * 60,
             opens_early=True,
+            one_at_a_time=True,
             budget=Budget(per_host_per_day=100, reserve=20),
         )
 

@@ -16,6 +16,7 @@ from providers import registry
 from providers.base import Authorizer, MeetingProvider, ProviderInfo, ProviderSettings
 from providers.http import Http
 from providers.transport import Hosts
+from service.agenda import Agendas
 from service.budget import Budgets
 from service.calls import Calls
 from service.choices import DEFAULT, Choice, Choices
@@ -110,7 +111,7 @@ async def opened(
         if config.jitsi_url:
             await _built_in(settings, ledger, config.jitsi_url)
         gate, budgets, meetings = Gate(store), Budgets(store), Meetings(store)
-        reconciler = Reconciler(ledger, settings, Calls(gate, budgets, observer), meetings)
+        reconciler = Reconciler(ledger, settings, Calls(gate, budgets, observer), Agendas(store), meetings)
         stack.push_async_callback(reconciler.drain, DRAIN)
         own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
         companies = Companies(store, vault, own)

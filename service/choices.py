@@ -63,6 +63,7 @@ def _title(value: str) -> str:
 
 Uuid = Annotated[str, AfterValidator(_uuid)]
 Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_line)]
+Hosts = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_line)]
 
 
 class Choice(BaseModel):
@@ -82,10 +83,12 @@ class Choice(BaseModel):
     services: tuple[Uuid, ...] | None = Field(
         default=None, description="Services that get a video meeting; null: all of them."
     )
-    hosts: dict[Uuid, Line] = Field(
-        default_factory=dict, description="Resource to host, in the provider's words (an e-mail or an id)."
+    hosts: dict[Uuid, Hosts] = Field(
+        default_factory=dict,
+        description="Resource to host, in the provider's words (an e-mail or an id); of several with commas between "
+        "them, the first who is free.",
     )
-    default_host: Line | None = Field(default=None, description="Host of resources that `hosts` does not name.")
+    default_host: Hosts | None = Field(default=None, description="Host of resources that `hosts` does not name.")
     title: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_title)] | None = Field(
         default=None, description="Title of meetings; {office} and {record_number} are filled in."
     )
@@ -96,6 +99,11 @@ class Choice(BaseModel):
     def opens_before(self) -> int:
         """Seconds before the start at which the meeting opens."""
         return int(self.options.get("opens_before", 15)) * 60
+
+    def hosts_of(self, resource: str | None) -> tuple[str, ...]:
+        """Who may host a resource's meetings, best first."""
+        named = self.hosts.get(resource or "", self.default_host) or ""
+        return tuple(host for each in named.split(",") if (host := each.strip()))
 
     def title_of(self, wish: Record) -> str:
         """The meeting's title; it carries no personal data unless an admin puts some there."""

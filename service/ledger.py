@@ -11,12 +11,14 @@ The only place that knows these keys. n is a record's shard, so everything about
     vm:wake                  channel: the shard in which something became due
 """
 
+import asyncio
+import contextlib
 import hashlib
 import itertools
 import math
 import secrets
 import zlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
@@ -27,7 +29,7 @@ import orjson
 import structlog
 
 from service.entry import Entry, Placement, Reason, State, digest, meeting_purpose
-from service.store import Script, Store
+from service.store import Script, Store, StoreUnavailable
 from service.vault import Damaged, UnknownKey, Vault
 from service.vello import UPDATE_METADATA, Event, Rank, Record
 from service.verbs import Accepted, Backlog, Change, Claimed, Committed, JournalLine, Lease, Page, Told
@@ -177,6 +179,29 @@ class Ledger:
                 if woken < batch:
                     break
         return count
+
+    @contextlib.asynccontextmanager
+    async def renewing(self, lease: Lease) -> AsyncIterator[None]:
+        """Keep the lease while the run works; a run that loses it is told by its next commit."""
+        pause, tasks = self.lease_seconds / 3, list[asyncio.Task[None]]()
+
+        async def renew() -> None:
+            while True:
+                with contextlib.suppress(StoreUnavailable):
+                    if not await self.renew(lease):
+                        return
+                await asyncio.sleep(pause)
+
+        # Most runs are over before the first time: they do without the task.
+        first = asyncio.get_running_loop().call_later(pause, lambda: tasks.append(asyncio.create_task(renew())))
+        try:
+            yield
+        finally:
+            first.cancel()
+            for task in tasks:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
 
     async def get(self, record: str) -> tuple[Entry, list[JournalLine], float | None] | None:
         """A record, its journal, and when somebody will look at it next (unix seconds)."""

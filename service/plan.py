@@ -32,12 +32,16 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """The plan's verdict: `why` in words; `target` the meeting to change or remove, `wanted` the one to be."""
+    """The plan's verdict: `why` in words; `target` the meeting to change or remove, `wanted` the one to be.
+
+    `hosts` are all who may host a new meeting; `wanted` has the first of them.
+    """
 
     verdict: Verdict
     why: str
     target: Placement | None = None
     wanted: Placement | None = None
+    hosts: tuple[str, ...] = ()
 
 
 def unwanted(entry: Entry, choice: Choice | None) -> str | None:
@@ -66,7 +70,11 @@ def key_of(record: str) -> str:
 
 
 def spec_of(entry: Entry, wish: Record, choice: Choice, *, generation: int, opens_early: bool = False) -> MeetingSpec:
-    """What we want of the provider for this record; `opens_early` as in `Capabilities`."""
+    """What we want of the provider for this record; `opens_early` as in `Capabilities`.
+
+    Of several hosts the one who has the meeting keeps it.
+    """
+    hosts, now = choice.hosts_of(wish.resource), entry.meeting.spec.host if entry.meeting else None
     return MeetingSpec(
         key=key_of(entry.record),
         generation=generation,
@@ -74,7 +82,7 @@ def spec_of(entry: Entry, wish: Record, choice: Choice, *, generation: int, open
         start=wish.start or 0,
         duration=wish.duration or 0,
         time_zone=choice.time_zone,
-        host=choice.hosts.get(wish.resource or "", choice.default_host),
+        host=now if now in hosts else next(iter(hosts), None),
         options={name: value for name, value in choice.options.items() if opens_early or name != "opens_before"},
     )
 
@@ -86,17 +94,17 @@ def plan(entry: Entry, choice: Choice | None, capabilities: Capabilities | None)
         standing = entry.meeting or next(iter(entry.retired), None)
         return Action(Verdict.DELETE if standing else Verdict.IGNORE, why, target=standing)
     assert choice is not None and entry.wish is not None and choice.connection is not None  # noqa: S101, PT018 - unwanted() says so
-    now = entry.meeting
+    now, hosts = entry.meeting, choice.hosts_of(entry.wish.resource)
     early = _opens_early(now, capabilities)
     generation = now.spec.generation if now else entry.made
     spec = spec_of(entry, entry.wish, choice, generation=generation, opens_early=early)
     wanted = Placement(choice.connection, spec, now.meeting if now else None)
     if now is None:
-        return Action(Verdict.CREATE, "Vello wants a link and there is no meeting", wanted=wanted)
+        return Action(Verdict.CREATE, "Vello wants a link and there is no meeting", wanted=wanted, hosts=hosts)
     replacement = _replacement(now, wanted, capabilities)
     if replacement:
         anew = spec_of(entry, entry.wish, choice, generation=entry.made + 1, opens_early=early)
-        return Action(Verdict.REPLACE, replacement, now, Placement(choice.connection, anew, None))
+        return Action(Verdict.REPLACE, replacement, now, Placement(choice.connection, anew, None), hosts)
     if now.spec != spec:
         return Action(Verdict.UPDATE, _difference(now.spec, spec), now, wanted)
     if entry.doubt:

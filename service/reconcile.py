@@ -8,7 +8,7 @@ comes after a crash asks the provider (`find`) before anything is made a second 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -25,6 +25,7 @@ from providers.base import (
     ReconnectRequired,
     TemporaryError,
 )
+from service.agenda import Agendas
 from service.budget import purse_of
 from service.calls import Calls, Permit
 from service.connections import UnknownConnection
@@ -56,11 +57,13 @@ class Reconciler:
         ledger: Ledger,
         settings: Settings,
         calls: Calls,
+        agendas: Agendas,
         meetings: Meetings | None = None,
         *,
         settling: float = SETTLING,
     ) -> None:
         self._ledger = ledger
+        self._agendas = agendas
         self._meetings = meetings
         self._settings = settings
         self._calls = calls
@@ -104,7 +107,7 @@ class Reconciler:
         try:
             with self._calls.observer.run(lease):
                 await self._settings.refresh(revision)
-                async with self._renewing(lease):
+                async with self._ledger.renewing(lease):
                     return await self._rounds(lease, inline)
         except StoreUnavailable as error:
             _log.warning("run_stopped", reason=str(error))  # the lease expires and somebody takes over
@@ -141,8 +144,10 @@ class Reconciler:
 
         Whether the provider may be called at all is asked before anything is begun.
         """
-        entry = lease.entry
+        entry, connections = lease.entry, self._settings.connections
         action = self._plan(entry)
+        if entry.intent is None:
+            action = await self._agendas.hosted(connections, action)
         placement = entry.intent or (action.target if action.verdict is not Verdict.REPLACE else None) or action.wanted
         if placement is None or (entry.intent is None and action.verdict is Verdict.KEEP):
             return self._finish(Step(entry, Change("hold")))
@@ -151,7 +156,7 @@ class Reconciler:
             return held(entry, why, wait, self._settings.revision)
         try:
             verdict = action.verdict if entry.intent is None else Verdict.KEEP  # to look for a meeting costs nothing
-            purse = purse_of(self._settings.connections, placement, verdict)
+            purse = purse_of(connections, placement, verdict)
             async with self._calls.permit(placement.connection, purse, inline=inline) as permit:
                 return await self._carry_out(lease, action, permit)
         except Held as error:
@@ -209,7 +214,7 @@ class Reconciler:
     async def _create(self, entry: Entry, intent: Placement) -> Step:
         provider = self._settings.connections.provider(intent.connection)
         meeting = await self._call(entry, "create", intent, provider.create(intent.spec))
-        return self._adopt(entry, intent, meeting, "The meeting was made.")
+        return await self._adopt(entry, intent, meeting, "The meeting was made.")
 
     async def _resolve(self, entry: Entry) -> Step:
         """An earlier run died or lost the answer in the middle of a create: ask before anything is made again."""
@@ -219,11 +224,15 @@ class Reconciler:
         found = await self._call(entry, "find", intent, provider.find(intent.spec))
         if found is not None:
             # It may be another run's, made when the booking was at another time: it is changed to what is wanted.
-            return self._adopt(entry, intent, found, "A meeting whose making was interrupted was found.", doubt=True)
+            return await self._adopt(
+                entry, intent, found, "A meeting whose making was interrupted was found.", doubt=True
+            )
         text = "The provider was asked for a meeting whose making was interrupted: it has none."
         return Step(replace(entry, intent=None), Change("hold", drop=("intent",), journal=(("find", text),)))
 
-    def _adopt(self, entry: Entry, intent: Placement, meeting: Meeting, text: str, *, doubt: bool = False) -> Step:
+    async def _adopt(
+        self, entry: Entry, intent: Placement, meeting: Meeting, text: str, *, doubt: bool = False
+    ) -> Step:
         placed = Placement(intent.connection, intent.spec, meeting)
         sets = {"meeting": self._ledger.seal(entry.record, placed), "made": str(intent.spec.generation)}
         retired = tuple(old for old in entry.retired if old.name != placed.name)
@@ -232,8 +241,9 @@ class Reconciler:
             sets[f"x:{entry.meeting.name}"] = self._ledger.seal(entry.record, entry.meeting)
         after = replace(entry, meeting=placed, intent=None, doubt=doubt, retired=retired, made=intent.spec.generation)
         sets |= {"doubt": "1"} if doubt else {}
+        taken = await self._agendas.noted(self._settings.connections, placed)
         drop = ("intent", f"x:{placed.name}", *(() if doubt else ("doubt",)))
-        return self._finish(Step(after, Change("hold", sets, drop, (("ready", text), *warned(meeting)))))
+        return self._finish(Step(after, Change("hold", sets, drop, (("ready", text), *warned(meeting), *taken))))
 
     async def _update(self, entry: Entry, now: Placement, wanted: Placement, why: str) -> Step:
         provider = self._settings.connections.provider(now.connection)
@@ -247,7 +257,8 @@ class Reconciler:
             return Step(after, gone)
         placed = replace(wanted, meeting=meeting)
         sets = {"meeting": self._ledger.seal(entry.record, placed)}
-        journal = (("update", f"The meeting was changed: {why}."), *warned(meeting))
+        taken = await self._agendas.noted(self._settings.connections, placed)
+        journal = (("update", f"The meeting was changed: {why}."), *warned(meeting), *taken)
         change = Change("hold", sets, ("doubt",), journal)
         return self._finish(Step(replace(entry, meeting=placed, doubt=False), change))
 
@@ -285,6 +296,7 @@ class Reconciler:
         if meeting is None or (entry.meeting is not None and entry.meeting.name == found.name):
             return False
         await self._call(entry, "delete", target, provider.delete(meeting))
+        await self._agendas.gone(self._settings.connections, target, entry.meeting)
         return True
 
     def _finish(self, step: Step) -> Step:
@@ -372,27 +384,3 @@ class Reconciler:
             _log.warning("lease_lost_after_update")
             text = "A process that had lost its lease changed the meeting; it is set right."
             await self._ledger.nudge(before.record, text, doubt=True)
-
-    @contextlib.asynccontextmanager
-    async def _renewing(self, lease: Lease) -> AsyncIterator[None]:
-        """Keep the lease while the run works; a run that loses it is told by its next commit."""
-
-        pause, tasks = self._ledger.lease_seconds / 3, list[asyncio.Task[None]]()
-
-        async def renew() -> None:
-            while True:
-                with contextlib.suppress(StoreUnavailable):
-                    if not await self._ledger.renew(lease):
-                        return
-                await asyncio.sleep(pause)
-
-        # Most runs are over before the first time: they do without the task.
-        first = asyncio.get_running_loop().call_later(pause, lambda: tasks.append(asyncio.create_task(renew())))
-        try:
-            yield
-        finally:
-            first.cancel()
-            for task in tasks:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task

@@ -89,7 +89,7 @@ async def test_the_openapi_document_is_valid_and_asks_for_the_token(service: Run
     document = (await service.client.get("/api/v1/openapi.json")).json()
     validate(document)
     operations = [operation for path in document["paths"].values() for operation in path.values()]
-    assert len(operations) == 15
+    assert len(operations) == 16
     assert all(operation["security"] for operation in operations)
 
 
@@ -123,6 +123,7 @@ async def test_every_answer_is_what_the_openapi_document_says(service: Running, 
     await call("GET", "/offices")
     for one in (ready["id"], failed["id"], gone["id"], str(uuid.uuid4()), "x"):
         await call("GET", "/records/{record}", record=one)
+        await call("GET", "/records/{record}/host_link", record=one)
         await call("POST", "/records/{record}/reconcile", record=one)
     for query in ({}, {"limit": 1}, {"state": "ready"}, {"state": "x"}, {"cursor": "x"}):
         await call("GET", "/records", query=query)

@@ -18,6 +18,7 @@ from providers.base import (
     TemporaryError,
 )
 from providers.memory import MemorySettings
+from service.agenda import Agendas
 from service.budget import Budgets
 from service.calls import Calls
 from service.choices import Choice, Choices
@@ -205,9 +206,8 @@ class Bench:
 
         info = ProviderInfo("careless", "Careless", MemorySettings, Options, lambda made, http: vendor)
         self.settings = Settings(Choices(store), Connections(store, VAULT, {"careless": info}, connect))
-        self.reconciler = Reconciler(
-            self.ledger, self.settings, Calls(Gate(store), Budgets(store), Observer()), settling=settling
-        )
+        calls = Calls(Gate(store), Budgets(store), Observer())
+        self.reconciler = Reconciler(self.ledger, self.settings, calls, Agendas(store), settling=settling)
 
     def start(self, lease: Lease) -> asyncio.Task[Entry | None]:
         return self.reconciler.start(lease, self.settings.revision)
@@ -404,7 +404,7 @@ async def test_a_process_that_froze_before_its_call_makes_nothing_once_another_t
     lease = await bench.lease(data)
     ledger = Freezing(bench.store)
     calls = Calls(Gate(bench.store), Budgets(bench.store), Observer())
-    zombie = Reconciler(ledger, bench.settings, calls).start(lease, bench.settings.revision)
+    zombie = Reconciler(ledger, bench.settings, calls, Agendas(bench.store)).start(lease, bench.settings.revision)
     await ledger.frozen.wait()
     await bench.start(await bench.seize(data["id"]))
     await outage(0.05)  # as long as a lease

@@ -189,7 +189,7 @@ class Api:
             provider = self._connections.provider(connection)
         except UnknownConnection:
             raise Problem(409, "no_adapter", f"No adapter called {row.provider!r} is installed.") from None
-        steps = await rehearse(provider, office.default_host if office else None)
+        steps = await rehearse(provider, next(iter(office.hosts_of(None)), None) if office else None)
         failed = next((step for step in steps if not step.ok), None)
         if failed:
             await self._connections.mark(connection, "failing", failed.text)

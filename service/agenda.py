@@ -1,0 +1,73 @@
+"""When hosts are taken, for vendors that let a host hold one meeting at a time: they fail when the second is joined.
+
+Key: `vm:agenda:<host>`, our bookings of a host; a day longer than the last of them. It is a hint: what it lacks costs a
+warning, never a meeting.
+"""
+
+import contextlib
+import hashlib
+import time
+from dataclasses import replace
+from importlib import resources
+from typing import Final
+
+from service.connections import Connections
+from service.entry import Placement
+from service.plan import Action
+from service.store import Script, Store, StoreUnavailable
+
+_SCRIPT: Final = Script(resources.files("service").joinpath("agenda.lua").read_text())
+
+
+class Agendas:
+    """The agendas of all hosts."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def hosted(self, connections: Connections, action: Action) -> Action:
+        """The action with the first of its hosts who is free at that time; with the first of all if nobody is.
+
+        Raises: StoreUnavailable.
+        """
+        wanted = action.wanted
+        if wanted is None or len(action.hosts) < 2:
+            return action
+        for host in action.hosts:
+            by_host = replace(wanted, spec=replace(wanted.spec, host=host))
+            key = _key(connections, by_host)
+            if key and not await self._ask(key, "take", by_host):
+                return replace(action, wanted=by_host)
+        return action
+
+    async def noted(self, connections: Connections, placed: Placement) -> tuple[tuple[str, str], ...]:
+        """Write a meeting down; a line for the journal if its host has another one then."""
+        key, other = _key(connections, placed), 0
+        if key:
+            with contextlib.suppress(StoreUnavailable):  # the meeting is made, and that must be remembered first
+                other = await self._ask(key, "note", placed)
+        if not other:
+            return ()
+        until = time.strftime("%Y-%m-%d %H:%M", time.gmtime(other))
+        text = f"The host has another meeting at that time, until {until} UTC: joining the second one may fail."
+        return (("warning", f"{text} Give each resource a host of its own, or name several."),)
+
+    async def gone(self, connections: Connections, placed: Placement, standing: Placement | None) -> None:
+        """Strike a meeting out, unless the host has the booking's other one, which is `standing`."""
+        key = _key(connections, placed)
+        if key and not (standing and _key(connections, standing) == key):
+            with contextlib.suppress(StoreUnavailable):
+                await self._ask(key, "drop", placed)
+
+    async def _ask(self, key: str, verb: str, placed: Placement) -> int:
+        spec = placed.spec
+        return int(await self._store.call(_SCRIPT, (key,), (verb, spec.key, spec.start, spec.end)))
+
+
+def _key(connections: Connections, placed: Placement) -> str | None:
+    capabilities = connections.capabilities(placed.connection)
+    if capabilities is None or not capabilities.one_at_a_time:
+        return None
+    row, host = connections.get(placed.connection), placed.spec.host if capabilities.needs_host else None
+    named = f"{row.provider}\0{row.account}\0{(host or '').lower()}"
+    return f"vm:agenda:{hashlib.sha256(named.encode()).hexdigest()[:16]}"
