@@ -16,7 +16,7 @@ import itertools
 import math
 import secrets
 import zlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
@@ -248,8 +248,8 @@ class Ledger:
         """A placement as an envelope: its join URL is nobody's business."""
         return self._vault.seal(orjson.dumps(placement.dump()).decode(), f"meeting:{record}")
 
-    async def _call(self, verb: str, record: str, *rest: str | int | bytes) -> Any:
-        return await self._store.call(_SCRIPT, _keys(record), (verb, record, *rest))
+    def _call(self, verb: str, record: str, *rest: str | int | bytes) -> Awaitable[Any]:
+        return self._store.call(_SCRIPT, _keys(record), (verb, record, *rest))
 
     def _claimed(self, answer: list[Any]) -> Claimed:
         now, due, revision, *rest = answer

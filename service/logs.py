@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
@@ -35,6 +36,7 @@ _SECRET_TEXT = re.compile(
     r"|(?P<hosted>/m/|%(?:25)*2Fm%(?:25)*2F)[\w-]{23}",
     re.I,
 )
+_LINE = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 # Most lines hold none of these, and looking for them costs a fiftieth of the pattern.
 _HINTS = ("://", "%", "=", "eyj", "/m/", "bearer", "basic", "private key", *_NAMES.split("|"))
@@ -51,6 +53,7 @@ def configure(level: str, form: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
+    straight.configure(_Line(sys.stderr.fileno()) if form == "json" else None, level)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -68,6 +71,33 @@ def configure(level: str, form: str) -> None:
     root.setLevel(level.upper())
     for library in ("httpx", "httpcore", "asyncio", "uvicorn", "urllib3", "opentelemetry"):
         logging.getLogger(library).setLevel("WARNING")
+
+
+class Straight:
+    """Writes lines of ids, words and numbers of ours without the processors: an event's is on the hot path.
+
+    What comes from somebody else goes through `redacted` before.
+    """
+
+    def __init__(self) -> None:
+        self._line: _Line | None = None
+        self._informs = True
+        self._log = structlog.get_logger(__name__)
+
+    def configure(self, line: "_Line | None", level: str) -> None:
+        """Write to `line`, from `level` upwards; without one, as every other line is written."""
+        self._line, self._informs = line, level in ("debug", "info")
+
+    def info(self, event: str, fields: Mapping[str, Any]) -> None:
+        """One line."""
+        if self._line is None:
+            self._log.info(event, **fields)
+        elif self._informs:
+            line = {"event": event, **fields, "level": "info", "timestamp": datetime.now(UTC)}
+            self._line.write(orjson.dumps(line, option=_LINE))
+
+
+straight = Straight()
 
 
 def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -133,7 +163,9 @@ class _Line:
         self._descriptor = descriptor
 
     def msg(self, line: str) -> None:
-        left = f"{line}\n".encode(errors="backslashreplace")
+        self.write(f"{line}\n".encode(errors="backslashreplace"))
+
+    def write(self, left: bytes) -> None:
         try:
             while left:
                 left = left[os.write(self._descriptor, left) :]

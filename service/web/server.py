@@ -32,7 +32,7 @@ class BoundedProtocol(HttpToolsProtocol):
     arrival_seconds = ARRIVAL_SECONDS
     cycle: RequestResponseCycle | None  # type: ignore[assignment] # as it is until the first request
     since: float | None = None
-    _unparsed = 0  # bytes of a head that is not complete yet
+    _got = 0  # bytes since the last head was complete
     _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
@@ -46,14 +46,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """Refuse a head that goes on and on; once refused, hear nothing more."""
         if self._refused:
             return
-        before = self.cycle
+        self._got += len(data)
         super().data_received(data)
-        if self.cycle is not before or self.since is None:
-            self._unparsed = 0
-        elif self.cycle is None or not self.cycle.more_body:
-            self._unparsed += len(data)
-            if self._unparsed > MAX_HEAD:
-                self._refuse(*_LARGE_HEAD)
+        if self._got > MAX_HEAD and self.since is not None and (self.cycle is None or not self.cycle.more_body):
+            self._refuse(*_LARGE_HEAD)
 
     def on_message_begin(self) -> None:
         """A request begins to arrive."""
@@ -62,7 +58,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Refuse a head that came in one piece and is too large all the same."""
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD:
+        large = self._got > MAX_HEAD and len(self.url) + sum(len(a) + len(b) for a, b in self.headers) > MAX_HEAD
+        self._got = 0
+        if large:
             self._refuse(*_LARGE_HEAD)
         if not self._refused:
             super().on_headers_complete()
