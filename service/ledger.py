@@ -11,12 +11,13 @@ The only place that knows these keys. n is a record's shard, so everything about
     vm:wake                  channel: the shard in which something became due
 """
 
+import base64
 import hashlib
 import itertools
 import math
 import secrets
 import zlib
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
@@ -54,9 +55,11 @@ def shard_of(record: str) -> int:
     return zlib.crc32(record.encode()) % SHARDS
 
 
-def new_token(record: str) -> str:
-    """A link token: one character that names the record's shard, then 128 random bits."""
-    return _ALPHABET[shard_of(record)] + secrets.token_urlsafe(16)
+def _random() -> Iterator[bytes]:
+    """128 random bits again and again; many are asked for at once, since asking costs more than the bits."""
+    while True:
+        block = secrets.token_bytes(1024)
+        yield from (block[at : at + 16] for at in range(0, len(block), 16))
 
 
 class Ledger:
@@ -66,6 +69,7 @@ class Ledger:
         self._store = store
         self._vault = vault
         self._lease_ms = int(lease_seconds * 1000)
+        self._random = _random()
         self._name, self._leases = secrets.token_hex(8), itertools.count(1)
         self._placement = lru_cache(_KEPT)(self._open_placement)
         self.lease_seconds = lease_seconds
@@ -94,7 +98,7 @@ class Ledger:
             content,
             record.start or 0,
             (record.start or 0) + (record.duration or 0),
-            new_token(record.id),
+            self._new_token(record.id) if event.type == UPDATE_METADATA else "",
             self._owner() if inline else "",
             self._lease_ms,
             _told_by(event),
@@ -239,6 +243,11 @@ class Ledger:
         revision = secrets.token_hex(8)
         await self._store.pipeline([("SET", f"{_base(shard)}rev", revision) for shard in range(SHARDS)])
         return revision
+
+    def _new_token(self, record: str) -> str:
+        """A link token: one character that names the record's shard, then 128 random bits."""
+        bits = base64.urlsafe_b64encode(next(self._random))
+        return _ALPHABET[shard_of(record)] + bits[:22].decode()
 
     def _owner(self) -> str:
         """A name for a new lease that no other lease has, here or in another process."""

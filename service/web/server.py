@@ -6,7 +6,7 @@ import json
 import signal
 import socket
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -25,6 +25,37 @@ _SWEEP = 1.0  # seconds between two looks at what is late
 _LARGE_HEAD = (431, "head_too_large", f"The headers are larger than {MAX_HEAD // 1024} KiB.")
 
 
+class _Joined:
+    """A transport that sends what is written in one turn of the loop at once: head and body in one packet, not two."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._kept = b""
+
+    def write(self, data: bytes) -> None:
+        """Keep it for what follows, or send it with what was kept."""
+        if self._kept:
+            data, self._kept = self._kept + data, b""
+            self._transport.write(data)
+        elif data:
+            self._kept = data
+            self._loop.call_soon(self._flush)
+
+    def close(self) -> None:
+        """Send what was kept, and close."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._kept:
+            kept, self._kept = self._kept, b""
+            self._transport.write(kept)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. `since` is when the request that is arriving began, None while none is."""
 
@@ -38,6 +69,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """Turn away what is too much; from now on the first request must arrive."""
         super().connection_made(transport)
+        self.transport = cast(asyncio.Transport, _Joined(transport, self.loop))
         self.since = self.loop.time()
         if len(self.connections) > self.max_connections:
             transport.close()
