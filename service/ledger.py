@@ -70,7 +70,7 @@ class Ledger:
         self._vault = vault
         self._lease_ms = int(lease_seconds * 1000)
         self._random = _random()
-        self._name, self._leases = secrets.token_hex(8), itertools.count(1)
+        self._name, self._names = secrets.token_hex(8), itertools.count(1)
         self._placement = lru_cache(_KEPT)(self._open_placement)
         self.lease_seconds = lease_seconds
 
@@ -123,16 +123,25 @@ class Ledger:
 
     async def commit(self, lease: Lease, change: Change) -> Committed:
         """Write what a run found out, if its lease still holds."""
+        verdict, now, revision, flat = await self._write(lease, change, blind=False)
+        return Committed(verdict, self._entry(lease.entry.record, flat, now), revision)
+
+    async def begin(self, lease: Lease, change: Change) -> bool:
+        """Write what a run is about to do and keep the lease; False when somebody else has the record by now."""
+        answer = await self._write(lease, change, blind=True)
+        return bool(answer[0] != "lost")
+
+    def _write(self, lease: Lease, change: Change, *, blind: bool) -> Awaitable[Any]:
         what = {
             "set": [text for pair in change.set.items() for text in pair],
             "del": list(change.drop),
             "journal": [text for line in change.journal for text in line],
         }
-        verdict, now, revision, flat = await self._call(
+        return self._call(
             "commit",
             lease.entry.record,
             lease.fence,
-            secrets.token_hex(8),
+            self._owner(),  # no other commit has this name
             lease.entry.generation,
             change.mode,
             int(change.delay * 1000),
@@ -141,8 +150,8 @@ class Ledger:
             orjson.dumps(what),
             RETENTION,
             TOMBSTONE,
+            int(blind),
         )
-        return Committed(verdict, self._entry(lease.entry.record, flat, now), revision)
 
     async def nudge(self, record: str, text: str, *, doubt: bool = False) -> bool:
         """Look at a record again now; False when there is no such record. With `doubt` its meeting is set right."""
@@ -250,8 +259,8 @@ class Ledger:
         return _ALPHABET[shard_of(record)] + bits[:22].decode()
 
     def _owner(self) -> str:
-        """A name for a new lease that no other lease has, here or in another process."""
-        return f"{self._name}.{next(self._leases)}"
+        """A name for a lease or a commit that no other has, here or in another process."""
+        return f"{self._name}.{next(self._names)}"
 
     def seal(self, record: str, placement: Placement) -> str:
         """A placement as an envelope: its join URL is nobody's business."""

@@ -81,7 +81,8 @@ class Observer:
                 self.metrics.call(provider, verb, outcome, took)
                 said = {"connection": connection, "provider": provider, "verb": verb, "outcome": outcome}
                 span.set(record=record, attempt=attempt, **said)
-                _log.info("provider_call", record=record, **said, milliseconds=round(took * 1000, 1), attempt=attempt)
+                line = {"record": record, **said, "milliseconds": round(took * 1000, 1), "attempt": attempt}
+                straight.info("provider_call", line)
 
 
 class _Event:

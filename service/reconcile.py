@@ -201,7 +201,7 @@ class Reconciler:
     async def _began(self, lease: Lease, change: Change) -> bool:
         """Whether the record is still ours once `change` is written: a frozen process wakes up as a zombie."""
         asked = time.monotonic()
-        if (await self._ledger.commit(lease, change)).verdict == "lost":
+        if not await self._ledger.begin(lease, change):
             return False
         return time.monotonic() - asked < self._ledger.lease_seconds / 3 or await self._ledger.renew(lease)
 
