@@ -5,6 +5,8 @@ by the names of their fields, and by what secrets look like anywhere in the fini
 exception's text and no bytes get around it.
 """
 
+import asyncio
+import atexit
 import json
 import logging
 import os
@@ -76,13 +78,15 @@ def configure(level: str, form: str) -> None:
 class Straight:
     """Writes lines of ids, words and numbers of ours without the processors: an event's is on the hot path.
 
-    What comes from somebody else goes through `redacted` before.
+    Lines of one turn of the loop are written together. What comes from somebody else goes through `redacted` before.
     """
 
     def __init__(self) -> None:
         self._line: _Line | None = None
         self._informs = True
+        self._kept: list[bytes] = []
         self._log = structlog.get_logger(__name__)
+        atexit.register(self.flush)
 
     def configure(self, line: "_Line | None", level: str) -> None:
         """Write to `line`, from `level` upwards; without one, as every other line is written."""
@@ -94,7 +98,15 @@ class Straight:
             self._log.info(event, **fields)
         elif self._informs:
             line = {"event": event, **fields, "level": "info", "timestamp": datetime.now(UTC)}
-            self._line.write(orjson.dumps(line, option=_LINE))
+            self._kept.append(orjson.dumps(line, option=_LINE))
+            if len(self._kept) == 1:
+                asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what is kept."""
+        if self._line and self._kept:
+            kept, self._kept = b"".join(self._kept), []
+            self._line.write(kept)
 
 
 straight = Straight()

@@ -8,7 +8,6 @@ import hashlib
 import random
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -111,10 +110,12 @@ class Store:
         """Run a script, whose keys share a slot; it may run more than once."""
         began = asyncio.get_running_loop().time()
         if self._prefix == PREFIX:  # straight on: this is the hot path, and a node's exchanges have an end of their own
-            with suppress(errors.RedisError, OSError):
+            try:
                 answer = (await self._routes.send((script.by_sha(keys, args),)))[0]
-                if not isinstance(answer, Exception):
-                    return answer
+            except (errors.RedisError, OSError) as error:
+                answer = error
+            if not isinstance(answer, Exception):
+                return answer
         return (await self._called(script, ((keys, args),), began))[0]
 
     async def execute(self, *args: Any) -> Any:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any
 
 SIGNATURE_HEADER = "vello-signature"
@@ -217,10 +218,10 @@ def _record(data: Mapping[str, Any], event_type: str) -> Record:
     return Record(
         id=record_id,
         rank=rank,
-        company=_uuid("company", get("company")),
-        office=_uuid("office", get("office")),
-        resource=_uuid("resource", get("resource")),
-        service=_uuid("service", get("service")),
+        company=_known("company", get("company")),
+        office=_known("office", get("office")),
+        resource=_known("resource", get("resource")),
+        service=_known("service", get("service")),
         user=_uuid("user", get("user")),
         customer=_uuid("customer", get("customer")),
         start=start,
@@ -244,6 +245,14 @@ def _uuid(name: str, value: Any) -> str | None:
     if not isinstance(value, str) or not _is_uuid(value):
         raise _wrong(name, "a UUID")
     return value.lower()
+
+
+def _known(name: str, value: Any) -> str | None:
+    """One that comes again and again; checked once."""
+    return _canonical(name, value) if isinstance(value, str) else _uuid(name, value)
+
+
+_canonical = lru_cache(4096)(_uuid)
 
 
 def _integer(name: str, value: Any, most: int) -> int | None:
