@@ -6,8 +6,7 @@ import contextlib
 import tempfile
 from pathlib import Path
 
-from benchmarks.rig import Server, choose, cpu_seconds, events, wrk
-from tests.events import record
+from benchmarks.rig import Server, booking, choose, cpu_seconds, events, wrk
 from tests.processes import Service
 from tests.stores import StoreServer
 
@@ -33,7 +32,7 @@ async def measure(seconds: int) -> None:
                 folder / f"{in_flight}.lua",
                 service.endpoint,
                 "record.update_metadata",
-                (record() for _ in range(enough)),
+                (booking() for _ in range(enough)),
             )
             before = cpu_seconds(service.pid)
             load = await wrk(service.endpoint, script, in_flight, seconds)

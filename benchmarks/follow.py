@@ -7,9 +7,9 @@ import time
 
 from redis.asyncio import Redis
 
-from benchmarks.rig import Server, choose, cpu_seconds, send_each
+from benchmarks.rig import Server, booking, choose, cpu_seconds, send_each
 from service.ledger import SHARDS
-from tests.events import START, record
+from tests.events import START
 from tests.processes import Service
 from tests.stores import StoreServer
 from tests.waiting import wait_until
@@ -25,7 +25,7 @@ async def measure(size: int) -> None:
         )
         client = await stack.enter_async_context(Redis.from_url(store.url, decode_responses=True))
         await choose(service, vendor.url)
-        records = [record() for _ in range(size)]
+        records = [booking() for _ in range(size)]
         await send_each(service.port, service.endpoint, "record.update_metadata", records, 32)
         began, used = time.monotonic(), cpu_seconds(service.pid)
         moved = [{**data, "version": 2, "time": START + 3600} for data in records]

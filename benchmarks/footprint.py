@@ -8,8 +8,7 @@ import time
 
 from redis.asyncio import Redis
 
-from benchmarks.rig import Server, choose, rss_megabytes, send_each
-from tests.events import record
+from benchmarks.rig import Server, booking, choose, rss_megabytes, send_each
 from tests.processes import Service
 from tests.stores import StoreServer
 
@@ -20,7 +19,7 @@ async def start_and_idle(rounds: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             began = time.monotonic()
             async with Service(DATA_DIR=folder, JITSI_URL="https://meet.example.org") as service:
-                answer = await service.say("record.update_metadata", record())
+                answer = await service.say("record.update_metadata", booking())
                 took = time.monotonic() - began
                 assert answer.json()["metadata"]["video_link"]
                 print(f"first right answer after {took:.2f} s, idle RSS {rss_megabytes(service.pid):.1f} MB")
@@ -37,7 +36,7 @@ async def bytes_of_a_booking(bookings: int) -> None:
         client = await stack.enter_async_context(Redis.from_url(store.url, decode_responses=True))
         before = (await client.info("memory"))["used_memory_dataset"]
         await send_each(
-            service.port, service.endpoint, "record.update_metadata", [record() for _ in range(bookings)], 32
+            service.port, service.endpoint, "record.update_metadata", [booking() for _ in range(bookings)], 32
         )
         after = (await client.info("memory"))["used_memory_dataset"]
         keys = [key async for key in client.scan_iter("vm:{*}:[rjm]:*", count=1000)]

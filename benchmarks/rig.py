@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ from urllib.parse import urlsplit
 from redis.asyncio import Redis
 
 from service.vello import sign
-from tests.events import body
+from tests.events import body, record
 from tests.processes import TOKEN, Service, free_port
 from tests.waiting import wait_until
 
@@ -67,6 +69,14 @@ class Load:
     p50: float
     p99: float
     requests: int
+
+
+OFFICES = [str(uuid.uuid4()) for _ in range(20)]
+
+
+def booking() -> dict[str, Any]:
+    """A new booking in one of a few offices."""
+    return record(office=random.choice(OFFICES))
 
 
 async def choose(service: Service, vendor_url: str, link: str = "direct") -> None:

@@ -7,8 +7,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from benchmarks.rig import Load, Server, calls_of, choose, cpu_seconds, events, wrk
-from tests.events import record
+from benchmarks.rig import Load, Server, booking, calls_of, choose, cpu_seconds, events, wrk
 from tests.processes import Service
 from tests.stores import StoreServer
 
@@ -31,7 +30,7 @@ async def measure(rounds: int, seconds: int, link: str) -> None:
         service = await stack.enter_async_context(Service(REDIS_URL=store.url, LOG_LEVEL="info", LOG_FORMAT="json"))
         bare = await stack.enter_async_context(Server("benchmarks.bare", store.url, "{port}"))
         await choose(service, vendor.url, link)
-        records = [record() for _ in range(RECORDS)]
+        records = [booking() for _ in range(RECORDS)]
         for data in records:
             await service.say("record.update_metadata", data)
             await service.say("record.update_metadata", data)

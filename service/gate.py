@@ -7,6 +7,7 @@ a second at most, and nothing is written for it.
 Key: `vm:gate:<connection>`, gone an hour after the last trouble.
 """
 
+import itertools
 import random
 import secrets
 import time
@@ -79,10 +80,11 @@ class Gate:
         self._opening = (opens_after, int(first * 1000), int(longest * 1000))
         self._trial_ms = int(trial * 1000)
         self._seen: dict[str, _Seen] = {}
+        self._name, self._names = secrets.token_hex(8), itertools.count(1)  # for passages, over all processes
 
     async def enter(self, connection: str) -> Passage:
         """A passage to `connection`. Raises Held while the gate is open, and while another call is the trial."""
-        token, seen = secrets.token_hex(8), self._seen.get(connection)
+        token, seen = f"{self._name}.{next(self._names)}", self._seen.get(connection)
         if seen is None or time.monotonic() - seen.at > _BELIEVED:
             if seen is not None:  # whoever comes while we look believes what was
                 seen.at, seen.wait = time.monotonic(), self._left(seen)

@@ -11,14 +11,13 @@ The only place that knows these keys. n is a record's shard, so everything about
     vm:wake                  channel: the shard in which something became due
 """
 
-import asyncio
-import contextlib
+import base64
 import hashlib
 import itertools
 import math
 import secrets
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
@@ -29,7 +28,7 @@ import orjson
 import structlog
 
 from service.entry import Entry, Placement, Reason, State, digest, meeting_purpose
-from service.store import Script, Store, StoreUnavailable
+from service.store import Script, Store
 from service.vault import Damaged, UnknownKey, Vault
 from service.vello import UPDATE_METADATA, Event, Rank, Record
 from service.verbs import Accepted, Backlog, Change, Claimed, Committed, JournalLine, Lease, Page, Told
@@ -56,9 +55,11 @@ def shard_of(record: str) -> int:
     return zlib.crc32(record.encode()) % SHARDS
 
 
-def new_token(record: str) -> str:
-    """A link token: one character that names the record's shard, then 128 random bits."""
-    return _ALPHABET[shard_of(record)] + secrets.token_urlsafe(16)
+def _random() -> Iterator[bytes]:
+    """128 random bits again and again; many are asked for at once, since asking costs more than the bits."""
+    while True:
+        block = secrets.token_bytes(1024)
+        yield from (block[at : at + 16] for at in range(0, len(block), 16))
 
 
 def entry_key(record: str) -> str:
@@ -79,7 +80,8 @@ class Ledger:
         self._store = store
         self._vault = vault
         self._lease_ms = int(lease_seconds * 1000)
-        self._name, self._leases = secrets.token_hex(8), itertools.count(1)
+        self._random = _random()
+        self._name, self._names = secrets.token_hex(8), itertools.count(1)
         self._placement = lru_cache(_KEPT)(self._open_placement)
         self.lease_seconds = lease_seconds
 
@@ -107,7 +109,7 @@ class Ledger:
             content,
             record.start or 0,
             (record.start or 0) + (record.duration or 0),
-            new_token(record.id),
+            self._new_token(record.id) if event.type == UPDATE_METADATA else "",
             self._owner() if inline else "",
             self._lease_ms,
             _told_by(event),
@@ -132,16 +134,25 @@ class Ledger:
 
     async def commit(self, lease: Lease, change: Change) -> Committed:
         """Write what a run found out, if its lease still holds."""
+        verdict, now, revision, flat = await self._write(lease, change, blind=False)
+        return Committed(verdict, self._entry(lease.entry.record, flat, now), revision)
+
+    async def begin(self, lease: Lease, change: Change) -> bool:
+        """Write what a run is about to do and keep the lease; False when somebody else has the record by now."""
+        answer = await self._write(lease, change, blind=True)
+        return bool(answer[0] != "lost")
+
+    def _write(self, lease: Lease, change: Change, *, blind: bool) -> Awaitable[Any]:
         what = {
             "set": [text for pair in change.set.items() for text in pair],
             "del": list(change.drop),
             "journal": [text for line in change.journal for text in line],
         }
-        verdict, now, revision, flat = await self._call(
+        return self._call(
             "commit",
             lease.entry.record,
             lease.fence,
-            secrets.token_hex(8),
+            self._owner(),  # no other commit has this name
             lease.entry.generation,
             change.mode,
             int(change.delay * 1000),
@@ -150,8 +161,8 @@ class Ledger:
             orjson.dumps(what),
             RETENTION,
             TOMBSTONE,
+            int(blind),
         )
-        return Committed(verdict, self._entry(lease.entry.record, flat, now), revision)
 
     async def nudge(self, record: str, text: str, *, doubt: bool = False) -> bool:
         """Look at a record again now; False when there is no such record. With `doubt` its meeting is set right."""
@@ -179,29 +190,6 @@ class Ledger:
                 if woken < batch:
                     break
         return count
-
-    @contextlib.asynccontextmanager
-    async def renewing(self, lease: Lease) -> AsyncIterator[None]:
-        """Keep the lease while the run works; a run that loses it is told by its next commit."""
-        pause, tasks = self.lease_seconds / 3, list[asyncio.Task[None]]()
-
-        async def renew() -> None:
-            while True:
-                with contextlib.suppress(StoreUnavailable):
-                    if not await self.renew(lease):
-                        return
-                await asyncio.sleep(pause)
-
-        # Most runs are over before the first time: they do without the task.
-        first = asyncio.get_running_loop().call_later(pause, lambda: tasks.append(asyncio.create_task(renew())))
-        try:
-            yield
-        finally:
-            first.cancel()
-            for task in tasks:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
 
     async def get(self, record: str) -> tuple[Entry, list[JournalLine], float | None] | None:
         """A record, its journal, and when somebody will look at it next (unix seconds)."""
@@ -276,16 +264,21 @@ class Ledger:
         await self._store.pipeline([("SET", f"{_base(shard)}rev", revision) for shard in range(SHARDS)])
         return revision
 
+    def _new_token(self, record: str) -> str:
+        """A link token: one character that names the record's shard, then 128 random bits."""
+        bits = base64.urlsafe_b64encode(next(self._random))
+        return _ALPHABET[shard_of(record)] + bits[:22].decode()
+
     def _owner(self) -> str:
-        """A name for a new lease that no other lease has, here or in another process."""
-        return f"{self._name}.{next(self._leases)}"
+        """A name for a lease or a commit that no other has, here or in another process."""
+        return f"{self._name}.{next(self._names)}"
 
     def seal(self, record: str, placement: Placement) -> str:
         """A placement as an envelope: its join URL is nobody's business."""
         return self._vault.seal(orjson.dumps(placement.dump()).decode(), meeting_purpose(record))
 
-    async def _call(self, verb: str, record: str, *rest: str | int | bytes) -> Any:
-        return await self._store.call(_SCRIPT, _keys(record), (verb, record, *rest))
+    def _call(self, verb: str, record: str, *rest: str | int | bytes) -> Awaitable[Any]:
+        return self._store.call(_SCRIPT, _keys(record), (verb, record, *rest))
 
     def _claimed(self, answer: list[Any]) -> Claimed:
         now, due, revision, *rest = answer

@@ -18,7 +18,7 @@ from service.verbs import Backlog
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 PREFIX: Final = "vello_meetings_"
 
-_TYPES = RECORD_EVENTS | {CONNECTION_TEST}
+TYPES = RECORD_EVENTS | {CONNECTION_TEST}
 _ANSWER = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _CALL = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0)
 _BREAKER: dict[GateState, int] = {"closed": 0, "half_open": 1, "open": 2}
@@ -59,7 +59,7 @@ class Metrics:
 
     def event(self, kind: str, outcome: str, seconds: float) -> None:
         """An event was answered; `kind` is what Vello called it, whatever that is."""
-        kind = kind if kind in _TYPES else "other"
+        kind = kind if kind in TYPES else "other"
         counter = self._counted.get((kind, outcome))
         if counter is None:
             counter = self._counted[kind, outcome] = self._events.labels(kind, outcome)

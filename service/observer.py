@@ -11,7 +11,8 @@ from typing import Any
 
 import structlog
 
-from service.metrics import Metrics
+from service.logs import redacted, straight
+from service.metrics import TYPES, Metrics
 from service.traces import Headers, Span, Traces
 from service.verbs import Lease
 
@@ -80,7 +81,8 @@ class Observer:
                 self.metrics.call(provider, verb, outcome, took)
                 said = {"connection": connection, "provider": provider, "verb": verb, "outcome": outcome}
                 span.set(record=record, attempt=attempt, **said)
-                _log.info("provider_call", record=record, **said, milliseconds=round(took * 1000, 1), attempt=attempt)
+                line = {"record": record, **said, "milliseconds": round(took * 1000, 1), "attempt": attempt}
+                straight.info("provider_call", line)
 
     def refresh(self, provider: str, outcome: str) -> None:
         """Access tokens were asked for; its outcome is ok, invalid_grant, unknown, late or the name of the error."""
@@ -104,11 +106,17 @@ class _Event:
     def __exit__(self, *error: Any) -> None:
         seen, took = self._seen, perf_counter() - self._began
         self._metrics.event(seen.type, seen.outcome, took)
-        said = {"record": seen.record, "connection": seen.connection, "outcome": seen.outcome, "code": seen.code}
-        line = {name: value for name, value in said.items() if value is not None}
-        tell = _log.warning if seen.code else _log.info
-        tell("event", type=seen.type, **line, milliseconds=round(took * 1000, 1))
-        self._span.set(type=seen.type, **line)
+        line = {"type": seen.type if seen.type in TYPES else redacted(seen.type), "outcome": seen.outcome}
+        if seen.record:
+            line["record"] = seen.record
+        if seen.connection:
+            line["connection"] = seen.connection
+        if seen.code is None:
+            straight.info("event", {**line, "milliseconds": round(took * 1000, 1)})
+        else:
+            line["code"] = seen.code
+            _log.warning("event", **line, milliseconds=round(took * 1000, 1))
+        self._span.set(**line)
         if seen.outcome in ("failed", "unavailable"):
             self._span.failed(seen.outcome)
         self._opened.__exit__(*error)

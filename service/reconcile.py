@@ -31,6 +31,7 @@ from service.calls import Calls, Permit
 from service.connections import UnknownConnection
 from service.entry import Entry, Placement, State
 from service.gate import Held
+from service.leases import renewing
 from service.ledger import Ledger
 from service.meetings import Meetings
 from service.outcome import Step, again, back_off, failed, held, refused, warned
@@ -107,7 +108,7 @@ class Reconciler:
         try:
             with self._calls.observer.run(lease):
                 await self._settings.refresh(revision)
-                async with self._ledger.renewing(lease):
+                async with renewing(self._ledger, lease):
                     return await self._rounds(lease, inline)
         except StoreUnavailable as error:
             _log.warning("run_stopped", reason=str(error))  # the lease expires and somebody takes over
@@ -202,7 +203,7 @@ class Reconciler:
     async def _began(self, lease: Lease, change: Change) -> bool:
         """Whether the record is still ours once `change` is written: a frozen process wakes up as a zombie."""
         asked = time.monotonic()
-        if (await self._ledger.commit(lease, change)).verdict == "lost":
+        if not await self._ledger.begin(lease, change):
             return False
         return time.monotonic() - asked < self._ledger.lease_seconds / 3 or await self._ledger.renew(lease)
 

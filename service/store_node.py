@@ -19,8 +19,8 @@ from service.store_address import Host
 CONNECT_TIMEOUT: Final = 2.0
 LANES: Final = 4
 """Connections to one server: while one waits for its answers, the next calls take another."""
-DEPTH: Final = 128
-"""Commands that travel together at most, unless one caller sent more."""
+DEPTH: Final = 8
+"""Commands that travel together at most, unless one caller sent more: with more, the first would wait for the last."""
 
 Command = tuple[Any, ...]
 
@@ -136,6 +136,8 @@ class Node:
                         request.answers.set_result(answers)
         except (errors.RedisError, OSError) as error:  # asyncio's timeout is an OSError too
             _fail(batch, error)
+            _fail(self._waiting, error)  # so that nobody waits for longer than one exchange, however long the queue
+            self._waiting.clear()
             self._idle.append(connection)
             await self._hang_up()  # the others have most likely lost their server as well
         except BaseException:  # cancelled by `close`, or a fault of ours: never leave anybody waiting

@@ -7,7 +7,7 @@ import asyncio
 import binascii
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 
 from redis import exceptions as errors
@@ -28,7 +28,7 @@ Meet = Callable[[Host | str], Node]
 class Routes(Protocol):
     """Where commands go."""
 
-    async def send(self, commands: Sequence[Command]) -> list[Any]:
+    def send(self, commands: Sequence[Command]) -> Awaitable[list[Any]]:
         """Send commands, in order as far as they go to one server; errors stand among the answers.
 
         Raises a RedisError or OSError when there are no answers.
@@ -64,8 +64,8 @@ class Straight:
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    async def send(self, commands: Sequence[Command]) -> list[Any]:
-        return await self._node.send(commands)
+    def send(self, commands: Sequence[Command]) -> Awaitable[list[Any]]:
+        return self._node.send(commands)
 
     async def nodes(self) -> list[Node]:
         return [self._node]

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any
 
 SIGNATURE_HEADER = "vello-signature"
@@ -26,7 +27,7 @@ RECORD_EVENTS = frozenset({"record.created", "record.updated", CANCELLED, DELETE
 _MAX_TIME = 7_258_118_400  # year 2200: later than any booking, early enough to catch milliseconds
 _MAX_DURATION = 31 * 86_400
 _MAX_COUNTER = 2**53 - 1  # Lua's numbers are doubles
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_is_uuid = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE).fullmatch
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8}){0,3}")
 _MAX_TEXT = 2_000
 _MAX_DEPTH = 32  # of nested objects and lists; Vello's own events have four
@@ -217,10 +218,10 @@ def _record(data: Mapping[str, Any], event_type: str) -> Record:
     return Record(
         id=record_id,
         rank=rank,
-        company=_uuid("company", get("company")),
-        office=_uuid("office", get("office")),
-        resource=_uuid("resource", get("resource")),
-        service=_uuid("service", get("service")),
+        company=_known("company", get("company")),
+        office=_known("office", get("office")),
+        resource=_known("resource", get("resource")),
+        service=_known("service", get("service")),
         user=_uuid("user", get("user")),
         customer=_uuid("customer", get("customer")),
         start=start,
@@ -241,9 +242,17 @@ def _wrong(name: str, expected: str) -> InvalidEvent:
 def _uuid(name: str, value: Any) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str) or not _UUID.fullmatch(value):
+    if not isinstance(value, str) or not _is_uuid(value):
         raise _wrong(name, "a UUID")
     return value.lower()
+
+
+def _known(name: str, value: Any) -> str | None:
+    """One that comes again and again; checked once."""
+    return _canonical(name, value) if isinstance(value, str) else _uuid(name, value)
+
+
+_canonical = lru_cache(4096)(_uuid)
 
 
 def _integer(name: str, value: Any, most: int) -> int | None:

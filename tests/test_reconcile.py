@@ -32,7 +32,7 @@ from service.settings import Settings
 from service.store import Store
 from service.vault import Vault
 from service.vello import UPDATE_METADATA
-from service.verbs import Change, Committed, Lease
+from service.verbs import Change, Lease
 from tests.events import START, event, record
 from tests.running import Running, running
 from tests.servers import MemoryServer
@@ -387,11 +387,11 @@ class Freezing(Ledger):
         self.frozen = asyncio.Event()
         self.thaw = asyncio.Event()
 
-    async def commit(self, lease: Lease, change: Change) -> Committed:
-        committed = await super().commit(lease, change)
+    async def begin(self, lease: Lease, change: Change) -> bool:
+        begun = await super().begin(lease, change)
         self.frozen.set()
         await self.thaw.wait()
-        return committed
+        return begun
 
     async def renew(self, lease: Lease) -> bool:
         await self.thaw.wait()

@@ -116,7 +116,7 @@ async def test_a_booking_gets_its_meeting_and_moves_it(service: Running, zoom: Z
 
 
 async def test_the_hosts_link_is_fetched_at_the_click_and_kept_nowhere(
-    service: Running, zoom: ZoomServer, store: Store
+    service: Running, zoom: ZoomServer, store: Store, capfd: pytest.CaptureFixture[str]
 ) -> None:
     await own_app(service)
     data = record()
@@ -129,6 +129,9 @@ async def test_the_hosts_link_is_fetched_at_the_click_and_kept_nowhere(
         kind = "HGETALL" if ":r:" in key else "LRANGE"
         assert "zak" not in str(await store.execute(kind, key, *((0, -1) if kind == "LRANGE" else ())))
     assert "zak" not in (await service.admin("GET", f"/records/{data['id']}")).text
+    logged = "".join(capfd.readouterr())
+    assert "provider_call" in logged
+    assert "zak" not in logged
 
 
 async def test_without_a_meeting_there_is_no_link_for_its_host(service: Running, zoom: ZoomServer) -> None:

@@ -6,7 +6,7 @@ import json
 import signal
 import socket
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -25,6 +25,37 @@ _SWEEP = 1.0  # seconds between two looks at what is late
 _LARGE_HEAD = (431, "head_too_large", f"The headers are larger than {MAX_HEAD // 1024} KiB.")
 
 
+class _Joined:
+    """A transport that sends what is written in one turn of the loop at once: head and body in one packet, not two."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._kept = b""
+
+    def write(self, data: bytes) -> None:
+        """Keep it for what follows, or send it with what was kept."""
+        if self._kept:
+            data, self._kept = self._kept + data, b""
+            self._transport.write(data)
+        elif data:
+            self._kept = data
+            self._loop.call_soon(self._flush)
+
+    def close(self) -> None:
+        """Send what was kept, and close."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._kept:
+            kept, self._kept = self._kept, b""
+            self._transport.write(kept)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. `since` is when the request that is arriving began, None while none is."""
 
@@ -32,12 +63,13 @@ class BoundedProtocol(HttpToolsProtocol):
     arrival_seconds = ARRIVAL_SECONDS
     cycle: RequestResponseCycle | None  # type: ignore[assignment] # as it is until the first request
     since: float | None = None
-    _unparsed = 0  # bytes of a head that is not complete yet
+    _got = 0  # bytes since the last head was complete
     _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """Turn away what is too much; from now on the first request must arrive."""
         super().connection_made(transport)
+        self.transport = cast(asyncio.Transport, _Joined(transport, self.loop))
         self.since = self.loop.time()
         if len(self.connections) > self.max_connections:
             transport.close()
@@ -46,14 +78,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """Refuse a head that goes on and on; once refused, hear nothing more."""
         if self._refused:
             return
-        before = self.cycle
+        self._got += len(data)
         super().data_received(data)
-        if self.cycle is not before or self.since is None:
-            self._unparsed = 0
-        elif self.cycle is None or not self.cycle.more_body:
-            self._unparsed += len(data)
-            if self._unparsed > MAX_HEAD:
-                self._refuse(*_LARGE_HEAD)
+        if self._got > MAX_HEAD and self.since is not None and (self.cycle is None or not self.cycle.more_body):
+            self._refuse(*_LARGE_HEAD)
 
     def on_message_begin(self) -> None:
         """A request begins to arrive."""
@@ -62,7 +90,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Refuse a head that came in one piece and is too large all the same."""
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD:
+        large = self._got > MAX_HEAD and len(self.url) + sum(len(a) + len(b) for a, b in self.headers) > MAX_HEAD
+        self._got = 0
+        if large:
             self._refuse(*_LARGE_HEAD)
         if not self._refused:
             super().on_headers_complete()
