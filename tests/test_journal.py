@@ -166,8 +166,9 @@ async def _taken_over(store_url: str, vendor: MemoryServer, data: dict[str, Any]
         "Making a meeting: Vello wants a link and there is no meeting.",
     ]
     if made:
-        assert told_of[-2:] == [
+        assert told_of[-3:] == [
             "A meeting whose making was interrupted was found.",
+            "The meeting was changed: an earlier change was interrupted.",
             "Ready: the meeting is as wanted.",
         ]
     else:
