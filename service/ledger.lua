@@ -18,6 +18,7 @@ local now = now_s * 1000 + math.floor(tonumber(clock[2]) / 1000)
 
 local JOURNAL_LINES = 50
 local DAY = 86400
+local PARKED = 3600 * 1000 -- ms after which a parked record is tried all the same: a wake-up may have been missed
 
 local function load(key)
   local flat, fields = redis.call('HGETALL', key), {}
@@ -185,7 +186,7 @@ function verbs.accept()
       put_due(record, now)
     end
   end
-  if verdict == 'new' or moved then expire(e, tonumber(ARGV[17]), tonumber(ARGV[18])) end
+  if verdict == 'new' or moved or set.asked then expire(e, tonumber(ARGV[17]), tonumber(ARGV[18])) end
   local changed, fence, inherited = moved or next(set) ~= nil, 0, 0
   if asks and not moved and not leased(e) and e.answer and e.rank == '0' then
     local good = e.generation .. ':' .. rev .. ':'
@@ -218,6 +219,7 @@ function verbs.claim()
     elseif leased(e) then
       redis.call('ZADD', due, e.lease, id)
     else
+      unpark(e)
       local fence, inherited = grant(e, ARGV[3], tonumber(ARGV[4]))
       local _, flat = load(entry)
       out[#out + 1] = id
@@ -293,7 +295,7 @@ function verbs.commit()
         put_due(record, now + tonumber(ARGV[7]))
       else
         local parked = base .. 'parked:' .. ARGV[9]
-        redis.call('ZREM', due, record)
+        redis.call('ZADD', due, now + PARKED, record)
         redis.call('HSET', entry, 'parked', ARGV[9])
         redis.call('ZADD', parked, tonumber(e.ends or now_s), record)
         redis.call('EXPIRE', parked, tonumber(ARGV[12]))
@@ -347,7 +349,7 @@ function verbs.told()
   if redis.call('EXISTS', entry) == 0 then return 0 end
   redis.call('HSET', entry, 'told', table.concat(kept, ','))
   if ARGV[4] == '1' then redis.call('HSET', entry, 'hosted', '1') end
-  if ARGV[5] == '' then
+  if ARGV[5] == '' or (ARGV[4] ~= '1' and redis.call('HEXISTS', entry, 'hosted') == 1) then
     redis.call('HDEL', entry, 'answer')
   else
     redis.call('HSET', entry, 'answer', ARGV[5])

@@ -188,9 +188,9 @@ class Reconciler:
         if action.verdict is Verdict.UPDATE and target and wanted:
             if not entry.doubt and not await self._began(lease, Change("hold", {"doubt": "1"})):
                 return None
-            closes = () if entry.doubt else ("doubt",)
+            # The doubt stays until the update is done: not even a vendor that says it did nothing is sure of that.
             return await self._guarded(
-                entry, permit, "Changing", lambda: self._update(entry, target, wanted, action.why), closes
+                entry, permit, "Changing", lambda: self._update(entry, target, wanted, action.why)
             )
         assert wanted is not None  # noqa: S101 - what is left is CREATE and REPLACE
         text = f"Making a meeting: {action.why}."
@@ -347,8 +347,9 @@ class Reconciler:
             anew = {"intent": self._ledger.seal(entry.record, entry.intent)} if entry.intent else {}
             return failed(entry, doing, permit.connection, error, revision, closes, anew)
         await self._calls.well(permit)
-        if await self._settings.connections.works(permit.connection):
-            await self._ledger.unpark(permit.connection)
+        with contextlib.suppress(StoreUnavailable):  # what the call did is to be committed all the same
+            if await self._settings.connections.works(permit.connection):
+                await self._ledger.unpark(permit.connection)
         return step
 
     async def _call(self, entry: Entry, verb: str, on: Placement, call: Awaitable[_Answer]) -> _Answer:
@@ -375,7 +376,7 @@ class Reconciler:
         made, failed = step.entry.meeting, step.change.mode in ("retry", "park")
         if failed and step.entry.intent is not None and "intent" not in step.change.drop:
             made = step.entry.intent  # nobody knows whether it was made
-        if made is None or now is None or (made == before.meeting and not failed):
+        if made is None or now is None:
             return
         known = {placed.name for placed in (now.meeting, *now.retired) if placed}
         if made != before.meeting and made.name not in known:

@@ -18,7 +18,7 @@ from redis.asyncio.client import PubSub
 
 from service.store_address import Mode, StoreAddress
 from service.store_node import CONNECT_TIMEOUT, Command, Node
-from service.store_routes import Routes, routes
+from service.store_routes import Routes, Straight, routes
 from service.store_server import StoreRefused as StoreRefused
 from service.store_server import check_files, check_server, warnings
 
@@ -85,6 +85,7 @@ class Store:
 
     def __init__(self, to: Routes, prefix: str, patience: float) -> None:
         self._routes = to
+        self._straight = prefix == PREFIX and isinstance(to, Straight)
         self._prefix = prefix
         self._patience = patience
         self._readers = Redis(protocol=2).response_callbacks  # only its knowledge of answers; it never connects
@@ -109,7 +110,7 @@ class Store:
     async def call(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run a script, whose keys share a slot; it may run more than once."""
         began = asyncio.get_running_loop().time()
-        if self._prefix == PREFIX:  # straight on: this is the hot path, and a node's exchanges have an end of their own
+        if self._straight:  # straight on: this is the hot path, and a node's exchanges have an end of their own
             try:
                 answer = (await self._routes.send((script.by_sha(keys, args),)))[0]
             except (errors.RedisError, OSError) as error:

@@ -25,6 +25,7 @@ DEPTH: Final = 8
 Command = tuple[Any, ...]
 
 _CLOSED: Final = "its connection is closed"
+_BUSY: Final = "it takes longer for each call than calls keep coming"
 _OPTIONS: Final = {
     "decode_responses": True,
     "protocol": 2,  # RESP3 only adds push messages, which nothing here reads
@@ -41,6 +42,7 @@ class _Request:
 
     packed: bytes
     count: int
+    since: float
     answers: "asyncio.Future[list[Any]]"
 
 
@@ -77,7 +79,7 @@ class Node:
             raise errors.DataError(str(error)) from None
         loop = asyncio.get_running_loop()
         answers: asyncio.Future[list[Any]] = loop.create_future()
-        self._waiting.append(_Request(packed, len(commands), answers))
+        self._waiting.append(_Request(packed, len(commands), loop.time(), answers))
         if not self._flushing:
             self._flushing = True
             loop.call_soon(self._flush)
@@ -114,9 +116,11 @@ class Node:
             self._flush()
 
     def _batch(self) -> list[_Request]:
-        """Take what waits, up to DEPTH commands; who does not wait any more is left out."""
+        """Take what waits, up to DEPTH commands. Who waited too long fails; who does not wait any more is left out."""
         batch: list[_Request] = []
-        count = 0
+        count, oldest = 0, asyncio.get_running_loop().time() - self._patience
+        while self._waiting and self._waiting[0].since < oldest:
+            _fail([self._waiting.popleft()], errors.TimeoutError(_BUSY))
         while self._waiting and (not batch or count + self._waiting[0].count <= DEPTH):
             request = self._waiting.popleft()
             if not request.answers.done():

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from service.web.limits import read_body
 from service.web.server import MAX_HEAD, BoundedProtocol, Server
 from service.web.webhook import Answer
-from tests.waiting import wait_until
+from tests.waiting import outage, wait_until
 
 LARGE = b"x-large: " + b"x" * MAX_HEAD
 
@@ -182,3 +182,37 @@ async def test_many_slow_ones_hold_up_nobody_and_too_many_are_turned_away(call: 
     again = await call()
     again.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
     assert (await again.answer())[0] == 200
+
+
+async def test_a_head_in_pieces_after_a_large_body_is_read(call: Call) -> None:
+    caller = await call()
+    caller.send(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 40000\r\n\r\n")
+    await caller.writer.drain()
+    caller.send(b"x" * 40_000)
+    assert await caller.answer() == (200, {"length": 40_000})
+    caller.send(b"GET / HTTP/1.1\r\nho")
+    await caller.writer.drain()
+    await outage(0.05)
+    caller.send(b"st: x\r\n\r\n")
+    assert await caller.answer() == (200, {"length": 0})
+
+
+async def test_a_large_head_behind_a_body_that_nobody_read_is_refused(call: Call) -> None:
+    caller = await call()
+    caller.send(b"POST /at-once HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\n")
+    assert (await caller.answer())[0] == 200
+    caller.send(b"abcGET / HTTP/1.1\r\nhost: x\r\n")
+    for _ in range(4):
+        caller.send(LARGE[:12_000] + b"\r\n")
+        await caller.writer.drain()
+        await outage(0.02)
+    assert await caller.closed()
+
+
+async def test_an_empty_line_keeps_no_connection_open(call: Call) -> None:
+    caller = await call()
+    caller.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert (await caller.answer())[0] == 200
+    caller.send(b"\r\n")
+    assert (await caller.answer())[0] == 408
+    assert await caller.closed()

@@ -29,7 +29,7 @@ class Door:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if self._in_flight >= MAX_IN_FLIGHT:
+        if self._in_flight >= MAX_IN_FLIGHT and scope["path"] != "/livez":
             await problem(*_BUSY)(scope, receive, send)
             return
         self._in_flight += 1

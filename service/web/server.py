@@ -63,7 +63,8 @@ class BoundedProtocol(HttpToolsProtocol):
     arrival_seconds = ARRIVAL_SECONDS
     cycle: RequestResponseCycle | None  # type: ignore[assignment] # as it is until the first request
     since: float | None = None
-    _got = 0  # bytes since the last head was complete
+    _got = 0  # bytes of the request that arrives, as far as they are looked at
+    _in_head = True
     _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
@@ -79,17 +80,21 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._refused:
             return
         self._got += len(data)
+        if self.since is None and (self.cycle is None or self.cycle.response_complete):
+            self.since = self.loop.time()  # whatever it is: an empty line begins no request and ends the keep-alive
         super().data_received(data)
-        if self._got > MAX_HEAD and self.since is not None and (self.cycle is None or not self.cycle.more_body):
+        if self._got > MAX_HEAD and self._in_head:
             self._refuse(*_LARGE_HEAD)
 
     def on_message_begin(self) -> None:
         """A request begins to arrive."""
         super().on_message_begin()
+        self._in_head = True
         self.since = self.loop.time()
 
     def on_headers_complete(self) -> None:
         """Refuse a head that came in one piece and is too large all the same."""
+        self._in_head = False
         large = self._got > MAX_HEAD and len(self.url) + sum(len(a) + len(b) for a, b in self.headers) > MAX_HEAD
         self._got = 0
         if large:
@@ -104,7 +109,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """All of it is here."""
-        self.since = None
+        self.since, self._got = None, 0
         if not self._refused:
             super().on_message_complete()
 
