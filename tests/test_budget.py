@@ -78,8 +78,10 @@ async def test_who_comes_too_late_waits_for_the_next_day_and_is_told_why(store: 
 
 async def test_a_new_day_begins_anew(store: Store) -> None:
     budgets = Budgets(store)
-    await drawn(budgets, "create")
+    for host in ("anna", "ben"):
+        await drawn(budgets, "create", host)
     (key,) = await store.execute("KEYS", "*budget*")
     await store.execute("HINCRBY", key, "day", -1)
     assert await budgets.left([("a", BUDGET)]) == [{}]
     assert await drawn(budgets, "create") == 10
+    assert await budgets.left([("a", BUDGET)]) == [{"anna": 0}]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from providers.base import (
+    BudgetSpent,
     Meeting,
     MeetingNotFound,
     OutcomeUnknown,
@@ -163,6 +164,21 @@ class TestLimits:
         error = await refused(zoom, anna, status=429, message=DAY_LIMIT, retry_after="2020-05-31T00:00:00Z")
         assert isinstance(error, TemporaryError)
         assert error.retry_after == 43_200
+
+    @pytest.mark.parametrize(("message", "spent"), [(USER_LIMIT, True), (DAY_LIMIT, True), (SECOND_LIMIT, False)])
+    async def test_the_hosts_and_the_accounts_day_are_over_for_every_booking(
+        self, zoom: ZoomServer, anna: Zoom, message: str, spent: bool
+    ) -> None:
+        error = await refused(zoom, anna, status=429, message=message)
+        assert isinstance(error, TemporaryError)
+        assert (isinstance(error, BudgetSpent), error.well) == (spent, True)
+
+    async def test_a_meetings_own_limit_holds_up_nobody_else(self, zoom: ZoomServer, anna: Zoom) -> None:
+        said = "You have exceeded the daily rate limit of updates of this meeting."
+        error = await refused(zoom, anna, status=429, message=said)
+        assert isinstance(error, TemporaryError)
+        assert not isinstance(error, BudgetSpent)
+        assert "of changes of this meeting" in error.text
 
     async def test_what_may_be_spent_in_a_day_is_declared(self, anna: Zoom) -> None:
         budget = anna.capabilities.budget
