@@ -129,6 +129,12 @@ class Connections:
         row = self.get(connection)
         return f"{row.provider}\0{row.account}", capabilities.budget
 
+    def gives_notice(self, connection: str) -> bool:
+        """Whether a connection's vendor tells us what people change there."""
+        row = self._rows.get(connection)
+        info = self._registry.get(row.provider) if row else None
+        return info is not None and info.notice is not None
+
     def options(self, connection: str) -> type[Options]:
         """The options an office may choose with this connection. Raises UnknownConnection."""
         row = self.get(connection)

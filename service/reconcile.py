@@ -131,14 +131,19 @@ class Reconciler:
             if committed.verdict == "lost":
                 await self._give_away(lease.entry, step, committed.entry)
                 return None
-            if self._meetings and step.entry.meeting and "meeting" in step.change.set:
-                await self._meetings.touched(step.entry.record, step.entry.meeting)
+            await self._remember(step)
             if committed.entry is None or (committed.verdict == "ok" and step.change.mode != "hold"):
                 return committed.entry
             await self._settings.refresh(committed.revision)
             lease = replace(lease, entry=committed.entry)
         _log.error("rounds_exhausted", rounds=ROUNDS)
         return (await self._ledger.commit(lease, again(lease.entry, f"Not done after {ROUNDS} steps."))).entry
+
+    async def _remember(self, step: Step) -> None:
+        """Let a vendor's word about this meeting find its record."""
+        placed = step.entry.meeting if "meeting" in step.change.set else None
+        if self._meetings and placed and self._settings.connections.gives_notice(placed.connection):
+            await self._meetings.touched(step.entry.record, placed)
 
     async def _step(self, lease: Lease, inline: bool) -> Step | None:
         """One plan carried out; None when the lease was lost before the provider was called.

@@ -13,7 +13,7 @@ from service.web.webhook import Webhook
 MAX_IN_FLIGHT: Final = 4096
 """Requests one process answers at a time; more are asked to come again."""
 _BUSY = (503, "busy", "Too many requests at once; send this again.", {"Retry-After": "1"})
-_EVENTS = re.compile(rf"{WEBHOOK_PATH}(/[^/]+)?")
+_EVENTS = re.compile(rf"{WEBHOOK_PATH}/[^/]+")
 
 
 class Door:
@@ -34,7 +34,8 @@ class Door:
             return
         self._in_flight += 1
         try:
-            if self._webhook and _EVENTS.fullmatch(scope["path"]):
+            path = scope["path"]
+            if self._webhook and (path == WEBHOOK_PATH or _EVENTS.fullmatch(path)):
                 await self._webhook(scope, receive, send)
             else:
                 await self.app(scope, receive, send)

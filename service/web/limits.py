@@ -37,18 +37,17 @@ class BodyLimit:
 
 async def read_body(scope: Scope, receive: Receive) -> bytes:
     """The whole body. Raises: Problem for one over MAX_BODY, ClientDisconnect when the caller went away."""
-    if _declared_too_large(scope):
-        raise Problem(*_REFUSAL)
-    body, more = b"", True
-    while more:
+    body: bytes = b""
+    while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         body += message.get("body", b"")
-        if len(body) > MAX_BODY:
-            raise Problem(*_REFUSAL)
         more = message.get("more_body", False)
-    return body
+        if len(body) > MAX_BODY or (more and _declared_too_large(scope)):
+            raise Problem(*_REFUSAL)
+        if not more:
+            return body
 
 
 def _declared_too_large(scope: Scope) -> bool:
