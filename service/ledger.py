@@ -41,7 +41,9 @@ TOMBSTONE: Final = 90 * 86_400
 """Seconds a deleted record is remembered, so that late events cannot revive it."""
 
 _log = structlog.get_logger(__name__)
-_SCRIPT = Script(resources.files("service").joinpath("ledger.lua").read_text())
+_SCRIPT = Script(
+    "".join(resources.files("service").joinpath(f"{name}.lua").read_text() for name in ("order", "ledger"))
+)
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _CONTENT = ("company", "office", "resource", "service", "user", "customer", "start", "duration")
 _STORED = (*_CONTENT, "language", "record_number", "archived")
