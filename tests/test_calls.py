@@ -54,7 +54,7 @@ async def test_behind_calls_that_hang_nobody_waits_and_all_come_back_one_after_t
             with pytest.raises(Held) as caught:
                 await stack.enter_async_context(room.place())
             waits.append(caught.value.wait)
-        assert asyncio.get_running_loop().time() - began < 2
+        assert asyncio.get_running_loop().time() - began < 6  # until a hanging call is old enough to be seen as one
     assert waits[0] < 5
     assert sum(waits[10:30]) < sum(waits[60:80])
     assert LONGEST_QUEUE * 0.7 < max(waits) <= LONGEST_QUEUE * 1.25
