@@ -3,11 +3,15 @@
 A label never carries anything secret, and nothing that a caller could make up without end.
 """
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client import Counter as CounterMetric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
@@ -33,10 +37,8 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self._events = Counter(f"{PREFIX}events", "Events by outcome.", ["type", "outcome"], registry=registry)
-        self._answers = Histogram(
-            f"{PREFIX}answer_seconds", "From an event to its answer.", ["type"], buckets=_ANSWER, registry=registry
-        )
+        self._events = _Events()
+        registry.register(self._events)
         self._calls = Histogram(
             f"{PREFIX}provider_call_seconds",
             "Calls to providers.",
@@ -44,30 +46,20 @@ class Metrics:
             buckets=_CALL,
             registry=registry,
         )
-        self._takeovers = Counter(
+        self._takeovers = CounterMetric(
             f"{PREFIX}lease_takeovers", "Records taken over from a process whose lease expired.", registry=registry
         )
-        self._refreshes = Counter(
+        self._refreshes = CounterMetric(
             f"{PREFIX}token_refreshes", "Access tokens asked for.", ["provider", "outcome"], registry=registry
         )
         self._waiting = _Waiting()
         registry.register(self._waiting)
         # A label's child is looked up once: that costs more than to count with it.
-        self._counted: dict[tuple[str, str], Counter] = {}
-        self._answered: dict[str, Histogram] = {}
         self._called: dict[tuple[str, str, str], Histogram] = {}
 
     def event(self, kind: str, outcome: str, seconds: float) -> None:
         """An event was answered; `kind` is what Vello called it, whatever that is."""
-        kind = kind if kind in TYPES else "other"
-        counter = self._counted.get((kind, outcome))
-        if counter is None:
-            counter = self._counted[kind, outcome] = self._events.labels(kind, outcome)
-        answered = self._answered.get(kind)
-        if answered is None:
-            answered = self._answered[kind] = self._answers.labels(kind)
-        counter.inc()
-        answered.observe(seconds)
+        self._events.count(kind if kind in TYPES else "other", outcome, seconds)
 
     def call(self, provider: str, verb: str, outcome: str, seconds: float) -> None:
         """A call to a provider came to its end."""
@@ -88,6 +80,35 @@ class Metrics:
         """Everything as Prometheus reads it; without `backlog` the store could not be asked."""
         self._waiting.backlog, self._waiting.breakers = backlog, breakers
         return generate_latest(self._registry)
+
+
+class _Events(Collector):
+    """Events, counted without the library's locks: one loop counts them, and it is the hot path."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._buckets: dict[str, list[int]] = {}
+        self._sums: dict[str, float] = {}
+
+    def count(self, kind: str, outcome: str, seconds: float) -> None:
+        self._counts[kind, outcome] += 1
+        buckets = self._buckets.get(kind)
+        if buckets is None:
+            buckets, self._sums[kind] = self._buckets.setdefault(kind, [0] * (len(_ANSWER) + 1)), 0.0
+        buckets[bisect_left(_ANSWER, seconds)] += 1
+        self._sums[kind] += seconds
+
+    def collect(self) -> Iterable[Metric]:
+        events = CounterMetricFamily(f"{PREFIX}events", "Events by outcome.", labels=["type", "outcome"])
+        for labels, number in self._counts.items():
+            events.add_metric(labels, number)
+        yield events
+        answers = HistogramMetricFamily(f"{PREFIX}answer_seconds", "From an event to its answer.", labels=["type"])
+        bounds = [*map(str, _ANSWER), "+Inf"]
+        for kind, buckets in self._buckets.items():
+            pairs = list(zip(bounds, accumulate(buckets), strict=True))
+            answers.add_metric([kind], pairs, self._sums[kind])
+        yield answers
 
 
 class _Waiting(Collector):
