@@ -11,7 +11,6 @@ The only place that knows these keys. n is a record's shard, so everything about
     vm:wake                  channel: the shard in which something became due
 """
 
-import base64
 import hashlib
 import itertools
 import math
@@ -57,11 +56,11 @@ def shard_of(record: str) -> int:
     return zlib.crc32(record.encode()) % SHARDS
 
 
-def _random() -> Iterator[bytes]:
-    """128 random bits again and again; many are asked for at once, since asking costs more than the bits."""
+def _random() -> Iterator[str]:
+    """22 random letters (132 bits) again and again; many at once, since asking costs more than they do."""
     while True:
-        block = secrets.token_bytes(1024)
-        yield from (block[at : at + 16] for at in range(0, len(block), 16))
+        block = secrets.token_urlsafe(1056)
+        yield from (block[at : at + 22] for at in range(0, len(block), 22))
 
 
 def entry_key(record: str) -> str:
@@ -267,9 +266,8 @@ class Ledger:
         return revision
 
     def _new_token(self, record: str) -> str:
-        """A link token: one character that names the record's shard, then 128 random bits."""
-        bits = base64.urlsafe_b64encode(next(self._random))
-        return _ALPHABET[shard_of(record)] + bits[:22].decode()
+        """A link token: one character that names the record's shard, then random ones."""
+        return _ALPHABET[shard_of(record)] + next(self._random)
 
     def _owner(self) -> str:
         """A name for a lease or a commit that no other has, here or in another process."""

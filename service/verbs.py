@@ -1,6 +1,7 @@
 """What the ledger's verbs take and answer. Pure."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from service.entry import Entry
 
@@ -17,17 +18,18 @@ class Lease:
     inherited: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """What Vello was told the last time, good still: the meeting's own link, or else the page behind `token`."""
 
     office: str | None
-    token: str | None = field(repr=False)
-    direct: str | None = field(repr=False)
+    token: str | None
+    direct: str | None
+
+    def __repr__(self) -> str:
+        return f"Told(office={self.office!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """What became of an event: its verdict (new, old, same, foreign), and a lease if one was granted.
 
     Where Vello asked and nothing has changed since it was last told, `told` comes in the place of the entry.

@@ -15,7 +15,7 @@ from service.vello import Rank
 from tests.entries import CHOICE, RECORD, WISH, asked, capabilities, placed, ready
 
 OTHER = Choice(connection="jitsi-2")
-MOVED = replace(WISH, start=WISH.start + 3600 if WISH.start else 0)
+MOVED = WISH._replace(start=WISH.start + 3600 if WISH.start else 0)
 LEFTOVER = placed(spec_of(asked(), WISH, CHOICE, generation=0), "old", "m-0")
 
 
@@ -29,11 +29,11 @@ LEFTOVER = placed(spec_of(asked(), WISH, CHOICE, generation=0), "old", "m-0")
         (asked(foreign=True), CHOICE, {}, Verdict.IGNORE),
         (asked(rank=Rank.CANCELLED), CHOICE, {}, Verdict.IGNORE),
         (asked(rank=Rank.DELETED, wish=None), CHOICE, {}, Verdict.IGNORE),
-        (asked(wish=replace(WISH, archived=True)), CHOICE, {}, Verdict.IGNORE),
+        (asked(wish=WISH._replace(archived=True)), CHOICE, {}, Verdict.IGNORE),
         (asked(), Choice(connection="zoom-1", services=(WISH.service or "",)), {}, Verdict.CREATE),
         (asked(), Choice(connection="zoom-1", services=()), {}, Verdict.IGNORE),
         (
-            asked(wish=replace(WISH, service=None)),
+            asked(wish=WISH._replace(service=None)),
             Choice(connection="zoom-1", services=()),
             {},
             Verdict.IGNORE,
@@ -91,7 +91,7 @@ def test_a_torn_down_meeting_comes_back_under_another_name() -> None:
 def test_the_host_is_the_resources_own_or_the_default() -> None:
     choice = Choice(connection="z", hosts={WISH.resource or "": "anna@x"}, default_host="desk@x")
     assert spec_of(asked(), WISH, choice, generation=0).host == "anna@x"
-    assert spec_of(asked(), replace(WISH, resource=None), choice, generation=0).host == "desk@x"
+    assert spec_of(asked(), WISH._replace(resource=None), choice, generation=0).host == "desk@x"
 
 
 def test_a_provider_is_never_told_vellos_ids() -> None:
