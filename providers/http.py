@@ -299,7 +299,8 @@ class Http:
 
     async def _answer(self, host: str, response: httpx.Response, safe: bool) -> Answer:
         body = bytearray()
-        async for chunk in response.aiter_raw():
+        assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - _Transport has no other
+        async for chunk in response.stream:
             body += chunk
             if len(body) > self._max_body:
                 break

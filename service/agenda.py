@@ -34,7 +34,7 @@ class Agendas:
         if wanted is None or len(action.hosts) < 2:
             return action
         for host in action.hosts:
-            by_host = replace(wanted, spec=replace(wanted.spec, host=host))
+            by_host = wanted._replace(spec=replace(wanted.spec, host=host))
             key = _key(connections, by_host)
             if key and not await self._ask(key, "take", by_host):
                 return replace(action, wanted=by_host)

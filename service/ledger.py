@@ -17,7 +17,6 @@ import math
 import secrets
 import zlib
 from collections.abc import Awaitable, Iterator, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
 from operator import attrgetter
@@ -30,7 +29,7 @@ from service.entry import Entry, Placement, Reason, State, digest, meeting_purpo
 from service.store import Script, Store
 from service.vault import Damaged, UnknownKey, Vault
 from service.vello import UPDATE_METADATA, Event, Rank, Record
-from service.verbs import Accepted, Backlog, Change, Claimed, Committed, JournalLine, Lease, Page, Told
+from service.verbs import Accepted, Backlog, Change, Claimed, Committed, JournalLine, Lease, Page, Telling, Told
 
 SHARDS: Final = 64
 WAKE_CHANNEL: Final = "vm:wake"
@@ -148,6 +147,7 @@ class Ledger:
             "set": [text for pair in change.set.items() for text in pair],
             "del": list(change.drop),
             "journal": [text for line in change.journal for text in line],
+            "told": change.telling and (change.telling.link, str(int(change.telling.hosted)), change.telling.answer),
         }
         return self._call(
             "commit",
@@ -176,10 +176,10 @@ class Ledger:
 
     async def told(self, entry: Entry, link: str, revision: str, *, hosted: bool) -> None:
         """Remember the link that Vello is being told; while nothing moves, `accept` says it again by itself."""
-        answer, print_ = _answer(entry, revision, hosted), digest(link)
-        remembered = entry.told[-1:] == (print_,) and (entry.hosted or not hosted)
-        if not remembered or answer != entry.answer:
-            await self._call("told", entry.record, print_, int(hosted), answer)
+        said = telling(entry, link, revision, hosted=hosted)
+        remembered = entry.told[-1:] == (said.link,) and (entry.hosted or not hosted)
+        if not remembered or said.answer != entry.answer:
+            await self._call("told", entry.record, said.link, int(hosted), said.answer)
 
     async def unpark(self, connection: str) -> int:
         """Make every record due that waited for `connection`; answers how many."""
@@ -328,7 +328,7 @@ class Ledger:
         names = sorted(name for name in row if name.startswith("x:"))
         if not names:
             return entry
-        return replace(entry, retired=tuple(self._placement(record, row[name]) for name in names))
+        return entry._replace(retired=tuple(self._placement(record, row[name]) for name in names))
 
     def _told(self, record: str, answer: str, token: str, envelope: str) -> Told:
         placed = self._placement(record, envelope) if answer[0] == _DIRECT else None
@@ -339,11 +339,12 @@ class Ledger:
         return Placement.load(orjson.loads(self._vault.open(envelope, meeting_purpose(record))))
 
 
-def _answer(entry: Entry, revision: str, hosted: bool) -> str:
-    """What the ledger keeps of an answer to Vello, so that it holds for this generation and revision only."""
+def telling(entry: Entry, link: str, revision: str, *, hosted: bool) -> Telling:
+    """What to keep of an answer, so that it is repeated for this generation and revision only."""
     if entry.state is not State.READY or entry.unsettled or entry.wish is None:
-        return ""
-    return f"{entry.generation}:{revision}:{_HOSTED if hosted else _DIRECT}{entry.wish.office or ''}"
+        return Telling(digest(link), hosted, "")
+    office = entry.wish.office or ""
+    return Telling(digest(link), hosted, f"{entry.generation}:{revision}:{_HOSTED if hosted else _DIRECT}{office}")
 
 
 @lru_cache(_KEPT)

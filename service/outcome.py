@@ -36,6 +36,11 @@ class Step:
     entry: Entry
     change: Change
 
+    @property
+    def settled(self) -> Entry:
+        """The entry once a step that settles it is committed."""
+        return self.entry._replace(state=State(self.change.set["state"]), settled=self.entry.generation)
+
 
 def back_off(attempts: int) -> float:
     """Seconds until the next try: doubled each time, capped, with jitter."""

@@ -38,7 +38,10 @@ from service.outcome import Step, again, back_off, failed, held, refused, warned
 from service.plan import Action, Verdict, plan
 from service.settings import Settings
 from service.store import StoreUnavailable
-from service.verbs import Change, Lease
+from service.verbs import Change, Lease, Telling
+
+Tell = Callable[[Entry], Telling | None]
+"""What Vello is told of a settled entry."""
 
 ROUNDS: Final = 16
 """Steps one run may take before it hands the record back."""
@@ -71,13 +74,14 @@ class Reconciler:
         self._settling = settling
         self._running: dict[str, asyncio.Task[Entry | None]] = {}
 
-    def start(self, lease: Lease, revision: str, *, inline: bool = False) -> asyncio.Task[Entry | None]:
+    def start(self, lease: Lease, revision: str, tell: Tell | None = None) -> asyncio.Task[Entry | None]:
         """Begin to work on a leased record in a task of its own, with the settings of `revision`.
 
-        `inline` says that Vello waits for it. The task answers the entry as it left it, None when it does not know.
+        `tell` is what becomes of it when Vello waits. The task answers the entry as it left it, None when it does
+        not know.
         """
         record = lease.entry.record
-        task = asyncio.create_task(self._run(lease, revision, inline), name=f"reconcile {record}")
+        task = asyncio.create_task(self._run(lease, revision, tell), name=f"reconcile {record}")
         self._running[record] = task
 
         def done(finished: asyncio.Task[Entry | None]) -> None:
@@ -103,13 +107,13 @@ class Reconciler:
             if late:
                 await asyncio.wait(late, timeout=patience)
 
-    async def _run(self, lease: Lease, revision: str, inline: bool) -> Entry | None:
+    async def _run(self, lease: Lease, revision: str, tell: Tell | None) -> Entry | None:
         structlog.contextvars.bind_contextvars(record=lease.entry.record)
         try:
             with self._calls.observer.run(lease):
                 await self._settings.refresh(revision)
                 async with renewing(self._ledger, lease):
-                    return await self._rounds(lease, inline)
+                    return await self._rounds(lease, tell)
         except StoreUnavailable as error:
             _log.warning("run_stopped", reason=str(error))  # the lease expires and somebody takes over
         except asyncio.CancelledError:
@@ -122,12 +126,15 @@ class Reconciler:
                 await self._ledger.commit(lease, again(lease.entry, "This service made a mistake; its log says which."))
         return None
 
-    async def _rounds(self, lease: Lease, inline: bool) -> Entry | None:
+    async def _rounds(self, lease: Lease, tell: Tell | None) -> Entry | None:
         for _ in range(ROUNDS):
-            step = await self._step(lease, inline)
+            step = await self._step(lease, inline=tell is not None)
             if step is None:
                 return None
-            committed = await self._ledger.commit(lease, step.change)
+            change = step.change
+            if tell and change.mode == "done":
+                change = replace(change, telling=tell(step.settled))
+            committed = await self._ledger.commit(lease, change)
             if committed.verdict == "lost":
                 await self._give_away(lease.entry, step, committed.entry)
                 return None
@@ -145,7 +152,7 @@ class Reconciler:
         if self._meetings and placed and self._settings.connections.gives_notice(placed.connection):
             await self._meetings.touched(step.entry.record, placed)
 
-    async def _step(self, lease: Lease, inline: bool) -> Step | None:
+    async def _step(self, lease: Lease, *, inline: bool) -> Step | None:
         """One plan carried out; None when the lease was lost before the provider was called.
 
         Whether the provider may be called at all is asked before anything is begun.
@@ -202,7 +209,7 @@ class Reconciler:
         sealed = self._ledger.seal(entry.record, wanted)
         if not await self._began(lease, Change("hold", {"intent": sealed}, journal=((action.verdict, text),))):
             return None
-        intended = replace(entry, intent=wanted)
+        intended = entry._replace(intent=wanted)
         return await self._guarded(intended, permit, "Making", lambda: self._create(intended, wanted), ("intent",))
 
     async def _began(self, lease: Lease, change: Change) -> bool:
@@ -234,7 +241,7 @@ class Reconciler:
                 entry, intent, found, "A meeting whose making was interrupted was found.", doubt=True
             )
         text = "The provider was asked for a meeting whose making was interrupted: it has none."
-        return Step(replace(entry, intent=None), Change("hold", drop=("intent",), journal=(("find", text),)))
+        return Step(entry._replace(intent=None), Change("hold", drop=("intent",), journal=(("find", text),)))
 
     async def _adopt(
         self, entry: Entry, intent: Placement, meeting: Meeting, text: str, *, doubt: bool = False
@@ -245,7 +252,7 @@ class Reconciler:
         if entry.meeting is not None and entry.meeting.name != placed.name:
             retired += (entry.meeting,)
             sets[f"x:{entry.meeting.name}"] = self._ledger.seal(entry.record, entry.meeting)
-        after = replace(entry, meeting=placed, intent=None, doubt=doubt, retired=retired, made=intent.spec.generation)
+        after = entry._replace(meeting=placed, intent=None, doubt=doubt, retired=retired, made=intent.spec.generation)
         sets |= {"doubt": "1"} if doubt else {}
         taken = await self._agendas.noted(self._settings.connections, placed)
         drop = ("intent", f"x:{placed.name}", *(() if doubt else ("doubt",)))
@@ -257,16 +264,16 @@ class Reconciler:
         try:
             meeting = await self._call(entry, "update", wanted, provider.update(now.meeting, wanted.spec))
         except MeetingNotFound:
-            after = replace(entry, meeting=None, doubt=False, made=entry.made + 1)
+            after = entry._replace(meeting=None, doubt=False, made=entry.made + 1)
             text = "The provider no longer has the meeting; a new one is made."
             gone = Change("hold", {"made": str(after.made)}, ("meeting", "doubt"), (("vanished", text),))
             return Step(after, gone)
-        placed = replace(wanted, meeting=meeting)
+        placed = wanted._replace(meeting=meeting)
         sets = {"meeting": self._ledger.seal(entry.record, placed)}
         taken = await self._agendas.noted(self._settings.connections, placed)
         journal = (("update", f"The meeting was changed: {why}."), *warned(meeting), *taken)
         change = Change("hold", sets, ("doubt",), journal)
-        return self._finish(Step(replace(entry, meeting=placed, doubt=False), change))
+        return self._finish(Step(entry._replace(meeting=placed, doubt=False), change))
 
     def _retire(self, entry: Entry, target: Placement) -> Step | None:
         """Give up the current meeting: from here on it is a leftover to remove, and nothing brings it back."""
@@ -275,7 +282,7 @@ class Reconciler:
         capabilities = self._settings.connections.capabilities(target.connection)
         made = entry.made + (1 if capabilities is None or capabilities.enforces_teardown else 0)
         others = tuple(old for old in entry.retired if old.name != target.name)
-        after = replace(entry, meeting=None, doubt=False, retired=(target, *others), made=made)
+        after = entry._replace(meeting=None, doubt=False, retired=(target, *others), made=made)
         sets = {f"x:{target.name}": self._ledger.seal(entry.record, target), "made": str(made)}
         return Step(after, Change("hold", sets, ("meeting", "doubt")))
 
@@ -290,7 +297,7 @@ class Reconciler:
             text = f"The meeting was given up: {why}. Whoever has its link can still open the room."
         elif entry.meeting is None:  # what a zombie made is torn down for good as well
             made = max(made, target.spec.generation + 1)
-        after = replace(entry, retired=tuple(old for old in entry.retired if old.name != target.name), made=made)
+        after = entry._replace(retired=tuple(old for old in entry.retired if old.name != target.name), made=made)
         change = Change("hold", {"made": str(made)}, (f"x:{target.name}",), (("delete", text),))
         return self._finish(Step(after, change))
 
@@ -298,7 +305,7 @@ class Reconciler:
         """Remove a leftover. One without a meeting is what a zombie may have made: the provider is asked first."""
         provider = self._settings.connections.provider(target.connection)
         meeting = target.meeting or await self._call(entry, "find", target, provider.find(target.spec))
-        found = replace(target, meeting=meeting)
+        found = target._replace(meeting=meeting)
         if meeting is None or (entry.meeting is not None and entry.meeting.name == found.name):
             return False
         await self._call(entry, "delete", target, provider.delete(meeting))

@@ -29,6 +29,17 @@ class Told(NamedTuple):
         return f"Told(office={self.office!r})"
 
 
+class Telling(NamedTuple):
+    """What the ledger keeps of an answer to Vello: the link's digest, whether it is ours, and when it can be repeated.
+
+    `answer` is `generation:revision:what` and holds while neither moves; '' for one that cannot be repeated.
+    """
+
+    link: str
+    hosted: bool
+    answer: str
+
+
 class Accepted(NamedTuple):
     """What became of an event: its verdict (new, old, same, foreign), and a lease if one was granted.
 
@@ -57,7 +68,7 @@ class Change:
     """What one run writes.
 
     `mode`: hold the lease, done, retry after `delay` seconds, park on a connection, back (after `delay` seconds, and
-    no attempt is counted).
+    no attempt is counted). `telling` is what Vello, who waits for it, is told when it is done.
     """
 
     mode: str
@@ -66,6 +77,7 @@ class Change:
     journal: tuple[tuple[str, str], ...] = ()
     delay: float = 0.0
     park: str = ""
+    telling: Telling | None = None
 
 
 @dataclass(frozen=True, slots=True)

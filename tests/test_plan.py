@@ -1,6 +1,5 @@
 """The plan: every verdict, and what it never says."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -72,14 +71,14 @@ def test_a_replacement_is_made_before_the_old_one_is_removed() -> None:
     assert (action.verdict, action.target) == (Verdict.REPLACE, entry.meeting)
     assert action.wanted is not None
     assert (action.wanted.connection, action.wanted.spec.generation) == ("jitsi-2", 1)
-    replaced = replace(entry, meeting=placed(action.wanted.spec, "jitsi-2", "m-2"), retired=(placed_of(entry),), made=1)
+    replaced = entry._replace(meeting=placed(action.wanted.spec, "jitsi-2", "m-2"), retired=(placed_of(entry),), made=1)
     then = plan(replaced, OTHER, capabilities())
     assert (then.verdict, then.target) == (Verdict.DELETE, entry.meeting)
 
 
 def test_a_leftover_that_is_the_current_meeting_is_never_removed() -> None:
     entry = ready()
-    assert plan(replace(entry, retired=(placed_of(entry),)), CHOICE, capabilities()).verdict is Verdict.KEEP
+    assert plan(entry._replace(retired=(placed_of(entry),)), CHOICE, capabilities()).verdict is Verdict.KEEP
 
 
 def test_a_torn_down_meeting_comes_back_under_another_name() -> None:
@@ -112,7 +111,7 @@ def test_a_provider_is_never_told_vellos_ids() -> None:
 def test_nothing_unwanted_is_made_and_nothing_wanted_is_removed(
     rank: Rank, was_asked: bool, foreign: bool, stands: bool, chosen: Choice | None, flags: dict[str, bool]
 ) -> None:
-    entry = replace(ready() if stands else asked(), rank=rank, asked=int(was_asked), foreign=foreign)
+    entry = (ready() if stands else asked())._replace(rank=rank, asked=int(was_asked), foreign=foreign)
     action = plan(entry, chosen, capabilities(**flags))
     if unwanted(entry, chosen) is not None:
         assert action.verdict is (Verdict.DELETE if stands else Verdict.IGNORE)
