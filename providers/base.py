@@ -306,6 +306,8 @@ class OAuth:
     client_authentication: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"
     sends_scopes: bool = True
     """The authorization request names the scopes; without it they are fixed where the app was registered."""
+    rotates: bool = True
+    """Each refresh token is good for one request, whose answer brings the next; without it they may be sent again."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     """What the vendor wants beside the standard's parameters in an authorization request."""
 

@@ -169,10 +169,13 @@ def _read(vendor: Vendor, answer: Answer) -> Tokens:
 
 def _refusal(vendor: Vendor, answer: Answer) -> Exception:
     title, status = vendor.info.title, answer.status
+    if status in (425, 429):
+        text = f"{title}'s token endpoint wants fewer calls (status {status})."
+        return TemporaryError(text, answer.retry_after, well=True)
+    if status == 503:  # it took no request, so nothing came of ours
+        return TemporaryError(f"{title}'s token endpoint is closed for now (status {status}).", answer.retry_after)
     if status >= 500 or status == 408:
         return OutcomeUnknown(f"{title}'s token endpoint has a problem of its own (status {status}).")
-    if status in (425, 429):
-        return TemporaryError(f"{title}'s token endpoint wants fewer calls (status {status}).", answer.retry_after)
     if status < 400:
         return PermanentError(
             f"{title}'s token endpoint is elsewhere (status {status}): check its address.", "operator"
