@@ -184,6 +184,16 @@ class ProviderSettings(BaseModel, ABC):
     def account(self) -> str:
         """Which account or server this is, for people."""
 
+    @property
+    def account_key(self) -> str:
+        """Which account its hosts belong to, for programs: the same for every connection that reaches them."""
+        return self.account
+
+    @property
+    def person(self) -> tuple[str, ...]:
+        """All names of who connected it, first the one that hosts are named by; () if it was nobody."""
+        return ()
+
     def warnings(self) -> list[str]:
         """What an admin should know about these settings, one sentence each."""
         return []

@@ -7,6 +7,7 @@ warning, never a meeting.
 import contextlib
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 from typing import Final
@@ -25,20 +26,20 @@ class Agendas:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def hosted(self, connections: Connections, action: Action) -> Action:
-        """The action with the first of its hosts who is free at that time; with the first of all if nobody is.
+    async def hosted(self, connections: Connections, action: Action, hosts: Sequence[str]) -> Action:
+        """The action with the first of `hosts` who is free at that time; with the first of all if nobody is.
 
         Raises: StoreUnavailable.
         """
         wanted = action.wanted
-        if wanted is None or len(action.hosts) < 2:
+        if wanted is None or not hosts:
             return action
-        for host in action.hosts:
-            by_host = replace(wanted, spec=replace(wanted.spec, host=host))
+        by_hosts = [replace(wanted, spec=replace(wanted.spec, host=host)) for host in hosts]
+        for by_host in by_hosts:
             key = _key(connections, by_host)
             if key and not await self._ask(key, "take", by_host):
                 return replace(action, wanted=by_host)
-        return action
+        return replace(action, wanted=by_hosts[0])
 
     async def noted(self, connections: Connections, placed: Placement) -> tuple[tuple[str, str], ...]:
         """Write a meeting down; a line for the journal if its host has another one then."""
@@ -68,6 +69,5 @@ def _key(connections: Connections, placed: Placement) -> str | None:
     capabilities = connections.capabilities(placed.connection)
     if capabilities is None or not capabilities.one_at_a_time:
         return None
-    row, host = connections.get(placed.connection), placed.spec.host if capabilities.needs_host else None
-    named = f"{row.provider}\0{row.account}\0{(host or '').lower()}"
+    named = "\0".join(connections.host_of(placed.connection, placed.spec.host))
     return f"vm:agenda:{hashlib.sha256(named.encode()).hexdigest()[:16]}"

@@ -324,8 +324,16 @@ class Api:
             granted = scopes[source.grant] if source else ()
             lacking = missing(source.vendor.oauth.scopes, granted) if source and granted else ()
             read = self._connection(row, health.get(row.id, Health()), granted, lacking)
-            shown.append(read.model_copy(update={"budget": left.get(row.id)}))
+            shown.append(read.model_copy(update={"budget": self._own(row, left.get(row.id))}))
         return shown
+
+    def _own(self, row: Connection, left: dict[str, int] | None) -> dict[str, int] | None:
+        """Of what is left of an account's hosts, theirs whom this connection serves."""
+        capabilities = self._connections.capabilities(row.id)
+        if left is None or capabilities is None or capabilities.needs_host:
+            return left
+        _, own = self._connections.host_of(row.id, None)
+        return {host: count for host, count in left.items() if host == own}
 
     def _source(self, row: Connection) -> Source | None:
         try:
