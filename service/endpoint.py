@@ -74,6 +74,14 @@ def missing(wanted: Iterable[Scope], granted: Iterable[str]) -> tuple[Scope, ...
     return tuple(scope for scope in wanted if not scope.optional and have.isdisjoint(scope.any_of))
 
 
+def lacks(title: str, scopes: Iterable[Scope]) -> str:
+    """What an account at `title` does not allow, and what to tick for it."""
+    needs = "; ".join(f"{scope.need} ({' or '.join(scope.any_of)})" for scope in scopes)
+    return (
+        f"The account does not allow this service to: {needs}. Add the scopes in {title}'s console, then connect again."
+    )
+
+
 def authorization(vendor: Vendor, client: Client, redirect_uri: str) -> Authorization:
     """A new authorization request."""
     state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(48)

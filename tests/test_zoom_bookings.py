@@ -263,8 +263,8 @@ async def test_bookings_at_the_same_time_share_what_is_left_of_two_hosts(
 
 async def test_a_token_endpoint_that_wants_fewer_calls_is_not_unwell(service: Running, zoom: ZoomServer) -> None:
     """No gate opens, and the connection is not said to fail."""
-    id_ = await own_app(service)
     await zoom.faults(only="token", fail=[{"status": 429, "times": 100, "retry_after": 2}])
+    id_ = await own_app(service)
     bookings = [record() for _ in range(8)]
     for data in bookings:
         assert str(await service.link(data)).startswith(f"{PUBLIC}/m/")
@@ -365,6 +365,34 @@ async def test_an_account_that_removes_the_app_is_to_be_connected_again(service:
     assert (await says(service, "app_deauthorized", gone)).status_code == 200
     await wait_until(lambda: is_in(service, id_, "reconnect"))
     assert "removed this service in Zoom" in (await connection(service, id_))["reason"]
+
+
+async def test_a_scope_that_an_app_lacks_is_named_when_it_is_connected(service: Running, zoom: ZoomServer) -> None:
+    """With what to tick, and still after its first meetings, which may work."""
+    granted = (await zoom.control("POST", "grant", {"client_id": "s2s-app"}))["scope"].split()
+    scopes = [scope for scope in granted if "update" not in scope]
+    await zoom.control("PUT", "apps", {"client_id": "s2s-app", "scopes": scopes})
+    id_ = await own_app(service)
+    row = await connection(service, id_)
+    assert (row["state"], row["missing_scopes"]) == ("failing", ["meeting:update:meeting"])
+    assert "move meetings (meeting:update:meeting or meeting:update:meeting:admin" in row["reason"]
+    data = record()
+    await service.link(data)
+    row = await connection(service, id_)
+    assert row["state"] == "ready"
+    assert "move meetings (meeting:update:meeting or" in row["warnings"][0]
+    await service.say("record.updated", {**data, "time": START + 3600, "version": 2})
+
+    async def told() -> bool:
+        return "meeting:update:meeting" in ((await service.record(data["id"]))["reason"] or "")
+
+    await wait_until(told)
+
+
+async def test_an_app_with_a_wrong_secret_is_known_when_it_is_connected(service: Running) -> None:
+    made = await service.admin("POST", "/connections", json={"provider": "zoom", **OWN_APP, "client_secret": "wrong"})
+    assert (made.status_code, made.json()["state"]) == (201, "failing")
+    assert "compare the ids and the secret" in made.json()["reason"]
 
 
 async def test_many_callers_share_one_token_of_an_app(service: Running, zoom: ZoomServer) -> None:
