@@ -73,9 +73,8 @@ class Storm:
     async def run(self) -> Verdict:
         """Let it blow, wait for calm, judge."""
         plan, began = self._plan, time.monotonic()
-        vendors = [Vendor(forgetful=flag) for flag in plan.forgetful] + (
-            [Zoom(grant=plan.zoom == "grant")] if plan.zoom else []
-        )
+        vendors = [Vendor(forgetful=flag) for flag in plan.forgetful]
+        vendors += [Zoom(grant=plan.zoom == "grant")] if plan.zoom else []
         world = World(plan.services, vendors, plan.lease, plan.source, plan.hosts)
         told = Vello(world.services, f"{PUBLIC}/webhooks/vello", self._chance)
         async with world, told as vello, self._tended(world):
@@ -97,7 +96,8 @@ class Storm:
                 await vendor.weather()
             verdict = await judge(world, vello, bookings)
         verdict.befell = befell
-        happened |= {"reconnected": self._reconnected} if plan.zoom == "grant" else {}
+        if plan.zoom == "grant":
+            happened |= {"expiries": troubles.made["expiries"], "reconnected": self._reconnected}
         verdict.happened = happened | {"provider_calls": befell.total(), "seconds": round(time.monotonic() - began)}
         return verdict
 
