@@ -31,9 +31,9 @@ async def test_a_storm_over_zoom_leaves_every_booking_right() -> None:
 @pytest.mark.timeout(300)
 async def test_a_storm_over_a_grant_of_zoom_leaves_every_booking_right() -> None:
     """Refresh tokens rotate and none comes twice; whenever one is lost, an admin connects the account again."""
-    troubles = {"kills": 2, "freezes": 1, "restarts": 1, "expiries": 8}
-    plan = Plan(seed=11, bookings=30, seconds=10, forgetful=(), zoom="grant", hosts=6, troubles=troubles)
+    troubles = {"kills": 2, "freezes": 1, "restarts": 1, "expiries": 40}
+    plan = Plan(seed=11, bookings=40, seconds=10, forgetful=(), zoom="grant", hosts=6, troubles=troubles)
     verdict = await Storm(plan).run()
     assert verdict.good, f"{verdict} {verdict.about}"
     assert verdict.happened["kills"] == 2
-    assert verdict.happened["expiries"] == 8
+    assert verdict.happened["expiries"] == 40
