@@ -184,6 +184,16 @@ class ProviderSettings(BaseModel, ABC):
     def account(self) -> str:
         """Which account or server this is, for people."""
 
+    @property
+    def account_key(self) -> str:
+        """Which account its hosts belong to, for programs: the same for every connection that reaches them."""
+        return self.account
+
+    @property
+    def person(self) -> tuple[str, ...]:
+        """All names of who connected it, first the one that hosts are named by; () if it was nobody."""
+        return ()
+
     def warnings(self) -> list[str]:
         """What an admin should know about these settings, one sentence each."""
         return []
@@ -306,6 +316,8 @@ class OAuth:
     client_authentication: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"
     sends_scopes: bool = True
     """The authorization request names the scopes; without it they are fixed where the app was registered."""
+    rotates: bool = True
+    """Each refresh token is good for one request, whose answer brings the next; without it they may be sent again."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     """What the vendor wants beside the standard's parameters in an authorization request."""
 

@@ -88,6 +88,16 @@ class ZoomSettings(ProviderSettings):
         """A meeting's host must be named; otherwise it is who connected the account."""
         return self.admin_managed or self.method == "server_to_server"
 
+    @property
+    def account_key(self) -> str:
+        """The Zoom account."""
+        return self.account_id or self.account
+
+    @property
+    def person(self) -> tuple[str, ...]:
+        """Their e-mail address and user id."""
+        return tuple(name for name in (self.email, self.user_id) if name)
+
     def warnings(self) -> list[str]:
         """That Basic accounts end every meeting early."""
         if self.user_type == BASIC and not self.names_hosts:

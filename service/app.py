@@ -46,6 +46,7 @@ from service.web.join import Join
 from service.web.limits import BodyLimit
 from service.web.notices import Notices
 from service.web.session import Login, Sessions
+from service.web.views import Views
 from service.web.webhook import Webhook
 from service.worker import Worker
 
@@ -110,8 +111,8 @@ async def opened(
         await settings.load()
         if config.jitsi_url:
             await _built_in(settings, ledger, config.jitsi_url)
-        gate, budgets, meetings = Gate(store), Budgets(store), Meetings(store)
-        reconciler = Reconciler(ledger, settings, Calls(gate, budgets, observer), Agendas(store), meetings)
+        gate, budgets, agendas, meetings = Gate(store), Budgets(store), Agendas(store), Meetings(store)
+        reconciler = Reconciler(ledger, settings, Calls(gate, budgets, observer), agendas, meetings)
         stack.push_async_callback(reconciler.drain, DRAIN)
         own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
         companies = Companies(store, vault, own)
@@ -131,7 +132,8 @@ async def opened(
             secrets = {"zoom": config.zoom_webhook_secret.get_secret_value()} if config.zoom_webhook_secret else {}
             notices = Notices(ledger, meetings, settings, broker, secrets)
             routes = [*notices.routes(), *join.routes(), *connector.routes(), *routes, static]
-            api = Api(ledger, settings, companies, broker, budgets, config.public_url, token).router()
+            views = Views(settings, broker, budgets, agendas, config.public_url)
+            api = Api(ledger, settings, companies, broker, views, config.public_url, token).router()
         app = _application(routes, api)
         if role != "web":
             worker = Worker(store, ledger, reconciler)

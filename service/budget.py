@@ -17,7 +17,7 @@ from providers.base import Budget
 from service.connections import Connections
 from service.entry import Placement
 from service.gate import Held
-from service.plan import Verdict
+from service.plan import Action, Verdict
 from service.store import Script, Store
 
 _SPREAD: Final = 60.0  # seconds over which a new day's calls are spread
@@ -45,8 +45,11 @@ def purse_of(connections: Connections, placement: Placement, verdict: Verdict) -
     account, capabilities = connections.budget(placement.connection), connections.capabilities(placement.connection)
     if verb is None or account is None or capabilities is None or verb not in account[1].verbs:
         return None
-    host = placement.spec.host if capabilities.needs_host else None
-    return Purse(account[0], (host or "me").lower(), account[1], verb)
+    return Purse(*connections.host_of(placement.connection, placement.spec.host), account[1], verb)
+
+
+class Spent(Held):
+    """Nothing is left today for this host; another one may be served."""
 
 
 class Budgets:
@@ -56,13 +59,13 @@ class Budgets:
         self._store = store
 
     async def draw(self, purse: Purse) -> None:
-        """Draw one call. Raises Held until the next day when none is left; the last ones are for creates alone."""
+        """Draw one call. Raises Spent until the next day when none is left; the last ones are for creates alone."""
         budget, create = purse.budget, purse.verb == "create"
         granted, wait = await self._ask(purse, "draw", budget.per_host_per_day - (0 if create else budget.reserve))
         if not granted:
             allowed = f"The provider allows a host {budget.per_host_per_day} new and changed meetings a day"
             kept = "today's are used up" if create else f"the last {budget.reserve} of today are kept for new ones"
-            raise Held(f"{allowed}, and {kept}", wait)
+            raise Spent(f"{allowed}, and {kept}", wait)
 
     async def give_back(self, purse: Purse) -> None:
         """The call came to nothing."""
@@ -71,6 +74,16 @@ class Budgets:
     async def spent(self, purse: Purse) -> None:
         """The vendor says that nothing is left today."""
         await self._ask(purse, "spend", purse.budget.per_host_per_day)
+
+    async def able(self, connections: Connections, action: Action) -> tuple[str, ...]:
+        """Those of a new meeting's hosts who may get one more today, in one round trip."""
+        wanted = action.wanted
+        account = connections.budget(wanted.connection) if wanted else None
+        if wanted is None or account is None or "create" not in account[1].verbs:
+            return action.hosts
+        left, all_ = (await self.left([account]))[0], account[1].per_host_per_day
+        names = [connections.host_of(wanted.connection, host)[1] for host in action.hosts]
+        return tuple(host for host, name in zip(action.hosts, names, strict=True) if left.get(name, all_) > 0)
 
     async def left(self, accounts: Sequence[tuple[str, Budget]]) -> list[dict[str, int]]:
         """What is left today of each account's hosts that drew, in one round trip."""

@@ -74,6 +74,14 @@ def missing(wanted: Iterable[Scope], granted: Iterable[str]) -> tuple[Scope, ...
     return tuple(scope for scope in wanted if not scope.optional and have.isdisjoint(scope.any_of))
 
 
+def lacks(title: str, scopes: Iterable[Scope]) -> str:
+    """What an account at `title` does not allow, and what to tick for it."""
+    needs = "; ".join(f"{scope.need} ({' or '.join(scope.any_of)})" for scope in scopes)
+    return (
+        f"The account does not allow this service to: {needs}. Add the scopes in {title}'s console, then connect again."
+    )
+
+
 def authorization(vendor: Vendor, client: Client, redirect_uri: str) -> Authorization:
     """A new authorization request."""
     state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(48)
@@ -169,10 +177,13 @@ def _read(vendor: Vendor, answer: Answer) -> Tokens:
 
 def _refusal(vendor: Vendor, answer: Answer) -> Exception:
     title, status = vendor.info.title, answer.status
+    if status in (425, 429):
+        text = f"{title}'s token endpoint wants fewer calls (status {status})."
+        return TemporaryError(text, answer.retry_after, well=True)
+    if status in (500, 503):  # it says itself that nothing came of the request; a gateway's 502 or 504 does not know
+        return TemporaryError(f"{title}'s token endpoint does not work now (status {status}).", answer.retry_after)
     if status >= 500 or status == 408:
         return OutcomeUnknown(f"{title}'s token endpoint has a problem of its own (status {status}).")
-    if status in (425, 429):
-        return TemporaryError(f"{title}'s token endpoint wants fewer calls (status {status}).", answer.retry_after)
     if status < 400:
         return PermanentError(
             f"{title}'s token endpoint is elsewhere (status {status}): check its address.", "operator"

@@ -26,10 +26,14 @@ _SCRIPT = Script(resources.files("service").joinpath("grants.lua").read_text())
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why a renewal did not work: a sentence for people, and who can fix it, None if it may pass by itself."""
+    """Why a renewal did not work: a sentence for people, and who can fix it, None if it may pass by itself.
+
+    `well`: the vendor answered.
+    """
 
     text: str
     who_can_fix: Fixer | None
+    well: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,8 @@ class Grant:
     """One grant as it was at one moment of the store's clock; times are seconds from then.
 
     `version` counts renewals, 0 before the first. `tries` counts requests with these tokens whose outcome nobody knows,
-    the running one included. `dead` says why the vendor no longer accepts it, `trouble` why it is not asked before
-    `held_for` seconds have passed.
+    the running one included: it is written before a request is sent. `dead` says why the vendor no longer accepts it,
+    `trouble` why it is not asked before `held_for` seconds have passed.
     """
 
     id: str

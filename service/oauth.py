@@ -4,8 +4,12 @@ Laws of a renewal, since most vendors give each refresh token out once:
 
 - One process renews a grant at a time; everybody else waits for it and reads what it wrote.
 - What the vendor answered is stored before anybody uses it, and a renewal is never stopped half-way.
-- An answer that was lost is asked for once more, later: it may be that the vendor never got the question.
-- Only a refusal of the tokens that are still stored makes a grant dead.
+- A refresh token is marked as sent before it leaves. If nobody knows what became of it, because the answer was lost or
+  the process died, it is never sent again: a vendor that sees one twice may end all that came of it. Only where the
+  vendor refused without touching it (429, 500, 503, a wrong client), or where nothing left this process, it is.
+- A vendor that does not rotate refresh tokens is simply asked again.
+- Only a refusal of the tokens that are still stored, or such a loss, makes a grant dead. Its access token is used until
+  it ends or is refused.
 """
 
 import asyncio
@@ -13,7 +17,7 @@ import random
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
@@ -61,6 +65,7 @@ _PAUSE = 0.5
 _MARGIN = 5.0  # seconds for which a token must still be good to be used at all
 _ROUNDS = 3
 
+_Answer = TypeVar("_Answer")
 _log = structlog.get_logger(__name__)
 
 
@@ -72,6 +77,11 @@ class Source:
     grant: str
     client: Client | None
     body: Mapping[str, str] | None = field(default=None, repr=False)
+
+    @property
+    def once(self) -> bool:
+        """What it asks with is good for one request."""
+        return self.body is None and self.vendor.oauth.rotates
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +188,15 @@ class Broker:
         for _ in range(_ROUNDS):
             grant = await self._usable(source)
             held = self._opened(grant, source)[0] if grant.envelope else refused
-            if held and held != refused and grant.good_for > _early(grant):
+            good = grant.good_for if held != refused else 0.0
+            if held and good > (_MARGIN if grant.dead else _early(grant)):
                 return held
+            if grant.dead:
+                raise ReconnectRequired(grant.dead)
             try:
                 await self._renew(source, grant.version)
             except TemporaryError:
-                if held and held != refused and grant.good_for > _MARGIN:  # it was only early
+                if held and good > _MARGIN:  # it was only early
                     return held
                 raise
         raise TemporaryError(f"{source.vendor.info.title} gives out tokens that are of no use when they arrive.")
@@ -192,7 +205,8 @@ class Broker:
         """Renew a grant that is still at `version`, although its token may be good. Raises what `token` raises."""
         await self._usable(source)
         await self._renew(source, version)
-        await self._usable(source)
+        if dead := (await self._usable(source)).dead:
+            raise ReconnectRequired(dead)
 
     async def look(self, source: Source) -> Grant:
         """What a connection's tokens come from, as it is now."""
@@ -229,7 +243,7 @@ class Broker:
             await asyncio.wait(list(self._renewals.values()), timeout=seconds)
 
     async def _usable(self, source: Source) -> Grant:
-        """The grant as it is now, unless nothing can be done with it."""
+        """The grant as it is now, which may be dead, unless it is none of this client's."""
         grant, title = await self._grants.look(source.grant), source.vendor.info.title
         if source.body is not None:
             return grant
@@ -241,8 +255,6 @@ class Broker:
             raise ReconnectRequired(
                 f"This account was connected with another app of {title}. {self.cure(source.vendor)}"
             )
-        if grant.dead:
-            raise ReconnectRequired(grant.dead)
         return grant
 
     async def _renew(self, source: Source, version: int) -> None:
@@ -259,7 +271,8 @@ class Broker:
         loop = asyncio.get_running_loop()
         owner, end = secrets.token_hex(8), loop.time() + self._patience
         while True:
-            grant = await self._grants.lock(source.grant, owner, version, self._lock_seconds)
+            # The lock marks the token as sent: whoever did not hear that he has it must come back for it.
+            grant = await self._kept(lambda: self._grants.lock(source.grant, owner, version, self._lock_seconds))
             if grant.version != version or grant.dead:
                 return
             if grant.fence:
@@ -279,10 +292,12 @@ class Broker:
             tokens = await self._asked(source, grant)
         except InvalidGrant:
             outcome = "invalid_grant"
-            text = self._farewell(source, lost=grant.tries > 1)
-            await self._kept(lambda: self._grants.bury(grant.id, grant.version, text))
+            await self._bury(source, grant, lost=False)
         except OutcomeUnknown as error:
             outcome = "unknown"
+            if source.once:
+                await self._bury(source, grant, lost=True)
+                return
             raise await self._put_off(grant, TemporaryError(error.text), known=False) from None
         except ProviderError as error:
             outcome = type(error).__name__
@@ -304,6 +319,8 @@ class Broker:
         _, refresh_token = self._opened(grant, source)
         if refresh_token is None:
             raise InvalidGrant
+        if source.once and grant.tries > 1:
+            raise OutcomeUnknown("A process that asked before died before it knew the answer.")
         return await refreshed(vendor, client, refresh_token)
 
     async def _put_off(self, grant: Grant, error: ProviderError, *, known: bool) -> ProviderError:
@@ -311,11 +328,15 @@ class Broker:
         who = error.who_can_fix if isinstance(error, PermanentError) else None
         wanted = error.retry_after if isinstance(error, TemporaryError) else None
         hold = wanted or min(60.0, 2.0 ** min(grant.tries, 6))
-        trouble = Trouble(error.text, who)
-        await self._grants.release(grant.id, grant.fence, known=known, hold=hold, trouble=trouble)
+        trouble = Trouble(error.text, who, well=isinstance(error, TemporaryError) and error.well)
+        await self._kept(lambda: self._grants.release(grant.id, grant.fence, known=known, hold=hold, trouble=trouble))
         return _error(trouble, hold)
 
-    async def _kept(self, write: Callable[[], Awaitable[bool]]) -> bool:
+    async def _bury(self, source: Source, grant: Grant, *, lost: bool) -> None:
+        text = self._farewell(source, lost=lost)
+        await self._kept(lambda: self._grants.bury(grant.id, grant.version, text))
+
+    async def _kept(self, write: Callable[[], Awaitable[_Answer]]) -> _Answer:
         """Bring what cannot be asked for again into the store, however long that is away."""
         loop = asyncio.get_running_loop()
         end = loop.time() + _PERSIST
@@ -363,5 +384,5 @@ def _early(grant: Grant) -> float:
 
 def _error(trouble: Trouble, wait: float) -> ProviderError:
     if trouble.who_can_fix is None:
-        return TemporaryError(trouble.text, wait)
+        return TemporaryError(trouble.text, wait, well=trouble.well)
     return PermanentError(trouble.text, trouble.who_can_fix)

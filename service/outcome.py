@@ -18,7 +18,7 @@ from providers.base import (
     ReconnectRequired,
     TemporaryError,
 )
-from service.entry import Entry, Reason, State
+from service.entry import Entry, Placement, Reason, State
 from service.ledger import reason_text
 from service.verbs import Change
 
@@ -35,6 +35,18 @@ class Step:
 
     entry: Entry
     change: Change
+
+    @property
+    def failed(self) -> bool:
+        """It did not do what it was to do."""
+        return self.change.mode in ("retry", "park")
+
+    @property
+    def made(self) -> Placement | None:
+        """The meeting it leaves, or the one it may have made when nobody knows."""
+        if self.failed and self.entry.intent is not None and "intent" not in self.change.drop:
+            return self.entry.intent
+        return self.entry.meeting
 
     @property
     def settled(self) -> Entry:

@@ -26,7 +26,7 @@ from providers.base import (
     TemporaryError,
 )
 from service.agenda import Agendas
-from service.budget import purse_of
+from service.budget import Spent, purse_of
 from service.calls import Calls, Permit
 from service.connections import UnknownConnection
 from service.entry import Entry, Placement, State
@@ -159,8 +159,10 @@ class Reconciler:
         """
         entry, connections = lease.entry, self._settings.connections
         action = self._plan(entry)
-        if entry.intent is None:
-            action = await self._agendas.hosted(connections, action)
+        able: tuple[str, ...] = ()
+        if entry.intent is None and len(action.hosts) > 1:
+            able = await self._calls.able(connections, action)
+            action = await self._agendas.hosted(connections, action, able or action.hosts)
         placement = entry.intent or (action.target if action.verdict is not Verdict.REPLACE else None) or action.wanted
         if placement is None or (entry.intent is None and action.verdict is Verdict.KEEP):
             return self._finish(Step(entry, Change("hold")))
@@ -173,7 +175,11 @@ class Reconciler:
             async with self._calls.permit(placement.connection, purse, inline=inline) as permit:
                 return await self._carry_out(lease, action, permit)
         except Held as error:
-            return held(entry, str(error), error.wait, self._settings.revision)
+            drop = ("intent",) if entry.intent is None else ()
+            if able and isinstance(error, Spent):  # the next round takes another host
+                await self._agendas.gone(connections, placement, entry.meeting)
+                return Step(entry, Change("hold", drop=drop))
+            return held(entry, str(error), error.wait, self._settings.revision, drop)
 
     def _uncertain(self, entry: Entry) -> float:
         """Seconds for which it is too early to ask what became of a create; a vendor may be slower than we wait."""
@@ -341,7 +347,7 @@ class Reconciler:
     ) -> Step:
         """Carry out one act; what the provider refuses becomes what the caller of its error must do.
 
-        `doing` the meeting is what did not work then; `closes` are fields to drop when nothing happened.
+        `doing` the meeting is what did not work then; `closes` are fields to drop when nothing happened. Raises Spent.
         """
         revision = self._settings.revision
         try:
@@ -355,7 +361,7 @@ class Reconciler:
         except ProviderError as error:
             await self._judge(permit, error)
             if isinstance(error, BudgetSpent) and error.retry_after:
-                return held(entry, error.text.rstrip("."), error.retry_after, revision, closes)
+                raise Spent(error.text.rstrip("."), error.retry_after) from None
             anew = {"intent": self._ledger.seal(entry.record, entry.intent)} if entry.intent else {}
             return failed(entry, doing, permit.connection, error, revision, closes, anew)
         await self._calls.well(permit)
@@ -385,16 +391,16 @@ class Reconciler:
 
     async def _give_away(self, before: Entry, step: Step, now: Entry | None) -> None:
         """This run lost its lease while it worked: what it did behind its heir's back must not stay."""
-        made, failed = step.entry.meeting, step.change.mode in ("retry", "park")
-        if failed and step.entry.intent is not None and "intent" not in step.change.drop:
-            made = step.entry.intent  # nobody knows whether it was made
+        made = step.made
         if made is None or now is None:
             return
-        known = {placed.name for placed in (now.meeting, *now.retired) if placed}
-        if made != before.meeting and made.name not in known:
+        stands = now.meeting
+        if made != before.meeting and all(made.name != placed.name for placed in (now.meeting, *now.retired) if placed):
             _log.warning("lease_lost_after_create")
             await self._ledger.orphan(before.record, made)
-        elif now.meeting is not None and now.meeting.name == made.name and (failed or now.meeting.spec != made.spec):
+        elif (
+            now.meeting is not None and now.meeting.name == made.name and (step.failed or now.meeting.spec != made.spec)
+        ):
             _log.warning("lease_lost_after_update")
             text = "A process that had lost its lease changed the meeting; it is set right."
             await self._ledger.nudge(before.record, text, doubt=True)

@@ -6,16 +6,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import ValidationError
 
-from providers.base import Options, Scope
-from service.budget import Budgets
+from providers.base import Options, ProviderError, TemporaryError
 from service.choices import DEFAULT, Choice, Choices
 from service.companies import Companies, Company
-from service.connections import Connection, Connections, Health, UnknownConnection
-from service.endpoint import missing
+from service.connections import Connection, Connections, UnknownConnection
+from service.endpoint import lacks, missing
 from service.entry import Entry, State
 from service.ledger import Ledger
-from service.links import link_for, vello_was_told
-from service.oauth import Broker, Source
+from service.oauth import Broker
 from service.rehearsal import rehearse
 from service.settings import Settings
 from service.verbs import JournalLine
@@ -37,6 +35,7 @@ from service.web.schema import (
     RecordRead,
     Rehearsal,
 )
+from service.web.views import Views
 
 _SCAN = 5_000  # records one page request looks at, however few of them match
 
@@ -53,7 +52,7 @@ class Api:
         settings: Settings,
         companies: Companies,
         broker: Broker,
-        budgets: Budgets,
+        views: Views,
         public_url: str,
         admin_token: str,
     ) -> None:
@@ -61,7 +60,7 @@ class Api:
         self._settings = settings
         self._companies = companies
         self._broker = broker
-        self._budgets = budgets
+        self._views = views
         self._public_url = public_url
         self._admin_token = admin_token
 
@@ -134,7 +133,7 @@ class Api:
 
     async def list_connections(self) -> ConnectionPage:
         """Every connection with its health."""
-        return ConnectionPage(connections=await self._shown(self._connections.all()))
+        return ConnectionPage(connections=await self._views.connections(self._connections.all()))
 
     async def add_connection(self, new: ConnectionNew) -> ConnectionRead:
         """Make a connection that needs no browser."""
@@ -153,11 +152,12 @@ class Api:
             raise Problem(422, "invalid", f"`provider`: such accounts are connected in a browser, at {page}.")
         row = await self._connections.add(new.provider, new.name or settings.account, settings)
         await self._changed()
-        return (await self._shown([row]))[0]
+        await self._tried(row)
+        return (await self._views.connections([row]))[0]
 
     async def get_connection(self, connection: str) -> ConnectionRead:
         """One connection with its health."""
-        return (await self._shown([self._known(connection)]))[0]
+        return (await self._views.connections([self._known(connection)]))[0]
 
     async def delete_connection(
         self,
@@ -174,7 +174,7 @@ class Api:
                 "or send ?force=true and the meetings stay at the provider."
             )
             raise Problem(409, "in_use", message)
-        source = self._source(row)
+        source = self._views.source(row)
         await self._connections.remove(connection)
         await self._changed()
         if source and not self._connections.holding(source.grant):
@@ -222,6 +222,7 @@ class Api:
         self,
         state: State | None = None,
         office: str | None = None,
+        warned: Annotated[bool | None, Query(description="Only records with warnings, or only those without.")] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: Annotated[str, Query(pattern=r"^\d{1,11}\.[0-9a-f-]{0,36}$")] = "0.",
     ) -> RecordPage:
@@ -231,13 +232,13 @@ class Api:
         after, looked = (int(start), last), 0
         while looked < _SCAN:
             rows = await self._ledger.page(after, limit)
-            for at, entry in rows.entries:
-                after, looked = (at, entry.record), looked + 1
-                mine = entry.wish.office if entry.wish else None
-                if (state is None or entry.state is state) and (office is None or mine == office.lower()):
-                    found.append(self._record(entry))
+            mine = [(at, each) for at, each in rows.entries if _is_asked_for(each, state, office)]
+            for (at, each), read in zip(mine, await self._views.records([each for _, each in mine]), strict=True):
+                if warned is None or bool(read.warnings) == warned:
+                    found.append(read)
                 if len(found) == limit:
-                    return RecordPage(records=found, cursor=f"{after[0]}.{after[1]}")
+                    return RecordPage(records=found, cursor=f"{at}.{each.record}")
+            looked += len(rows.entries)
             if rows.last is None:
                 return RecordPage(records=found, cursor=None)
             after = rows.last
@@ -246,7 +247,7 @@ class Api:
     async def get_record(self, record: RecordId) -> RecordRead:
         """One record with its journal."""
         entry, journal, next_at = await self._found(record)
-        shown = self._record(entry)
+        shown = (await self._views.records([entry]))[0]
         return shown.model_copy(
             update={"journal": journal, "next_attempt_at": int(next_at) if next_at is not None else None}
         )
@@ -261,6 +262,22 @@ class Api:
         """Look at a record again now; the answer is the record as it is before that."""
         await self._ledger.nudge(record.lower(), "An admin asked to look at this again.")
         return await self.get_record(record)
+
+    async def _tried(self, row: Connection) -> None:
+        """Get an app's first token, so that whoever enters it hears at once what is wrong with it."""
+        source = self._views.source(row)
+        if source is None:
+            return
+        try:
+            await self._broker.token(source)
+        except TemporaryError:
+            return  # the first booking tells, if it does not pass
+        except ProviderError as error:
+            await self._connections.mark(row.id, "failing", error.text)
+            return
+        granted = (await self._broker.scopes([source]))[source.grant]
+        if granted and (lacking := missing(source.vendor.oauth.scopes, granted)):
+            await self._connections.mark(row.id, "failing", lacks(source.vendor.info.title, lacking))
 
     async def _found(self, record: str) -> tuple[Entry, list[JournalLine], float | None]:
         found = await self._ledger.get(record.lower())
@@ -313,78 +330,10 @@ class Api:
         fields = shown.model_dump() if own else {**shown.model_dump(), "name": None}
         return Office(id=office, own=own is not None, **fields)
 
-    async def _shown(self, rows: list[Connection]) -> list[ConnectionRead]:
-        health, sources = await self._connections.health(), {row.id: self._source(row) for row in rows}
-        scopes = await self._broker.scopes([source for source in sources.values() if source])
-        counted = {row.id: account for row in rows if (account := self._connections.budget(row.id))}
-        left = dict(zip(counted, await self._budgets.left(list(counted.values())), strict=True))
-        shown = []
-        for row in rows:
-            source = sources[row.id]
-            granted = scopes[source.grant] if source else ()
-            lacking = missing(source.vendor.oauth.scopes, granted) if source and granted else ()
-            read = self._connection(row, health.get(row.id, Health()), granted, lacking)
-            shown.append(read.model_copy(update={"budget": left.get(row.id)}))
-        return shown
 
-    def _source(self, row: Connection) -> Source | None:
-        try:
-            return self._broker.source(row, self._connections.settings_of(row))
-        except UnknownConnection:
-            return None
-
-    def _connection(
-        self, row: Connection, now: Health, granted: tuple[str, ...], lacking: tuple[Scope, ...]
-    ) -> ConnectionRead:
-        try:
-            warnings = self._connections.settings_of(row).warnings()
-        except UnknownConnection:
-            now, warnings = Health("failing", f"No adapter called {row.provider!r} is installed."), []
-        return ConnectionRead(
-            id=row.id,
-            provider=row.provider,
-            method=row.method,
-            name=row.name,
-            account=row.account,
-            state=now.state,
-            reason=now.reason,
-            scopes=list(granted),
-            missing_scopes=[scope.any_of[0] for scope in lacking],
-            warnings=warnings,
-            budget=None,
-            checked_at=now.checked_at,
-            in_use_by=self._choices.using(row.id),
-        )
-
-    def _record(self, entry: Entry) -> RecordRead:
-        wish, placed = entry.wish, entry.meeting
-        choice = self._choices.of(wish.office if wish else None)
-        capabilities = self._connections.capabilities(choice.connection if choice else None)
-        link = link_for(entry, choice, capabilities, self._public_url)
-        connection = placed.connection if placed else None
-        try:
-            provider = self._connections.get(connection).provider if connection else None
-        except UnknownConnection:
-            provider = None
-        return RecordRead(
-            id=entry.record,
-            company=wish.company if wish else None,
-            office=wish.office if wish else None,
-            version=entry.version,
-            start=wish.start if wish else None,
-            duration=wish.duration if wish else None,
-            state=entry.state,
-            reason=entry.reason.text if entry.reason else None,
-            link=link.url if link else None,
-            vello_told=vello_was_told(entry, link),
-            provider=provider,
-            connection=connection,
-            host=placed.meeting.host if placed and placed.meeting else None,
-            meeting_id=placed.meeting.id if placed and placed.meeting else None,
-            join_url=placed.meeting.join_url if placed and placed.meeting else None,
-            attempts=entry.attempts,
-            next_attempt_at=None,
-        )
+def _is_asked_for(entry: Entry, state: State | None, office: str | None) -> bool:
+    mine = entry.wish.office if entry.wish else None
+    return (state is None or entry.state is state) and (office is None or mine == office.lower())
 
 
 def _company(row: Company, reached: int | None) -> CompanyRead:

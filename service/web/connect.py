@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from providers.base import PermanentError, ProviderError, Scope, TemporaryError
 from service.connections import Connection, UnknownConnection
-from service.endpoint import Authorization, Client, InvalidGrant, Vendor, missing
+from service.endpoint import Authorization, Client, InvalidGrant, Vendor, lacks, missing
 from service.ledger import Ledger
 from service.oauth import Broker, Granted
 from service.settings import Settings
@@ -213,7 +213,7 @@ class Connect:
             await self._broker.drop(before.grant)
         for each in connections.holding(granted.grant):
             if granted.missing:
-                await connections.mark(each.id, "failing", _lacks(vendor.info.title, granted.missing))
+                await connections.mark(each.id, "failing", lacks(vendor.info.title, granted.missing))
             else:
                 await connections.mark(each.id, "ready")
             await self._ledger.unpark(each.id)
@@ -243,7 +243,7 @@ class Connect:
         lacking = missing(vendor.oauth.scopes, granted) if granted else ()
         texts = [f"{row.account} is connected. Its id is {row.id}: choose it for offices in the settings."]
         if lacking:
-            texts.append(_lacks(title, lacking))
+            texts.append(lacks(title, lacking))
         else:
             texts.append("Bookings that waited for this account are taken up now.")
         return self._page(name, 200, f"{title} is connected", *texts, points=[_tick(scope) for scope in lacking])
@@ -285,13 +285,6 @@ def _failed(title: str, error: ProviderError) -> Page:
         return Page(503, f"{title} cannot be asked at the moment", error.text, "Nothing was connected. Try again soon.")
     who = _WHO[error.who_can_fix] if isinstance(error, PermanentError) else _WHO["operator"]
     return Page(502, f"{title} did not give access", error.text, f"{who} can mend that. Nothing was connected.")
-
-
-def _lacks(title: str, scopes: tuple[Scope, ...]) -> str:
-    needs = ", ".join(scope.need for scope in scopes)
-    return (
-        f"The account does not allow this service to: {needs}. Add the scopes in {title}'s console, then connect again."
-    )
 
 
 def _tick(scope: Scope) -> str:

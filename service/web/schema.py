@@ -71,7 +71,8 @@ class CompanyRead(BaseModel):
 class RecordRead(BaseModel):
     """A record: what Vello wants and what became of it. Times in unix seconds, `duration` in seconds.
 
-    `vello_told` is false while Vello holds another link than the one it would be told now.
+    `vello_told` is false while Vello holds another link than the one it would be told now. `warnings`: the meeting
+    stands, but not quite as the booking asks for it, or joining it may fail.
     """
 
     id: str
@@ -91,6 +92,7 @@ class RecordRead(BaseModel):
     join_url: str | None
     attempts: int
     next_attempt_at: int | None
+    warnings: list[str]
     journal: list[JournalLine] | None = None
 
 

@@ -9,9 +9,10 @@ import contextlib
 import random
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tests.chaos.booking import Booking
 from tests.chaos.troubles import Troubles
@@ -44,8 +45,8 @@ class Plan:
     lease: float = 2.0
     forgetful: tuple[bool, ...] = (True, False)
     """One vendor for each."""
-    zoom: bool = False
-    """And a Zoom."""
+    zoom: Literal["app", "grant"] | None = None
+    """And a Zoom, with an app of its own account or with a grant that is renewed."""
     hosts: int = 1
     """Of each vendor; for each there are two offices."""
     troubles: dict[str, int] = field(default_factory=dict)
@@ -67,13 +68,16 @@ class Storm:
         self._plan = plan
         self._chance = random.Random(plan.seed)  # noqa: S311 - it must be repeatable
         self._gate = asyncio.Semaphore(plan.at_once)
+        self._reconnected = 0
 
     async def run(self) -> Verdict:
         """Let it blow, wait for calm, judge."""
         plan, began = self._plan, time.monotonic()
-        vendors = [Vendor(forgetful=flag) for flag in plan.forgetful] + ([Zoom()] if plan.zoom else [])
+        vendors = [Vendor(forgetful=flag) for flag in plan.forgetful]
+        vendors += [Zoom(grant=plan.zoom == "grant")] if plan.zoom else []
         world = World(plan.services, vendors, plan.lease, plan.source, plan.hosts)
-        async with world, Vello(world.services, f"{PUBLIC}/webhooks/vello", self._chance) as vello:
+        told = Vello(world.services, f"{PUBLIC}/webhooks/vello", self._chance)
+        async with world, told as vello, self._tended(world):
             bookings = [self._booking(number, world) for number in range(plan.bookings)]
             troubles = Troubles(world, self._chance, plan.lease)
             for number, vendor in enumerate(world.vendors):
@@ -92,12 +96,30 @@ class Storm:
                 await vendor.weather()
             verdict = await judge(world, vello, bookings)
         verdict.befell = befell
+        if plan.zoom == "grant":
+            happened |= {"expiries": troubles.made["expiries"], "reconnected": self._reconnected}
         verdict.happened = happened | {"provider_calls": befell.total(), "seconds": round(time.monotonic() - began)}
         return verdict
 
     def _booking(self, number: int, world: World) -> Booking:
         chance = random.Random(f"{self._plan.seed}/{number}")  # noqa: S311 - it must be repeatable
         return Booking(chance, world.offices, self._plan.most)
+
+    @contextlib.asynccontextmanager
+    async def _tended(self, world: World) -> AsyncIterator[None]:
+        """An admin looks every second whether an account must be connected again."""
+
+        async def look() -> None:
+            while True:
+                await outage(1.0)
+                self._reconnected += await world.tend()
+
+        admin = asyncio.create_task(look())
+        try:
+            yield
+        finally:
+            admin.cancel()
+            await asyncio.wait([admin])
 
     def _counted(self, troubles: Troubles) -> dict[str, int]:
         made = troubles.made
