@@ -33,6 +33,7 @@ from service.oauth import Broker
 from service.observer import Observer
 from service.reconcile import Reconciler
 from service.rotation import KEYS, Rotated, Rotation
+from service.runs import Runs
 from service.settings import Settings
 from service.store import Store
 from service.upkeep import Upkeep
@@ -112,8 +113,9 @@ async def opened(
         if config.jitsi_url:
             await _built_in(settings, ledger, config.jitsi_url)
         gate, budgets, agendas, meetings = Gate(store), Budgets(store), Agendas(store), Meetings(store)
-        reconciler = Reconciler(ledger, settings, Calls(gate, budgets, observer), agendas, meetings)
-        stack.push_async_callback(reconciler.drain, DRAIN)
+        reconciler = Reconciler(ledger, settings, Calls(gate, budgets, observer), agendas)
+        runs = Runs(ledger, settings, reconciler, meetings, observer)
+        stack.push_async_callback(runs.drain, DRAIN)
         own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
         companies = Companies(store, vault, own)
         health = Health(store, ledger, gate, connections, observer.metrics, own, config.public_url)
@@ -121,9 +123,7 @@ async def opened(
         api: APIRouter | None = None
         webhook: Webhook | None = None
         if role != "worker":
-            webhook = Webhook(
-                ledger, reconciler, settings, companies, config.public_url, config.answer_deadline, observer
-            )
+            webhook = Webhook(ledger, runs, settings, companies, config.public_url, config.answer_deadline, observer)
             join = Join(ledger, settings, config.public_url)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
@@ -136,7 +136,7 @@ async def opened(
             api = Api(ledger, settings, companies, broker, views, config.public_url, token).router()
         app = _application(routes, api)
         if role != "web":
-            worker = Worker(store, ledger, reconciler)
+            worker = Worker(store, ledger, runs)
             worker.start()
             stack.push_async_callback(worker.stop)
             upkeep = Upkeep(ledger, settings, broker)

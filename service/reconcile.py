@@ -1,18 +1,15 @@
 """Makes what stands at a provider match what Vello wants, for one record at a time.
 
-A run holds the record's lease and repeats three steps until nothing is left to do: plan, call one provider verb,
-commit with the fencing token. It never looks at the event. Before a create its intent is committed, so that whoever
-comes after a crash asks the provider (`find`) before anything is made a second time.
+A step plans and calls one provider verb; whoever asked for it holds the record's lease and commits what it did. It
+never looks at the event. Before a create its intent is committed, so that whoever comes after a crash asks the provider
+(`find`) before anything is made a second time.
 """
 
-import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final, TypeVar
-
-import structlog
 
 from providers.base import (
     BudgetSpent,
@@ -31,30 +28,21 @@ from service.calls import Calls, Permit
 from service.connections import UnknownConnection
 from service.entry import Entry, Placement, State
 from service.gate import Held
-from service.leases import renewing
 from service.ledger import Ledger
-from service.meetings import Meetings
-from service.outcome import Step, again, back_off, failed, held, refused, warned
+from service.outcome import Step, back_off, failed, held, refused, warned
 from service.plan import Action, Verdict, plan
 from service.settings import Settings
 from service.store import StoreUnavailable
-from service.verbs import Change, Lease, Telling
+from service.verbs import Change, Lease
 
-Tell = Callable[[Entry], Telling | None]
-"""What Vello is told of a settled entry."""
-
-ROUNDS: Final = 16
-"""Steps one run may take before it hands the record back."""
 SETTLING: Final = 30.0
 """Seconds for which a create without an answer may still come true: twice as long as one is waited for."""
-_HANDED_BACK: Final = Change("back", journal=(("back", "The process that worked on this was stopped; it goes on."),))
 
 _Answer = TypeVar("_Answer")
-_log = structlog.get_logger(__name__)
 
 
 class Reconciler:
-    """Runs records; every run is a task that outlives whoever started it."""
+    """Takes one step at a time."""
 
     def __init__(
         self,
@@ -62,98 +50,17 @@ class Reconciler:
         settings: Settings,
         calls: Calls,
         agendas: Agendas,
-        meetings: Meetings | None = None,
         *,
         settling: float = SETTLING,
     ) -> None:
         self._ledger = ledger
         self._agendas = agendas
-        self._meetings = meetings
         self._settings = settings
         self._calls = calls
         self._settling = settling
-        self._running: dict[str, asyncio.Task[Entry | None]] = {}
 
-    def start(self, lease: Lease, revision: str, tell: Tell | None = None) -> asyncio.Task[Entry | None]:
-        """Begin to work on a leased record in a task of its own, with the settings of `revision`.
-
-        `tell` is what becomes of it when Vello waits. The task answers the entry as it left it, None when it does
-        not know.
-        """
-        record = lease.entry.record
-        task = asyncio.create_task(self._run(lease, revision, tell), name=f"reconcile {record}")
-        self._running[record] = task
-
-        def done(finished: asyncio.Task[Entry | None]) -> None:
-            if self._running.get(record) is finished:
-                del self._running[record]
-
-        task.add_done_callback(done)
-        return task
-
-    def running(self, record: str | None = None) -> list[asyncio.Task[Entry | None]]:
-        """The tasks at work, or the one that works on `record`."""
-        if record is None:
-            return list(self._running.values())
-        return [self._running[record]] if record in self._running else []
-
-    async def drain(self, patience: float) -> None:
-        """Let the runs finish for `patience` seconds, then stop them; a stopped run hands its lease back."""
-        tasks = self.running()
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=patience)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late, timeout=patience)
-
-    async def _run(self, lease: Lease, revision: str, tell: Tell | None) -> Entry | None:
-        structlog.contextvars.bind_contextvars(record=lease.entry.record)
-        try:
-            with self._calls.observer.run(lease):
-                await self._settings.refresh(revision)
-                async with renewing(self._ledger, lease):
-                    return await self._rounds(lease, tell)
-        except StoreUnavailable as error:
-            _log.warning("run_stopped", reason=str(error))  # the lease expires and somebody takes over
-        except asyncio.CancelledError:
-            with contextlib.suppress(StoreUnavailable):
-                await asyncio.shield(self._ledger.commit(lease, _HANDED_BACK))
-            raise
-        except Exception:  # a fault of ours must not stop the loop that feeds every other record
-            _log.exception("run_failed")
-            with contextlib.suppress(StoreUnavailable):
-                await self._ledger.commit(lease, again(lease.entry, "This service made a mistake; its log says which."))
-        return None
-
-    async def _rounds(self, lease: Lease, tell: Tell | None) -> Entry | None:
-        for _ in range(ROUNDS):
-            step = await self._step(lease, inline=tell is not None)
-            if step is None:
-                return None
-            change = step.change
-            if tell and change.mode == "done":
-                change = replace(change, telling=tell(step.settled))
-            committed = await self._ledger.commit(lease, change)
-            if committed.verdict == "lost":
-                await self._give_away(lease.entry, step, committed.entry)
-                return None
-            await self._remember(step)
-            if committed.entry is None or (committed.verdict == "ok" and step.change.mode != "hold"):
-                return committed.entry
-            await self._settings.refresh(committed.revision)
-            lease = replace(lease, entry=committed.entry)
-        _log.error("rounds_exhausted", rounds=ROUNDS)
-        return (await self._ledger.commit(lease, again(lease.entry, f"Not done after {ROUNDS} steps."))).entry
-
-    async def _remember(self, step: Step) -> None:
-        """Let a vendor's word about this meeting find its record."""
-        placed = step.entry.meeting if "meeting" in step.change.set else None
-        if self._meetings and placed and self._settings.connections.gives_notice(placed.connection):
-            await self._meetings.touched(step.entry.record, placed)
-
-    async def _step(self, lease: Lease, *, inline: bool) -> Step | None:
-        """One plan carried out; None when the lease was lost before the provider was called.
+    async def step(self, lease: Lease, *, inline: bool) -> Step | None:
+        """Carry out one plan; None when the lease was lost before the provider was called.
 
         Whether the provider may be called at all is asked before anything is begun.
         """
@@ -388,19 +295,3 @@ class Reconciler:
             await mark(connection, "failing", error.text)
         elif isinstance(error, ReconnectRequired):
             await mark(connection, "reconnect", error.text)
-
-    async def _give_away(self, before: Entry, step: Step, now: Entry | None) -> None:
-        """This run lost its lease while it worked: what it did behind its heir's back must not stay."""
-        made = step.made
-        if made is None or now is None:
-            return
-        stands = now.meeting
-        if made != before.meeting and all(made.name != placed.name for placed in (now.meeting, *now.retired) if placed):
-            _log.warning("lease_lost_after_create")
-            await self._ledger.orphan(before.record, made)
-        elif (
-            now.meeting is not None and now.meeting.name == made.name and (step.failed or now.meeting.spec != made.spec)
-        ):
-            _log.warning("lease_lost_after_update")
-            text = "A process that had lost its lease changed the meeting; it is set right."
-            await self._ledger.nudge(before.record, text, doubt=True)

@@ -27,8 +27,10 @@ from service.connections import Connections
 from service.entry import Entry
 from service.gate import Gate
 from service.ledger import Ledger, shard_of
+from service.meetings import Meetings
 from service.observer import Observer
 from service.reconcile import Reconciler
+from service.runs import Runs
 from service.settings import Settings
 from service.store import Store
 from service.vault import Vault
@@ -208,11 +210,15 @@ class Bench:
 
         info = ProviderInfo("careless", "Careless", MemorySettings, Options, lambda made, http: vendor)
         self.settings = Settings(Choices(store), Connections(store, VAULT, {"careless": info}, connect))
-        calls = Calls(Gate(store), Budgets(store), Observer())
-        self.reconciler = Reconciler(self.ledger, self.settings, calls, Agendas(store), settling=settling)
+        self.runs = self.runs_on(self.ledger, settling)
+
+    def runs_on(self, ledger: Ledger, settling: float = 0.0) -> Runs:
+        calls = Calls(Gate(self.store), Budgets(self.store), Observer())
+        reconciler = Reconciler(ledger, self.settings, calls, Agendas(self.store), settling=settling)
+        return Runs(ledger, self.settings, reconciler, Meetings(self.store), Observer())
 
     def start(self, lease: Lease) -> asyncio.Task[Entry | None]:
-        return self.reconciler.start(lease, self.settings.revision)
+        return self.runs.start(lease, self.settings.revision)
 
     async def prepare(self) -> None:
         made = MemorySettings(url="http://127.0.0.1:1")
@@ -438,8 +444,7 @@ async def test_a_process_that_froze_before_its_call_makes_nothing_once_another_t
     vendor, data = bench.vendor, record()
     lease = await bench.lease(data)
     ledger = Freezing(bench.store)
-    calls = Calls(Gate(bench.store), Budgets(bench.store), Observer())
-    zombie = Reconciler(ledger, bench.settings, calls, Agendas(bench.store)).start(lease, bench.settings.revision)
+    zombie = bench.runs_on(ledger).start(lease, bench.settings.revision)
     await ledger.frozen.wait()
     await bench.start(await bench.seize(data["id"]))
     await outage(0.05)  # as long as a lease
@@ -494,7 +499,7 @@ async def test_a_stop_between_the_vendors_work_and_its_answer_makes_no_second_me
     vendor.answers.clear()
     bench.start(await bench.lease(data))
     await wait_until(lambda: bool(vendor.meetings))
-    await bench.reconciler.drain(0.05)
+    await bench.runs.drain(0.05)
     vendor.answers.set()
     await bench.start((await bench.ledger.claim([shard_of(data["id"])], 1))[0].leases[0])
     assert list(vendor.meetings) == ["m-1"]
@@ -505,8 +510,8 @@ async def test_a_stop_in_the_middle_hands_the_record_back_at_once(bench: Bench) 
     vendor.proceed.clear()
     bench.start(await bench.lease(data))
     await vendor.arrived.wait()
-    await bench.reconciler.drain(0.05)
-    assert bench.reconciler.running() == []
+    await bench.runs.drain(0.05)
+    assert bench.runs.running() == []
     vendor.proceed.set()
     leases = (await bench.ledger.claim([shard_of(data["id"])], 1))[0].leases
     assert [lease.entry.record for lease in leases] == [data["id"]]

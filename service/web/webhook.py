@@ -18,7 +18,7 @@ from service.entry import Entry
 from service.ledger import Ledger, telling
 from service.links import Link, hosted_url, link_for
 from service.observer import Observer, Seen
-from service.reconcile import Reconciler
+from service.runs import Runs
 from service.settings import Settings
 from service.store import StoreUnavailable
 from service.vello import (
@@ -68,7 +68,7 @@ class Webhook:
     def __init__(
         self,
         ledger: Ledger,
-        reconciler: Reconciler,
+        runs: Runs,
         settings: Settings,
         companies: Companies,
         public_url: str,
@@ -76,7 +76,7 @@ class Webhook:
         observer: Observer,
     ) -> None:
         self._ledger = ledger
-        self._reconciler = reconciler
+        self._runs = runs
         self._settings = settings
         self._companies = companies
         self._public_url = public_url
@@ -184,9 +184,9 @@ class Webhook:
         clock = asyncio.get_running_loop().time
         entry = accepted.entry
         assert entry is not None  # noqa: S101 - _take() looked
-        tasks = [self._reconciler.start(accepted.lease, accepted.revision, self._tell)] if accepted.lease else []
+        tasks = [self._runs.start(accepted.lease, accepted.revision, self._tell)] if accepted.lease else []
         while (tasks or (entry.unsettled and entry.leased_until >= accepted.now)) and clock() < due:
-            tasks = tasks or self._reconciler.running(record)
+            tasks = tasks or self._runs.running(record)
             left = None
             if tasks:
                 done, _ = await asyncio.wait(tasks, timeout=due - clock())
