@@ -8,7 +8,7 @@ Errors, by what the caller does next::
     ProviderError
     ├── TemporaryError      try later, not before `retry_after`
     │   ├── NoRoom          it was never sent: too many calls are in flight here
-    │   └── BudgetSpent     what the vendor allows in a day is used up
+    │   └── BudgetSpent     what the vendor allows a host in a while is used up
     ├── OutcomeUnknown      the call may have happened: `find` before any second create
     ├── MeetingNotFound     delete: done; update: create anew
     ├── ReconnectRequired   the account is dead until a person reconnects it
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 Role = Literal["host", "guest"]
 Fixer = Literal["admin", "operator", "developer"]
+
+DAY = 86_400
+"""Seconds in a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +73,15 @@ class Meeting:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How often a vendor lets one host be served in a day that begins at 00:00 UTC.
+    """How often a vendor lets one host be served in `seconds`: a day begins at 00:00 UTC, a shorter while at any time.
 
     `verbs` draw from it; the last `reserve` calls are for `create` alone, so that moved bookings never cost a new one
     its meeting.
     """
 
-    per_host_per_day: int
-    reserve: int
+    per_host: int
+    reserve: int = 0
+    seconds: int = DAY
     verbs: tuple[Literal["create", "update", "delete"], ...] = ("create", "update")
 
 
@@ -104,7 +108,9 @@ class Capabilities:
     one_at_a_time: bool = False
     """A host's second meeting at the same time is made, and fails when it is joined."""
     budget: Budget | None = None
-    """What the vendor allows each host in a day, None if it does not count."""
+    """How often the vendor lets each host be served in a while, None if it does not count."""
+    finds: bool = True
+    """What a lost answer made can be found again; without it such a meeting stays behind, empty, its link unknown."""
 
 
 class ProviderError(Exception):
@@ -132,11 +138,18 @@ class NoRoom(TemporaryError):
 
 
 class BudgetSpent(TemporaryError):
-    """Nothing is left today of what the vendor allows the meeting's host; a new day begins in `retry_after`."""
+    """Nothing is left of what the vendor allows the meeting's host; there will be in `retry_after`."""
 
 
 class OutcomeUnknown(ProviderError):
-    """The call was sent and its answer lost: it may have happened. `find` before any second create."""
+    """The call was sent and its answer lost: it may have happened. `find` before any second create.
+
+    `well` says that the provider did answer, and is not done yet.
+    """
+
+    def __init__(self, text: str, *, well: bool = False) -> None:
+        super().__init__(text)
+        self.well = well
 
 
 class MeetingNotFound(ProviderError):
@@ -169,6 +182,14 @@ class Options(BaseModel):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Delegation:
+    """For whom of its account a connection wants a token, and for which scopes."""
+
+    subject: str
+    scopes: tuple[str, ...]
+
+
 class ProviderSettings(BaseModel, ABC):
     """What a connection is made of. Secrets are `SecretStr`, so they never show in a repr or an answer."""
 
@@ -188,10 +209,11 @@ class ProviderSettings(BaseModel, ABC):
         """What an admin should know about these settings, one sentence each."""
         return []
 
-    def token_request(self) -> Mapping[str, str] | None:
+    def token_request(self, delegation: Delegation | None = None) -> Mapping[str, str] | None:
         """The body with which this connection gets access tokens by itself, None if it has a grant or needs none.
 
-        It is sent by the client that the settings' fields `client_id` and `client_secret` name.
+        It is sent by the client that the settings' fields `client_id` and `client_secret` name, if they have them.
+        With a `delegation` the token is to be one for that; only adapters that ask for one are given one.
         """
         return None
 
@@ -252,6 +274,17 @@ class MeetingProvider(Protocol):
 
 
 @runtime_checkable
+class Kinds(Protocol):
+    """A provider that makes meetings of several kinds, as an office's options say; `capabilities` are the usual one's.
+
+    They may differ in all but `needs_host`, `keeps_link`, `mints_link`, `opens_early` and `one_at_a_time`.
+    """
+
+    def promises(self, spec: MeetingSpec, meeting: Meeting | None) -> Capabilities:
+        """What holds for this meeting, or for the one that `spec` would make."""
+
+
+@runtime_checkable
 class HostLinks(Protocol):
     """A provider whose hosts come in by a link of their own; with all others it is `join_url` in the role of host."""
 
@@ -271,14 +304,21 @@ class Authorizer(Protocol):
         Raises: TemporaryError, ReconnectRequired, PermanentError.
         """
 
+    def on_behalf_of(self, delegation: Delegation) -> "Authorizer":
+        """The same for one person of the account; what a person has granted is that person's whatever is asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One thing an adapter must be allowed to do: for people, and the scopes any one of which allows it."""
+    """One thing an adapter must be allowed to do: for people, and the scopes any one of which allows it.
+
+    With `features` it is asked for only by who connects an account for one of them.
+    """
 
     need: str
     any_of: tuple[str, ...]
     optional: bool = False
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +348,16 @@ class OAuth:
     """The authorization request names the scopes; without it they are fixed where the app was registered."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     """What the vendor wants beside the standard's parameters in an authorization request."""
+    features: Mapping[str, str] = field(default_factory=dict)
+    """What an account can be connected for, and what the page says of each; the first is the usual one."""
+    rotates: bool = True
+    """Each refresh token is given out once, so one whose answer was lost is lost."""
+    without_refresh_token: str | None = None
+    """What to do when the vendor gave no refresh token; None where that is no failure."""
+    why_dead: "Callable[[float, float], str | None] | None" = None
+    """Why a grant is refused that was made, and renewed the last time, so many seconds ago; None: nobody can tell."""
+    why_refused: "Callable[[str, str], str | None] | None" = None
+    """What the token endpoint's `error` and `error_description` mean beyond the standard, for an admin."""
 
 
 class NoticeRefused(Exception):

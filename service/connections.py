@@ -11,7 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
-from providers.base import Account, Budget, Capabilities, MeetingProvider, Options, ProviderInfo, ProviderSettings
+from providers.base import (
+    Account,
+    Budget,
+    Capabilities,
+    Kinds,
+    MeetingProvider,
+    Options,
+    ProviderInfo,
+    ProviderSettings,
+)
+from service.entry import Placement
 from service.store import Store
 from service.vault import Vault
 
@@ -120,6 +130,16 @@ class Connections:
             return self.provider(connection).capabilities if connection else None
         except UnknownConnection:
             return None
+
+    def promises(self, placed: Placement) -> Capabilities | None:
+        """What a connection can promise of one meeting; None when there is no such connection."""
+        try:
+            provider = self.provider(placed.connection)
+        except UnknownConnection:
+            return None
+        if isinstance(provider, Kinds):
+            return provider.promises(placed.spec, placed.meeting)
+        return provider.capabilities
 
     def budget(self, connection: str) -> tuple[str, Budget] | None:
         """The account whose hosts share a budget, over all its connections; None where the vendor does not count."""

@@ -172,8 +172,9 @@ class Reconciler:
         """Seconds for which it is too early to ask what became of a create; a vendor may be slower than we wait."""
         if entry.intent is None or entry.intent_age >= self._settling:
             return 0.0
-        capabilities = self._settings.connections.capabilities(entry.intent.connection)
-        return 0.0 if capabilities is None or capabilities.idempotent_create else self._settling - entry.intent_age
+        capabilities = self._settings.connections.promises(entry.intent)
+        waits = capabilities is not None and not capabilities.idempotent_create and capabilities.finds
+        return self._settling - entry.intent_age if waits else 0.0
 
     async def _carry_out(self, lease: Lease, action: Action, permit: Permit) -> Step | None:
         """Call the provider.
@@ -234,6 +235,9 @@ class Reconciler:
                 entry, intent, found, "A meeting whose making was interrupted was found.", doubt=True
             )
         text = "The provider was asked for a meeting whose making was interrupted: it has none."
+        capabilities = self._settings.connections.promises(intent)
+        if capabilities and not capabilities.finds:
+            text = "If a meeting was made, nobody can find it: it stays empty, and nobody has its link."
         return Step(replace(entry, intent=None), Change("hold", drop=("intent",), journal=(("find", text),)))
 
     async def _adopt(
@@ -272,7 +276,7 @@ class Reconciler:
         """Give up the current meeting: from here on it is a leftover to remove, and nothing brings it back."""
         if entry.meeting is None or entry.meeting.name != target.name:
             return None
-        capabilities = self._settings.connections.capabilities(target.connection)
+        capabilities = self._settings.connections.promises(target)
         made = entry.made + (1 if capabilities is None or capabilities.enforces_teardown else 0)
         others = tuple(old for old in entry.retired if old.name != target.name)
         after = replace(entry, meeting=None, doubt=False, retired=(target, *others), made=made)
@@ -280,7 +284,7 @@ class Reconciler:
         return Step(after, Change("hold", sets, ("meeting", "doubt")))
 
     async def _delete(self, entry: Entry, target: Placement, why: str) -> Step:
-        capabilities = self._settings.connections.capabilities(target.connection)
+        capabilities = self._settings.connections.promises(target)
         made, text = entry.made, f"The meeting was removed: {why}."
         if capabilities is None:
             text = "The meeting's connection no longer exists, so it could not be removed there."
@@ -366,7 +370,7 @@ class Reconciler:
         connection, mark = permit.connection, self._settings.connections.mark
         if not isinstance(error, OutcomeUnknown):
             await self._calls.nothing_came(permit, spent=isinstance(error, BudgetSpent))
-        if isinstance(error, OutcomeUnknown) or (isinstance(error, TemporaryError) and not error.well):
+        if isinstance(error, OutcomeUnknown | TemporaryError) and not error.well:
             if await self._calls.unwell(permit):
                 await mark(connection, "failing", f"{error.text} It is left alone for a while and tried by itself.")
             return

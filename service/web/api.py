@@ -322,7 +322,7 @@ class Api:
         for row in rows:
             source = sources[row.id]
             granted = scopes[source.grant] if source else ()
-            lacking = missing(source.vendor.oauth.scopes, granted) if source and granted else ()
+            lacking = missing(source.vendor.oauth, granted) if source and granted else ()
             read = self._connection(row, health.get(row.id, Health()), granted, lacking)
             shown.append(read.model_copy(update={"budget": left.get(row.id)}))
         return shown

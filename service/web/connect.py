@@ -6,7 +6,7 @@ Key: `vm:connect:<hash of state>`, ten minutes: the browser's session and the co
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -101,8 +101,8 @@ class Connect:
             try:
                 return await handle(request, vendor, vendor.client)
             except Page as page:
-                again = (f"{self._public_url}/connect/{name}", "Start again") if page.again else None
-                return self._page(name, page.status, page.heading, *page.texts, action=again, login=page.login)
+                again = [(f"{self._public_url}/connect/{name}", "Start again")] if page.again else []
+                return self._page(name, page.status, page.heading, *page.texts, actions=again, login=page.login)
             except StoreUnavailable as error:
                 _log.error("store_unavailable", reason=str(error))
                 text = "This service cannot reach its store at the moment. Please try again in a minute."
@@ -121,8 +121,9 @@ class Connect:
             f"You go to {title}, log in with the account that meetings are to be made with, agree, and come back here.",
             "To connect an account again, do the same with that account: its offices and bookings stay as they are.",
         )
-        action = (f"{self._root}/connect/{name}/start", f"Continue to {title}")
-        return self._page(name, 200, f"Connect {title}", *texts, action=action)
+        start = f"{self._root}/connect/{name}/start"
+        actions = [(f"{start}?feature={feature}", said) for feature, said in vendor.oauth.features.items()]
+        return self._page(name, 200, f"Connect {title}", *texts, actions=actions or [(start, f"Continue to {title}")])
 
     async def _login(self, request: Request, vendor: Vendor, _: Client) -> Response:
         if not self._logins.sessions.ours(request):
@@ -144,19 +145,21 @@ class Connect:
         # A link, not a form: Chromium holds a form's redirects to form-action. So a page elsewhere could lead here.
         if session is None or request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
             return RedirectResponse(f"{self._root}/connect/{vendor.info.name}", 303, HEADERS)
-        begun = self._broker.authorization(vendor, client)
-        await self._remember(begun, session, vendor)
+        asked = request.query_params.get("feature", "")
+        feature = asked if asked in vendor.oauth.features else next(iter(vendor.oauth.features), None)
+        begun = self._broker.authorization(vendor, client, feature)
+        await self._remember(begun, session, vendor, feature)
         return RedirectResponse(begun.url, 303, HEADERS)
 
     async def _return(self, request: Request, vendor: Vendor, client: Client) -> Response:
         title, query = vendor.info.title, request.query_params
-        verifier = await self._verifier(request, vendor)
+        verifier, feature = await self._begun(request, vendor)
         if "error" in query:
             raise _declined(title, query["error"])
         if not query.get("code"):
             raise Page(400, f"{title} sent no code", "Nothing was connected. Please start again.")
         try:
-            granted = await self._broker.exchange(vendor, client, query["code"], verifier)
+            granted = await self._broker.exchange(vendor, client, query["code"], verifier, feature)
         except InvalidGrant:
             text = f"{title} does not accept the code it sent: it is too old or was used. Please start again."
             raise Page(410, "This took too long", text) from None
@@ -166,17 +169,18 @@ class Connect:
         row = await self._adopt(vendor, granted)
         return RedirectResponse(f"{self._root}/connect/{vendor.info.name}?connected={row.id}", 303, HEADERS)
 
-    async def _remember(self, begun: Authorization, session: str, vendor: Vendor) -> None:
+    async def _remember(self, begun: Authorization, session: str, vendor: Vendor, feature: str | None) -> None:
         key = _key(begun.state)
         held = {
             "session": session,
             "provider": vendor.info.name,
+            "feature": feature,
             "verifier": self._vault.seal(begun.code_verifier, key),
         }
         await self._store.execute("SET", key, json.dumps(held), "EX", STATE_SECONDS)
 
-    async def _verifier(self, request: Request, vendor: Vendor) -> str:
-        """The code verifier of a request that this browser began, once. Raises Page."""
+    async def _begun(self, request: Request, vendor: Vendor) -> tuple[str, str | None]:
+        """The code verifier and the feature of a request that this browser began, once. Raises Page."""
         state = request.query_params.get("state", "")
         if not state:
             text = f"Only {vendor.info.title} sends people here, at the end of connecting an account."
@@ -197,7 +201,7 @@ class Connect:
             text = "It was begun in another browser or for another provider. Nothing was connected."
             raise Page(403, "This is somebody else's request", text)
         try:
-            return self._vault.open(begun["verifier"], _key(state))
+            return self._vault.open(begun["verifier"], _key(state)), begun["feature"]
         except (UnknownKey, Damaged):
             raise Page(410, "This took too long", "The service's keys were changed meanwhile.") from None
 
@@ -213,7 +217,7 @@ class Connect:
             await self._broker.drop(before.grant)
         for each in connections.holding(granted.grant):
             if granted.missing:
-                await connections.mark(each.id, "failing", _lacks(vendor.info.title, granted.missing))
+                await connections.mark(each.id, "failing", _lacks(vendor, granted.missing))
             else:
                 await connections.mark(each.id, "ready")
             await self._ledger.unpark(each.id)
@@ -240,13 +244,13 @@ class Connect:
         if source is None or row.provider != name:
             raise Page(404, "This connection is gone", "Somebody removed it. You can connect the account again.")
         granted = (await self._broker.scopes([source]))[source.grant]
-        lacking = missing(vendor.oauth.scopes, granted) if granted else ()
+        lacking = missing(vendor.oauth, granted) if granted else ()
         texts = [f"{row.account} is connected. Its id is {row.id}: choose it for offices in the settings."]
         if lacking:
-            texts.append(_lacks(title, lacking))
+            texts.append(_lacks(vendor, lacking))
         else:
             texts.append("Bookings that waited for this account are taken up now.")
-        return self._page(name, 200, f"{title} is connected", *texts, points=[_tick(scope) for scope in lacking])
+        return self._page(name, 200, f"{title} is connected", *texts, points=[_tick(scope, vendor) for scope in lacking])
 
     def _page(
         self,
@@ -255,7 +259,7 @@ class Connect:
         heading: str,
         *texts: str,
         points: list[str] | None = None,
-        action: tuple[str, str] | None = None,
+        actions: Sequence[tuple[str, str]] = (),
         login: bool = False,
     ) -> Response:
         body = self._template.render(
@@ -264,7 +268,7 @@ class Connect:
             heading=heading,
             texts=texts,
             points=points or [],
-            action=action,
+            actions=actions,
             login=login,
         )
         headers = {**HEADERS, "Retry-After": "60"} if status in (429, 503) else HEADERS
@@ -287,14 +291,16 @@ def _failed(title: str, error: ProviderError) -> Page:
     return Page(502, f"{title} did not give access", error.text, f"{who} can mend that. Nothing was connected.")
 
 
-def _lacks(title: str, scopes: tuple[Scope, ...]) -> str:
-    needs = ", ".join(scope.need for scope in scopes)
-    return (
-        f"The account does not allow this service to: {needs}. Add the scopes in {title}'s console, then connect again."
-    )
+def _lacks(vendor: Vendor, scopes: tuple[Scope, ...]) -> str:
+    needs, cure = ", ".join(scope.need for scope in scopes), "connect again and leave every box ticked"
+    if not vendor.oauth.sends_scopes:
+        cure = f"add the scopes in {vendor.info.title}'s console, then connect again"
+    return f"The account does not allow this service to: {needs}. To change that, {cure}."
 
 
-def _tick(scope: Scope) -> str:
+def _tick(scope: Scope, vendor: Vendor) -> str:
+    if vendor.oauth.sends_scopes:
+        return f"Not allowed: {scope.need}"
     return f"To {scope.need}, tick one of: {', '.join(scope.any_of)}"
 
 
