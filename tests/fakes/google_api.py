@@ -183,8 +183,8 @@ def _owner(state: State, access: Access) -> App | ServiceAccount:
 def _check_allowed(owner: App | ServiceAccount, access: Access, api: Api, name: str) -> None:
     if api not in owner.apis:
         text = (
-            f"{NAMES[api]} has not been used in project {owner.project} before or it is disabled. Enable it by visiting "
-            f"https://console.developers.google.com/apis/api/{SERVICES[api]}/overview?project={owner.project} then retry."
+            f"{NAMES[api]} has not been used in project {owner.project} before or it is disabled. Enable it by "
+            f"visiting https://console.developers.google.com/apis/api/{SERVICES[api]}/overview then retry."
         )
         detail = error_info(api, "SERVICE_DISABLED", consumer=f"projects/{owner.project}")
         raise refusal(api, 403, text, "accessNotConfigured", detail)

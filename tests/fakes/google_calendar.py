@@ -107,11 +107,12 @@ def _list(call: Call) -> Response:
     size = min(int(query.get("maxResults", "250")), 2500)
     now, rest = ids[:size], ids[size:]
     items = [_shown(call, state.events[calendar, id_]) for id_ in now]
-    answer = {"kind": "calendar#events", "etag": '"0"', "summary": calendar, "updated": state.stamp(), "items": items}
+    answer: dict[str, Any] = {"kind": "calendar#events", "etag": '"0"', "summary": calendar, "items": items}
+    answer["updated"] = state.stamp()
     answer |= {"timeZone": call.user.time_zone if call.user else "UTC", "accessRole": "owner", "defaultReminders": []}
     if rest:
-        answer["nextPageToken"] = token_urlsafe(24)
-        state.pages[answer["nextPageToken"]] = (asked, rest)
+        following = answer["nextPageToken"] = token_urlsafe(24)
+        state.pages[following] = (asked, rest)
     return JSONResponse(answer)
 
 

@@ -82,11 +82,11 @@ async def authorize(state: State, request: Request) -> Response:
     hidden = "".join(f'<input type="hidden" name="{escape(n)}" value="{escape(v)}">' for n, v in query.items())
     people = "".join(_option(user, query) for user in state.users.values() if user.exists)
     boxes = "".join(
-        f'<li><label><input type="checkbox" name="granted" value="{escape(scope)}" checked> {escape(scope)}</label></li>'
+        f'<li><label><input type="checkbox" name="granted" value="{escape(scope)}" checked> {escape(scope)}</label>'
         for scope in _asked(query)
         if scope not in SIGN_IN
     )
-    warning = "" if app.verified or app.consent == "internal" else "<p>Google hasn’t verified this app.</p>"
+    warning = "" if app.verified or app.consent == "internal" else "<p>Google has not verified this app.</p>"
     form = (
         f'<form method="post" action="{state.url}/o/oauth2/v2/auth">{hidden}{warning}'
         f'<p><label>Choose an account <select name="user">{people}</select></label></p>'

@@ -49,7 +49,7 @@ class GoogleServer(FakeServer):
         await self.control("POST", "clock", {"advance": seconds})
 
     async def spaces(self) -> list[dict[str, Any]]:
-        """All spaces as Meet shows them, each with `owner` and `origin`: the project that made it, or None: Calendar."""
+        """All spaces as Meet shows them, each with `owner` and `origin`: a project, or None: Calendar."""
         spaces: list[dict[str, Any]] = (await self.state())["spaces"]
         return spaces
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from pydantic import BaseModel, ConfigDict, Field
 
-from tests.fakes.google_discovery import Api
+from tests.fakes.google_discovery import VERSIONS, Api
 
 AUTH = "https://www.googleapis.com/auth/"
 ACCESS_LIFETIME = 3599
@@ -61,7 +61,7 @@ class App(Strict):
     test_users: list[str] | None = None
     """Who may come in while Testing; None: everybody, for tests that are not about this."""
     enabled: bool = True
-    apis: list[Api] = Field(default_factory=lambda: ["calendar", "meet", "oauth2"])
+    apis: list[Api] = Field(default_factory=lambda: list(VERSIONS))
     """What is switched on in the project; the rest answers 403 accessNotConfigured (§2, errors)."""
 
 
@@ -75,7 +75,7 @@ class ServiceAccount(Strict):
     private_key_id: str = "key-1"
     delegated: dict[str, list[str]] = Field(default_factory=dict)
     enabled: bool = True
-    apis: list[Api] = Field(default_factory=lambda: ["calendar", "meet", "oauth2"])
+    apis: list[Api] = Field(default_factory=lambda: list(VERSIONS))
 
 
 class User(Strict):
@@ -384,7 +384,8 @@ class State:
     def revoke(self, project: str, user_id: str) -> int:
         """End all a person has granted to a project, whichever client it was (§1, revoke); says how much there was."""
         ended, until = 0, self.now() + self.readings.revocation_takes
-        for token in [*self.refreshes.values(), *self.accesses.values()]:
+        tokens: list[Refresh | Access] = [*self.refreshes.values(), *self.accesses.values()]
+        for token in tokens:
             grant = token.grant
             if token.live and (grant.project, grant.user_id) == (project, user_id) and grant.client_id in self.apps:
                 ended += 1
