@@ -58,6 +58,10 @@ RENEWAL: Final = 30.0
 Role = Literal["all", "web", "worker"]
 
 _API_URLS: Mapping[str, Callable[[Config], str]] = {"zoom": lambda config: config.zoom_api_url}
+_ADDRESSES: Mapping[str, Callable[[Config], Mapping[str, str]]] = {
+    "google_meet": lambda config: {"meet": config.google_meet_url, "calendar": config.google_calendar_url}
+}
+_PREFIXES: Mapping[str, str] = {"google_meet": "GOOGLE"}
 _log = structlog.get_logger(__name__)
 
 
@@ -87,7 +91,8 @@ async def opened(
 
         def http_for(name: str, authorizer: Authorizer | None = None) -> Http:
             url = _API_URLS[name](config) if name in _API_URLS else ""
-            http = Http(url, authorizer=authorizer, hosts=hosts)
+            addresses = _ADDRESSES[name](config) if name in _ADDRESSES else None
+            http = Http(url, authorizer=authorizer, hosts=hosts, addresses=addresses)
             clients.push_async_callback(http.close)
             return http
 
@@ -98,7 +103,7 @@ async def opened(
             return info.connect(made, http_for(info.name, authorizer))
 
         vendors = {
-            name: Vendor(info, info.oauth, _client(config, name), http_for(name))
+            name: Vendor(info, info.oauth, _client(config, name), http_for(name), _PREFIXES.get(name, name.upper()))
             for name, info in known.items()
             if info.oauth
         }
@@ -180,23 +185,30 @@ def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
 
 def _known(config: Config, providers: Mapping[str, ProviderInfo]) -> Mapping[str, ProviderInfo]:
     """The providers as this installation's environment wants them."""
-    zoom = providers.get("zoom")
-    if zoom is None or zoom.oauth is None:
-        return providers
     at = config.zoom_oauth_url
-    oauth = replace(
-        zoom.oauth,
-        authorization_endpoint=f"{at}/authorize",
-        token_endpoint=f"{at}/token",
-        revocation_endpoint=f"{at}/revoke",
-    )
-    return {**providers, "zoom": replace(zoom, oauth=oauth)}
+    endpoints = {
+        "zoom": (f"{at}/authorize", f"{at}/token", f"{at}/revoke"),
+        "google_meet": (config.google_authorize_url, config.google_token_url, config.google_revoke_url),
+    }
+    return {name: _moved(info, endpoints[name]) if name in endpoints else info for name, info in providers.items()}
+
+
+def _moved(info: ProviderInfo, endpoints: tuple[str, str, str]) -> ProviderInfo:
+    """A provider whose accounts are connected elsewhere."""
+    if info.oauth is None:
+        return info
+    authorize, token, revoke = endpoints
+    oauth = replace(info.oauth, authorization_endpoint=authorize, token_endpoint=token, revocation_endpoint=revoke)
+    return replace(info, oauth=oauth)
 
 
 def _client(config: Config, provider: str) -> Client | None:
-    if provider == "zoom" and config.zoom_client_id and config.zoom_client_secret:
-        return Client(config.zoom_client_id, config.zoom_client_secret.get_secret_value())
-    return None
+    clients = {
+        "zoom": (config.zoom_client_id, config.zoom_client_secret),
+        "google_meet": (config.google_client_id, config.google_client_secret),
+    }
+    client_id, client_secret = clients.get(provider, (None, None))
+    return Client(client_id, client_secret.get_secret_value()) if client_id and client_secret else None
 
 
 def _providers() -> Mapping[str, ProviderInfo]:

@@ -40,12 +40,16 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """A provider whose accounts are connected by OAuth; `client` is None until an operator gives one."""
+    """A provider whose accounts are connected by OAuth; `client` is None until an operator gives one.
+
+    `prefix` is what the names of its environment variables begin with.
+    """
 
     info: ProviderInfo
     oauth: OAuth
     client: Client | None
     http: Http
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +85,10 @@ def missing(oauth: OAuth, granted: Iterable[str], feature: str | None = None) ->
     have = set(granted)
 
     def lacking(name: str | None) -> tuple[Scope, ...]:
-        return tuple(
-            scope for scope in wanted(oauth, name) if not scope.optional and have.isdisjoint(scope.any_of)
-        )
+        return tuple(scope for scope in wanted(oauth, name) if not scope.optional and have.isdisjoint(scope.any_of))
 
-    names = [feature] if feature else [*oauth.features] or [None]
-    return min((lacking(name) for name in names), key=len)
+    names = [feature] if feature else [*oauth.features]
+    return min((lacking(name) for name in names), key=len, default=lacking(None))
 
 
 def authorization(vendor: Vendor, client: Client, redirect_uri: str, feature: str | None = None) -> Authorization:

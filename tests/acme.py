@@ -10,7 +10,17 @@ from typing import Any
 
 from pydantic import Field, SecretStr
 
-from providers.base import Account, Delegation, Notice, NoticeRefused, OAuth, Options, ProviderInfo, ProviderSettings, Scope
+from providers.base import (
+    Account,
+    Delegation,
+    Notice,
+    NoticeRefused,
+    OAuth,
+    Options,
+    ProviderInfo,
+    ProviderSettings,
+    Scope,
+)
 from providers.http import Http
 from providers.memory import Memory, MemorySettings
 

@@ -7,7 +7,7 @@ from service.budget import Budgets, Purse
 from service.gate import Held
 from service.store import Store
 
-BUDGET = Budget(per_host_per_day=10, reserve=3)
+BUDGET = Budget(per_host=10, reserve=3)
 DAY = 86_400
 
 

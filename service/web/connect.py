@@ -94,7 +94,7 @@ class Connect:
                 return self._page("", 404, "There is nothing to connect here", text)
             title = vendor.info.title
             if vendor.client is None:
-                variables = f"{name.upper()}_CLIENT_ID and {name.upper()}_CLIENT_SECRET"
+                variables = f"{vendor.prefix}_CLIENT_ID and {vendor.prefix}_CLIENT_SECRET"
                 text = f"The operator of this service makes an app in {title}'s console, then sets {variables}."
                 uri = f"The app's redirect URI is {self._broker.redirect_uri(name)}"
                 return self._page(name, 404, f"{title} is not set up yet", text, uri)
@@ -250,7 +250,9 @@ class Connect:
             texts.append(_lacks(vendor, lacking))
         else:
             texts.append("Bookings that waited for this account are taken up now.")
-        return self._page(name, 200, f"{title} is connected", *texts, points=[_tick(scope, vendor) for scope in lacking])
+        return self._page(
+            name, 200, f"{title} is connected", *texts, points=[_tick(scope, vendor) for scope in lacking]
+        )
 
     def _page(
         self,

@@ -95,6 +95,7 @@ ROUTES = (
     ("POST", "/v2/spaces/{space}:endActiveConference", "spaces.endActiveConference"),
     ("GET", "/v2/spaces/{space}", "spaces.get"),
     ("PATCH", "/v2/spaces/{space}", "spaces.patch"),
+    ("GET", "/v2/conferenceRecords", "conferenceRecords.list"),
     ("POST", "/calendar/v3/calendars/{calendar}/events", "events.insert"),
     ("GET", "/calendar/v3/calendars/{calendar}/events", "events.list"),
     ("GET", "/calendar/v3/calendars/{calendar}/events/{event}", "events.get"),

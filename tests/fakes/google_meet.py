@@ -57,7 +57,13 @@ def _end(call: Call) -> Response:
     return JSONResponse({})
 
 
+def _records(call: Call) -> Response:
+    """The conferences that took place (MEET); here none ever did."""
+    return JSONResponse({})
+
+
 MEET_VERBS: Verbs = {
+    "conferenceRecords.list": ("meet", _records),
     "spaces.create": ("meet", _create),
     "spaces.get": ("meet", _get),
     "spaces.patch": ("meet", _patch),
