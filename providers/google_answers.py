@@ -3,7 +3,7 @@
 Calendar names reasons in `errors`, Meet a google.rpc status and, in `details`, at times a reason. A 403 alone says
 nothing: it may be a limit, a scope, an API that is off, or a right. Google's own words are never shown.
 
-Sources: developers.google.com/workspace, "Calendar API: Handle API errors", "Meet API: Usage limits"; Google's discovery
+Sources: developers.google.com/workspace, "Calendar API: Handle API errors", "Meet API: Usage limits"; the discovery
 documents of Calendar v3 and Meet v2.
 """
 

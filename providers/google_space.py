@@ -49,7 +49,7 @@ class Spaces:
         except TemporaryError as error:
             if not error.well:
                 raise
-            raise BudgetSpent(error.text, error.retry_after or MINUTE) from None
+            raise BudgetSpent(error.text, error.retry_after or MINUTE, well=True) from None
         return _meeting(answer, host, access)
 
     async def update(self, meeting: Meeting, access: str) -> Meeting:
