@@ -227,12 +227,12 @@ def _apply_request(call: Call, event: Event, request: Mapping[str, Any] | None) 
     """A request id that was used before is ignored (CAL, requestId), in another event of this calendar too."""
     if request is None or call.user is None:
         return
-    id_, others = request["requestId"], call.state.events.values()
-    if any(id_ in other.request_ids for other in others if other.calendar == event.calendar):
-        if id_ not in event.request_ids:
+    key, known = (event.calendar, request["requestId"]), call.state.request_ids
+    if key in known:
+        if known[key] != event.body["id"]:
             call.state.junk.append("a request id of another event")
         return
-    event.request_ids.append(id_)
+    known[key] = event.body["id"]
     event.body.pop("hangoutLink", None)
     event.body["conferenceData"] = {"createRequest": {**request, "status": {"statusCode": "pending"}}}
     event.failing = call.user.failing_conferences > 0
