@@ -217,6 +217,8 @@ async def _perform(state: State, request: Request, verb: str) -> Response:
     seen["status"] = answer.status_code
     if answer.status_code < 400:
         seen["outcome"] = "done"
+    if concerned:
+        await outage(faults.answer_delay)
     if failure:
         return _failed(failure, verb, seen)
     if concerned and faults.lose_answers:

@@ -168,7 +168,7 @@ def _authorized(state: State, request: Request, api: Api) -> Access:
     access = state.accesses.get(token)
     if {"access_token", "oauth_token"} & set(request.query_params):
         state.junk.append(f"{request.method} with a token in the address")
-    elif kind.lower() == "bearer" and access is not None and access.live and access.expires > state.now():
+    elif kind.lower() == "bearer" and access is not None and state.good(access):
         return access
     refused = refusal(api, 401, UNAUTHENTICATED, "authError", error_info(api, "ACCESS_TOKEN_EXPIRED"))
     refused.headers["www-authenticate"] = 'Bearer realm="https://accounts.google.com/", error="invalid_token"'

@@ -24,7 +24,7 @@ def _insert(call: Call) -> Response:
     """§2: start and end are required, an id is good once and for ever, a conference comes when it comes."""
     calendar, owner_id = _calendar(call)
     body, wanted = _split(call)
-    _check_times(body, whole=True)
+    _check_times(body)
     _check_properties(body)
     _check_attendees(call, body)
     id_ = body.setdefault("id", call.state.uuid()[:26])
@@ -64,7 +64,7 @@ def _patch(call: Call) -> Response:
     if changes.get("id", event.body["id"]) != event.body["id"]:
         raise calendar_error(400, "invalid", "Invalid resource id value.")
     merged = merge(event.body, changes)
-    _check_times(merged, whole=True)
+    _check_times(merged)
     _check_properties(merged)
     _check_attendees(call, merged)
     _check_request(call, wanted)
@@ -227,12 +227,12 @@ def _apply_request(call: Call, event: Event, request: Mapping[str, Any] | None) 
     """A request id that was used before is ignored (CAL, requestId), in another event of this calendar too."""
     if request is None or call.user is None:
         return
-    id_, others = request["requestId"], call.state.events.values()
-    if any(id_ in other.request_ids for other in others if other.calendar == event.calendar):
-        if id_ not in event.request_ids:
+    key, known = (event.calendar, request["requestId"]), call.state.request_ids
+    if key in known:
+        if known[key] != event.body["id"]:
             call.state.junk.append("a request id of another event")
         return
-    event.request_ids.append(id_)
+    known[key] = event.body["id"]
     event.body.pop("hangoutLink", None)
     event.body["conferenceData"] = {"createRequest": {**request, "status": {"statusCode": "pending"}}}
     event.failing = call.user.failing_conferences > 0
@@ -283,9 +283,9 @@ def _check_match(call: Call, event: Event) -> None:
         raise calendar_error(412, "conditionNotMet")
 
 
-def _check_times(body: Mapping[str, Any], *, whole: bool) -> None:
+def _check_times(body: Mapping[str, Any]) -> None:
     for edge in ("start", "end"):
-        if whole and not body.get(edge):
+        if not body.get(edge):
             raise calendar_error(400, "required", f"Missing {edge} time.")
     if ("date" in body["start"]) != ("date" in body["end"]):
         raise calendar_error(400, "invalid", "Start and end times must either both be date or both be dateTime.")

@@ -179,7 +179,7 @@ async def revoke(state: State, request: Request) -> Response:
         state.junk.append("revoke: parameters")
         return _Denied("invalid_request", "Bad Request").answer()
     held = state.accesses.get(form["token"]) or state.refreshes.get(form["token"])
-    if held is None or not held.live or (isinstance(held, Access) and held.expires <= state.now()):
+    if held is None or not (state.good(held) if isinstance(held, Access) else _lives(state, held)):
         return _Denied("invalid_token", "Token expired or revoked").answer()
     if held.grant.client_id in state.service_accounts:
         held.live = False
@@ -218,7 +218,7 @@ async def userinfo(state: State, request: Request) -> Response:
     """OpenID Connect's own: `sub`, and the address if its scope was granted."""
     kind, _, value = request.headers.get("authorization", "").partition(" ")
     access = state.accesses.get(value)
-    good = kind.lower() == "bearer" and access is not None and access.live and access.expires > state.now()
+    good = kind.lower() == "bearer" and access is not None and state.good(access)
     if access is None or not good or access.grant.user_id is None or not set(access.grant.scopes) & SIGN_IN:
         body = {"error": "invalid_request", "error_description": "Invalid Credentials"}
         return JSONResponse(body, 401, headers={"www-authenticate": 'Bearer error="invalid_request"'})

@@ -171,7 +171,6 @@ class Event:
     calendar: str
     owner_id: str
     body: dict[str, Any]
-    request_ids: list[str] = field(default_factory=list)
     pending: int = 0
     failing: bool = False
     unseen: int = 0
@@ -202,6 +201,8 @@ class Faults(Strict):
     """
 
     delay: float = Field(default=0.0, ge=0, le=600)
+    answer_delay: float = Field(default=0.0, ge=0, le=600)
+    """Seconds between what was done and its answer."""
     drop: int = Field(default=0, ge=0)
     lose_answers: int = Field(default=0, ge=0)
     fail: list[Failure] = Field(default_factory=list)
@@ -279,6 +280,8 @@ class State:
     refreshes: dict[str, Refresh] = field(default_factory=dict)
     spaces: dict[str, Space] = field(default_factory=dict)
     events: dict[tuple[str, str], Event] = field(default_factory=dict)
+    request_ids: dict[tuple[str, str], str] = field(default_factory=dict)
+    """By calendar and request id, the event that had it first."""
     pages: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
     recent: dict[str, list[float]] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)
@@ -299,7 +302,8 @@ class State:
         """Forget everything but the address, and begin anew."""
         known: tuple[dict[Any, Any], ...] = (
             *(self.apps, self.service_accounts, self.users, self.consents, self.comers, self.codes),
-            *(self.accesses, self.refreshes, self.spaces, self.events, self.pages, self.recent),
+            *(self.accesses, self.refreshes, self.spaces, self.events, self.request_ids),
+            *(self.pages, self.recent),
         )
         for table in known:
             table.clear()
@@ -331,6 +335,11 @@ class State:
         """A person by id or address."""
         known = (user for user in self.users.values() if user.email.lower() == name.lower())
         return self.users.get(name) or next(known, None)
+
+    def good(self, access: Access) -> bool:
+        """Whether an access token opens anything now."""
+        user_id = access.grant.user_id
+        return access.live and access.expires > self.now() and (user_id is None or self.users[user_id].exists)
 
     def issue(self, grant: Grant) -> dict[str, Any]:
         """A new access token, as the token endpoint answers it, and a refresh token if the grant is `offline`."""

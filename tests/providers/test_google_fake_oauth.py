@@ -338,7 +338,7 @@ class TestDelegation:
     @staticmethod
     async def assertion(google: GoogleServer, key: str | None = None, **claims: Any) -> httpx.Response:
         made, file = int(time.time()), await google.key()
-        whole = {"iss": ROBOT, "sub": ANNA, "scope": MEET, "aud": "https://oauth2.googleapis.com/token"}
+        whole: dict[str, Any] = {"iss": ROBOT, "sub": ANNA, "scope": MEET, "aud": "https://oauth2.googleapis.com/token"}
         whole |= {"iat": made, "exp": made + 3600, **claims}
         signed = {name: value for name, value in whole.items() if value is not None}
         text = jwt.encode(signed, key or file["private_key"], "RS256", headers={"kid": file["private_key_id"]})
