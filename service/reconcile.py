@@ -215,8 +215,7 @@ class Reconciler:
 
     def _plan(self, entry: Entry) -> Action:
         choice = self._settings.choices.of(entry.wish.office if entry.wish else None)
-        connection = choice.connection if choice else None
-        return plan(entry, choice, self._settings.connections.capabilities(connection))
+        return plan(entry, choice, *self._settings.promises(entry, choice))
 
     async def _create(self, entry: Entry, intent: Placement) -> Step:
         provider = self._settings.connections.provider(intent.connection)
@@ -243,7 +242,7 @@ class Reconciler:
     async def _adopt(
         self, entry: Entry, intent: Placement, meeting: Meeting, text: str, *, doubt: bool = False
     ) -> Step:
-        placed = Placement(intent.connection, intent.spec, meeting)
+        placed = replace(intent, meeting=meeting)
         sets = {"meeting": self._ledger.seal(entry.record, placed), "made": str(intent.spec.generation)}
         retired = tuple(old for old in entry.retired if old.name != placed.name)
         if entry.meeting is not None and entry.meeting.name != placed.name:

@@ -15,6 +15,7 @@ from service.endpoint import missing
 from service.entry import Entry, State
 from service.ledger import Ledger
 from service.links import link_for, vello_was_told
+from service.moving import moved
 from service.oauth import Broker, Source
 from service.rehearsal import rehearse
 from service.settings import Settings
@@ -117,11 +118,13 @@ class Api:
         return self._office(office.lower())
 
     async def put_office(self, office: OfficeId, choice: Choice) -> Office:
-        """Store an office's choice. It holds for a booking from the next time Vello says something about it."""
+        """Store an office's choice: it holds for a booking from its next event, with `move` for all from now on."""
         self._check(choice)
         before = self._choices.of(office.lower())
         await self._choices.put(office.lower(), choice)
         await self._changed(before)
+        if choice.move:
+            await moved(self._ledger, self._settings, office.lower())
         return self._office(office.lower())
 
     async def delete_office(self, office: OfficeId) -> Response:
@@ -359,8 +362,8 @@ class Api:
     def _record(self, entry: Entry) -> RecordRead:
         wish, placed = entry.wish, entry.meeting
         choice = self._choices.of(wish.office if wish else None)
-        capabilities = self._connections.capabilities(choice.connection if choice else None)
-        link = link_for(entry, choice, capabilities, self._public_url)
+        chosen, standing = self._settings.promises(entry, choice)
+        link = link_for(entry, choice, chosen, self._public_url, standing)
         connection = placed.connection if placed else None
         try:
             provider = self._connections.get(connection).provider if connection else None

@@ -160,8 +160,8 @@ class Webhook:
     async def _link(self, record: Record, accepted: Accepted, due: float, seen: Seen) -> Answer:
         entry = await self._settled(record.id, accepted, due)
         choice = self._settings.choices.of(entry.wish.office if entry.wish else record.office)
-        capabilities = self._settings.connections.capabilities(choice.connection if choice else None)
-        link = link_for(entry, choice, capabilities, self._public_url)
+        chosen, standing = self._settings.promises(entry, choice)
+        link = link_for(entry, choice, chosen, self._public_url, standing)
         if link is None:
             return _NO_LINK
         await self._ledger.told(entry, link.url, self._settings.revision, hosted=link.hosted)
