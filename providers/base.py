@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 Role = Literal["host", "guest"]
 Fixer = Literal["admin", "operator", "developer"]
 
-DAY = 86_400
-"""Seconds in a day."""
+DAY = 86_400  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +276,7 @@ class MeetingProvider(Protocol):
 class Kinds(Protocol):
     """A provider that makes meetings of several kinds, as an office's options say; `capabilities` are the usual one's.
 
-    They may differ in all but `needs_host`, `keeps_link`, `mints_link`, `opens_early` and `one_at_a_time`.
+    All have the same `needs_host`, `keeps_link`, `mints_link`, `opens_early` and `one_at_a_time`.
     """
 
     def promises(self, spec: MeetingSpec, meeting: Meeting | None) -> Capabilities:
@@ -352,6 +351,8 @@ class OAuth:
     """What an account can be connected for, and what the page says of each; the first is the usual one."""
     rotates: bool = True
     """Each refresh token is given out once, so one whose answer was lost is lost."""
+    revokes_as_client: bool = True
+    """A revocation names the client; without it the token is enough."""
     without_refresh_token: str | None = None
     """What to do when the vendor gave no refresh token; None where that is no failure."""
     why_dead: "Callable[[float, float], str | None] | None" = None

@@ -243,6 +243,7 @@ OAUTH = OAuth(
         "both": "Continue to Google, for both",
     },
     rotates=False,
+    revokes_as_client=False,
     without_refresh_token="Google gave no lasting access, because the account had allowed this app before. Remove the "  # noqa: S106 - a sentence
     "app at myaccount.google.com/permissions, then connect again.",
     why_dead=why_dead,

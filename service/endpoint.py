@@ -155,7 +155,8 @@ async def revoked(vendor: Vendor, client: Client, tokens: Iterable[str]) -> list
     endpoint, statuses = vendor.oauth.revocation_endpoint, []
     for token in tokens if endpoint else ():
         body, _ = prepare_revoke_token_request(token)
-        statuses.append((await _post(vendor, client, endpoint or "", body)).status)
+        who = client if vendor.oauth.revokes_as_client else None
+        statuses.append((await _post(vendor, who, endpoint or "", body)).status)
     return statuses
 
 

@@ -116,7 +116,7 @@ class Connect:
             text = "Log in with the ADMIN_TOKEN of this installation."
             return self._page(name, 200, f"Connect {title}", text, login=True)
         if "connected" in request.query_params:
-            return await self._connected(request.query_params["connected"], vendor)
+            return await self._connected(request.query_params["connected"], vendor, _feature(request, vendor))
         texts = (
             f"You go to {title}, log in with the account that meetings are to be made with, agree, and come back here.",
             "To connect an account again, do the same with that account: its offices and bookings stay as they are.",
@@ -145,8 +145,7 @@ class Connect:
         # A link, not a form: Chromium holds a form's redirects to form-action. So a page elsewhere could lead here.
         if session is None or request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
             return RedirectResponse(f"{self._root}/connect/{vendor.info.name}", 303, HEADERS)
-        asked = request.query_params.get("feature", "")
-        feature = asked if asked in vendor.oauth.features else next(iter(vendor.oauth.features), None)
+        feature = _feature(request, vendor)
         begun = self._broker.authorization(vendor, client, feature)
         await self._remember(begun, session, vendor, feature)
         return RedirectResponse(begun.url, 303, HEADERS)
@@ -167,7 +166,8 @@ class Connect:
             _log.warning("account_not_connected", provider=vendor.info.name, reason=error.text)
             raise _failed(title, error) from None
         row = await self._adopt(vendor, granted)
-        return RedirectResponse(f"{self._root}/connect/{vendor.info.name}?connected={row.id}", 303, HEADERS)
+        shown = f"{self._root}/connect/{vendor.info.name}?connected={row.id}"
+        return RedirectResponse(f"{shown}&feature={feature}" if feature else shown, 303, HEADERS)
 
     async def _remember(self, begun: Authorization, session: str, vendor: Vendor, feature: str | None) -> None:
         key = _key(begun.state)
@@ -233,7 +233,7 @@ class Connect:
                 return row
         return None
 
-    async def _connected(self, connection: str, vendor: Vendor) -> Response:
+    async def _connected(self, connection: str, vendor: Vendor, feature: str | None) -> Response:
         await self._settings.load()
         try:
             row = self._settings.connections.get(connection)
@@ -244,7 +244,7 @@ class Connect:
         if source is None or row.provider != name:
             raise Page(404, "This connection is gone", "Somebody removed it. You can connect the account again.")
         granted = (await self._broker.scopes([source]))[source.grant]
-        lacking = missing(vendor.oauth, granted) if granted else ()
+        lacking = missing(vendor.oauth, granted, feature) if granted else ()
         texts = [f"{row.account} is connected. Its id is {row.id}: choose it for offices in the settings."]
         if lacking:
             texts.append(_lacks(vendor, lacking))
@@ -275,6 +275,12 @@ class Connect:
         )
         headers = {**HEADERS, "Retry-After": "60"} if status in (429, 503) else HEADERS
         return Response(body, status, headers, media_type="text/html")
+
+
+def _feature(request: Request, vendor: Vendor) -> str | None:
+    """What an account is connected for; the usual thing unless the address names another."""
+    asked = request.query_params.get("feature", "")
+    return asked if asked in vendor.oauth.features else next(iter(vendor.oauth.features), None)
 
 
 def _declined(title: str, code: str) -> Page:
