@@ -84,7 +84,7 @@ class GoogleSettings(ProviderSettings):
             raise ValueError("key is no key file of a service account: its `type` must be service_account.")
         names = ("client_email", "private_key", "private_key_id", "client_id")
         rest = {name: value for name, value in given.items() if name != "key"}
-        return {**{name: key[name] for name in names if name in key}, **rest}
+        return {**rest, **{name: key[name] for name in names if name in key}}
 
     @model_validator(mode="after")
     def _is_one_of_two(self) -> Self:

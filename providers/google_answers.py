@@ -37,6 +37,10 @@ class Changed(TemporaryError):
     """The event is no longer what was read."""
 
 
+class TooMany(TemporaryError):
+    """The person or the project made more calls than Google allows in a minute."""
+
+
 class NotAllowed(PermanentError):
     """Google does not do this for this account, or not in this way."""
 
@@ -71,7 +75,7 @@ def explain(answer: Answer) -> ProviderError | None:
         case 412:
             return Changed("Somebody changed the calendar entry at the same time.")
         case 429:
-            return TemporaryError("Google wants fewer calls in a minute.", answer.retry_after)
+            return TooMany("Google wants fewer calls in a minute.", answer.retry_after)
     return None
 
 
@@ -99,7 +103,7 @@ def _invalid(reasons: set[str], message: str) -> ProviderError:
 
 def _forbidden(answer: Answer, reasons: set[str], message: str) -> ProviderError:
     if reasons & _OVER_A_LIMIT:
-        return TemporaryError("Google wants fewer calls in a minute.", answer.retry_after)
+        return TooMany("Google wants fewer calls in a minute.", answer.retry_after)
     if "quotaExceeded" in reasons:
         text = "Google Calendar thinks that this account makes too many entries, and takes none for some hours."
         return TemporaryError(text, answer.retry_after or HOURS)

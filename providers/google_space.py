@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from providers.base import BudgetSpent, Meeting, MeetingNotFound, TemporaryError
-from providers.google_answers import NotAllowed
+from providers.base import BudgetSpent, Meeting, MeetingNotFound
+from providers.google_answers import NotAllowed, TooMany
 from providers.http import Answer, Http
 
 MINUTE = 60
@@ -46,9 +46,7 @@ class Spaces:
                 answer = await self._http.send("POST", "/spaces", json=_config(access))
             except NotAllowed:
                 answer = await self._http.send("POST", "/spaces", json={})
-        except TemporaryError as error:
-            if not error.well:
-                raise
+        except TooMany as error:
             raise BudgetSpent(error.text, error.retry_after or MINUTE, well=True) from None
         return _meeting(answer, host, access)
 

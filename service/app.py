@@ -22,7 +22,7 @@ from service.calls import Calls
 from service.choices import DEFAULT, Choice, Choices
 from service.companies import Companies, Company
 from service.config import Config, ConfigError
-from service.connections import BUILT_IN, Connection, Connections, ensure_built_in
+from service.connections import BUILT_IN, ROBOT, Connection, Connections, ensure_built_in
 from service.embedded import EmbeddedValkey
 from service.endpoint import Client, Vendor
 from service.gate import Gate
@@ -113,8 +113,7 @@ async def opened(
         settings = Settings(Choices(store), connections)
         ledger = Ledger(store, vault, config.lease_seconds)
         await settings.load()
-        if config.jitsi_url:
-            await _built_in(settings, ledger, config.jitsi_url)
+        await _built_in(settings, ledger, config)
         gate, budgets, meetings = Gate(store), Budgets(store), Meetings(store)
         reconciler = Reconciler(ledger, settings, Calls(gate, budgets, observer), Agendas(store), meetings)
         stack.push_async_callback(reconciler.drain, DRAIN)
@@ -229,20 +228,28 @@ async def _store(config: Config, stack: AsyncExitStack) -> Store:
     return store
 
 
-async def _built_in(settings: Settings, ledger: Ledger, url: str) -> None:
-    """Make JITSI_URL's connection, and at the very first start the default choice that uses it."""
-    try:
-        done = await ensure_built_in(settings.connections, url)
-    except ValidationError as error:
-        what = error.errors(include_input=False, include_url=False)[0]["msg"]
-        raise ConfigError({"JITSI_URL": what.removeprefix("Value error, ")}) from None
-    if done == "new":
-        await settings.choices.put(DEFAULT, Choice(connection=BUILT_IN), only_new=True)
-    if done != "same":
-        await ledger.bump_revision()
-        await settings.load()
-    for warning in settings.connections.settings_of(settings.connections.get(BUILT_IN)).warnings():
-        _log.warning("jitsi", warning=warning)
+async def _built_in(settings: Settings, ledger: Ledger, config: Config) -> None:
+    """Make the connections that the environment asks for; Jitsi is the default choice of the very first start."""
+    key, subject = config.google_service_account_key, config.google_service_account_subject
+    wanted = []
+    if config.jitsi_url:
+        wanted.append((BUILT_IN, "jitsi", "Jitsi", {"url": config.jitsi_url}, "JITSI_URL"))
+    if key and subject:
+        fields = {"key": key.get_secret_value(), "subject": subject}
+        wanted.append((ROBOT, "google_meet", "Google Meet", fields, "GOOGLE_SERVICE_ACCOUNT_KEY"))
+    for id_, provider, name, fields, variable in wanted:
+        try:
+            done = await ensure_built_in(settings.connections, id_, provider, name, fields)
+        except ValidationError as error:
+            what = error.errors(include_input=False, include_url=False)[0]["msg"]
+            raise ConfigError({variable: what.removeprefix("Value error, ")}) from None
+        if done == "new" and id_ == BUILT_IN:
+            await settings.choices.put(DEFAULT, Choice(connection=BUILT_IN), only_new=True)
+        if done != "same":
+            await ledger.bump_revision()
+            await settings.load()
+        for warning in settings.connections.settings_of(settings.connections.get(id_)).warnings():
+            _log.warning(provider, warning=warning)
 
 
 async def _check_keys(store: Store, config: Config) -> None:

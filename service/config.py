@@ -206,6 +206,10 @@ class Config(BaseSettings):
     google_client_secret: Annotated[SecretStr | None, BeforeValidator(_printable)] = Field(
         None, validation_alias="GOOGLE_CLIENT_SECRET"
     )
+    google_service_account_key: SecretStr | None = Field(None, validation_alias="GOOGLE_SERVICE_ACCOUNT_KEY")
+    google_service_account_subject: Annotated[str | None, BeforeValidator(_printable)] = Field(
+        None, validation_alias="GOOGLE_SERVICE_ACCOUNT_SUBJECT"
+    )
     google_authorize_url: Annotated[str, BeforeValidator(_web_address)] = Field(
         "https://accounts.google.com/o/oauth2/v2/auth", validation_alias="GOOGLE_AUTHORIZE_URL"
     )
@@ -292,9 +296,13 @@ class Config(BaseSettings):
 
 
 def _lonely(given: Mapping[str, str]) -> dict[str, str]:
-    """A client needs both its names."""
+    """A client needs both its names, and a service account somebody to act for."""
     problems = {}
-    for pair in (("ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET"), ("GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET")):
+    for pair in (
+        ("ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET"),
+        ("GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET"),
+        ("GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_SERVICE_ACCOUNT_SUBJECT"),
+    ):
         absent = [name for name in pair if name not in given]
         if len(absent) == 1:
             problems[absent[0]] = f"is not set, but the other of {' and '.join(pair)} is; set both"

@@ -27,6 +27,8 @@ from service.vault import Vault
 
 BUILT_IN: Final = "jitsi"
 """Id of the connection that JITSI_URL makes."""
+ROBOT: Final = "google"
+"""Id of the connection that GOOGLE_SERVICE_ACCOUNT_KEY makes."""
 
 CONNECTIONS: Final = "vm:connections"
 
@@ -233,15 +235,17 @@ class Connections:
         return self._registry[provider].settings.model_validate(dict(fields))
 
 
-async def ensure_built_in(connections: Connections, url: str) -> Literal["new", "changed", "same"]:
-    """Make the connection that JITSI_URL asks for, or move it to another URL; says what there was to do."""
+async def ensure_built_in(
+    connections: Connections, key: str, provider: str, name: str, fields: Mapping[str, Any]
+) -> Literal["new", "changed", "same"]:
+    """Make the connection that the environment asks for, or change it to these fields; says what there was to do."""
     try:
-        row = connections.get(BUILT_IN)
+        row = connections.get(key)
     except UnknownConnection:
-        await connections.add("jitsi", "Jitsi", connections.validated("jitsi", {"url": url}), connection=BUILT_IN)
+        await connections.add(provider, name, connections.validated(provider, fields), connection=key)
         return "new"
     settings = connections.settings_of(row)
-    wanted = connections.validated("jitsi", {**settings.reveal(), "url": url})
+    wanted = connections.validated(provider, {**settings.reveal(), **fields})
     if wanted == settings:
         return "same"
     await connections.change(row, wanted)

@@ -1,9 +1,11 @@
 """Bookings on Google Meet, from the consent page to the meeting: kinds, limits, dead accounts, service accounts."""
 
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -11,6 +13,7 @@ import httpx
 import pytest
 
 from providers.google_account import AUTH, EVENTS, ROOMS, SPACES
+from service.config import ConfigError
 from service.store import Store
 from tests.events import START, record
 from tests.fakes.google_server import GoogleServer
@@ -397,3 +400,25 @@ async def test_an_office_that_goes_from_zoom_to_google_keeps_its_meetings_until_
         assert seen["join_url"] in [one["hangoutLink"] for one in await google.events()]
         assert (await service.client.get(f"{link}/join")).headers["location"] == seen["join_url"]
         assert await service.link({**old, "time": START + 3600, "version": 2}) == link
+
+
+async def test_a_service_accounts_key_may_come_from_a_file(
+    store_url: str, google: GoogleServer, tmp_path: Path
+) -> None:
+    """A new key in the same file is taken at the next start."""
+    file = tmp_path / "key.json"
+    file.write_text(json.dumps(await google.key()))
+    given = {"GOOGLE_SERVICE_ACCOUNT_KEY_FILE": str(file), "GOOGLE_SERVICE_ACCOUNT_SUBJECT": ANNA}
+    async with served(store_url, google, **given) as service:
+        row = await shown(service, "google")
+        assert (row["provider"], row["method"]) == ("google_meet", "service_account")
+        await choose(service, "google")
+        assert await service.link(record()) in await open_rooms(google)
+    file.write_text(json.dumps({**await google.key(), "client_email": "other@project-1.iam.gserviceaccount.com"}))
+    async with served(store_url, google, **given) as service:
+        assert (await shown(service, "google"))["account"] == "other@project-1.iam.gserviceaccount.com"
+    file.write_text("no key")
+    with pytest.raises(ConfigError, match="GOOGLE_SERVICE_ACCOUNT_KEY: key is no JSON") as caught:
+        async with served(store_url, google, **given):
+            pass
+    assert "no key" not in str(caught.value)
