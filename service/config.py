@@ -214,7 +214,7 @@ class Config(BaseSettings):
         "https://accounts.google.com/o/oauth2/v2/auth", validation_alias="GOOGLE_AUTHORIZE_URL"
     )
     google_token_url: Annotated[str, BeforeValidator(_web_address)] = Field(
-        "https://oauth2.googleapis.com/token", validation_alias="GOOGLE_TOKEN_URL"
+        "https://oauth2.googleapis.com/token", validation_alias="GOOGLE_TOKEN_URL", repr=False
     )
     google_revoke_url: Annotated[str, BeforeValidator(_web_address)] = Field(
         "https://oauth2.googleapis.com/revoke", validation_alias="GOOGLE_REVOKE_URL"
