@@ -108,6 +108,8 @@ class Capabilities:
     """A host's second meeting at the same time is made, and fails when it is joined."""
     budget: Budget | None = None
     """How often the vendor lets each host be served in a while, None if it does not count."""
+    burns_keys: bool = False
+    """What was removed never comes back under its key and generation, although its link may still open something."""
     finds: bool = True
     """What a lost answer made can be found again; without it such a meeting stays behind, empty, its link unknown."""
 
@@ -274,10 +276,7 @@ class MeetingProvider(Protocol):
 
 @runtime_checkable
 class Kinds(Protocol):
-    """A provider that makes meetings of several kinds, as an office's options say; `capabilities` are the usual one's.
-
-    All have the same `needs_host`, `keeps_link`, `mints_link`, `opens_early` and `one_at_a_time`.
-    """
+    """A provider that makes meetings of several kinds, as offices choose; `capabilities` are the usual one's."""
 
     def promises(self, spec: MeetingSpec, meeting: Meeting | None) -> Capabilities:
         """What holds for this meeting, or for the one that `spec` would make."""

@@ -113,6 +113,7 @@ class GoogleMeet:
             idempotent_create=not space,
             needs_host=self._settings.method == "service_account",
             budget=Budget(CREATES_A_MINUTE, seconds=MINUTE, verbs=("create",)) if space else None,
+            burns_keys=not space,
             finds=not space,
         )
 

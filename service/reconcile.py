@@ -34,7 +34,7 @@ from service.gate import Held
 from service.leases import renewing
 from service.ledger import Ledger
 from service.meetings import Meetings
-from service.outcome import Step, again, back_off, failed, held, refused, warned
+from service.outcome import Step, again, back_off, failed, gone_for_good, held, refused, warned
 from service.plan import Action, Verdict, plan
 from service.settings import Settings
 from service.store import StoreUnavailable
@@ -276,7 +276,7 @@ class Reconciler:
         if entry.meeting is None or entry.meeting.name != target.name:
             return None
         capabilities = self._settings.connections.promises(target)
-        made = entry.made + (1 if capabilities is None or capabilities.enforces_teardown else 0)
+        made = entry.made + gone_for_good(capabilities)
         others = tuple(old for old in entry.retired if old.name != target.name)
         after = replace(entry, meeting=None, doubt=False, retired=(target, *others), made=made)
         sets = {f"x:{target.name}": self._ledger.seal(entry.record, target), "made": str(made)}
@@ -289,10 +289,11 @@ class Reconciler:
             text = "The meeting's connection no longer exists, so it could not be removed there."
         elif not await self._removed(entry, target):
             text = "What a process that had lost its lease may have made is not there."
-        elif not capabilities.enforces_teardown:
-            text = f"The meeting was given up: {why}. Whoever has its link can still open the room."
-        elif entry.meeting is None:  # what a zombie made is torn down for good as well
-            made = max(made, target.spec.generation + 1)
+        else:
+            if not capabilities.enforces_teardown:
+                text = f"The meeting was given up: {why}. Whoever has its link can still open the room."
+            if entry.meeting is None and gone_for_good(capabilities):  # what a zombie made is so as well
+                made = max(made, target.spec.generation + 1)
         after = replace(entry, retired=tuple(old for old in entry.retired if old.name != target.name), made=made)
         change = Change("hold", {"made": str(made)}, (f"x:{target.name}",), (("delete", text),))
         return self._finish(Step(after, change))

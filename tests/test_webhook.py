@@ -13,6 +13,7 @@ from tests.events import DOCUMENTED, DOCUMENTED_ID, START, body, record
 from tests.running import ADMIN, ENDPOINT, PUBLIC, TOKEN, Running, running, together
 from tests.servers import MemoryServer
 from tests.stores import StoreServer
+from tests.waiting import wait_until
 
 JITSI = "https://meet.example.org"
 

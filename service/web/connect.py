@@ -250,9 +250,7 @@ class Connect:
             texts.append(_lacks(vendor, lacking))
         else:
             texts.append("Bookings that waited for this account are taken up now.")
-        return self._page(
-            name, 200, f"{title} is connected", *texts, points=[_tick(scope, vendor) for scope in lacking]
-        )
+        return self._page(name, 200, f"{title} is connected", *texts, points=[_tick(scope) for scope in lacking])
 
     def _page(
         self,
@@ -300,15 +298,14 @@ def _failed(title: str, error: ProviderError) -> Page:
 
 
 def _lacks(vendor: Vendor, scopes: tuple[Scope, ...]) -> str:
-    needs, cure = ", ".join(scope.need for scope in scopes), "connect again and leave every box ticked"
-    if not vendor.oauth.sends_scopes:
-        cure = f"add the scopes in {vendor.info.title}'s console, then connect again"
-    return f"The account does not allow this service to: {needs}. To change that, {cure}."
-
-
-def _tick(scope: Scope, vendor: Vendor) -> str:
+    needs, cure = ", ".join(scope.need for scope in scopes), "connect again"
     if vendor.oauth.sends_scopes:
-        return f"Not allowed: {scope.need}"
+        cure = "connect again and leave every box ticked"
+    console = f"Add the scopes in {vendor.info.title}'s console if they are not there"
+    return f"The account does not allow this service to: {needs}. {console}, then {cure}."
+
+
+def _tick(scope: Scope) -> str:
     return f"To {scope.need}, tick one of: {', '.join(scope.any_of)}"
 
 

@@ -212,6 +212,15 @@ class VendorLaws(ProviderLaws):
         if provider.capabilities.enforces_teardown:
             assert not await vendor.opens(meeting.join_url)
 
+    async def test_a_meeting_that_a_removal_takes_away_does_not_come_back_under_its_name(
+        self, provider: MeetingProvider, vendor: Vendor
+    ) -> None:
+        """The flags say so, and the core takes another name: a slow process may remove the old one once more."""
+        spec = a_spec()
+        await provider.delete(await provider.create(spec))
+        if await vendor.meetings(spec) == []:
+            assert provider.capabilities.enforces_teardown or provider.capabilities.burns_keys
+
     async def test_finding_answers_nothing_before_a_create(self, provider: MeetingProvider, vendor: Vendor) -> None:
         assert await provider.find(a_spec()) is None
 

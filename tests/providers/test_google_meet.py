@@ -90,6 +90,24 @@ class TestSpaces(GoogleLaws):
     calendar = False
 
 
+class Knocking(GoogleVendor):
+    """Guests who get as far as to the door, where somebody must let them in."""
+
+    async def opens(self, join_url: str) -> bool:
+        return (await self.server.request("GET", join_url)).status_code in (200, 403)
+
+
+class TestEntries(GoogleLaws):
+    """Calendar entries at whose rooms guests knock."""
+
+    fields = own(EVENTS)
+    calendar = True
+
+    @pytest.fixture
+    def vendor(self, google: GoogleServer) -> GoogleVendor:
+        return Knocking(google, calendar=True)
+
+
 class TestOpenEntries(GoogleLaws):
     """Calendar entries whose rooms are opened and closed."""
 
@@ -415,6 +433,7 @@ class TestKinds:
         space, entry = both.promises(a_spec(), None), both.promises(a_spec(options=CALENDAR), None)
         assert (space.idempotent_create, space.finds, space.enforces_teardown) == (False, False, True)
         assert (entry.idempotent_create, entry.finds, entry.enforces_teardown) == (True, True, True)
+        assert (space.burns_keys, entry.burns_keys) == (False, True)
         assert space.budget
         assert (space.budget.per_host, space.budget.seconds, space.budget.verbs) == (10, 60, ("create",))
         assert entry.budget is None
