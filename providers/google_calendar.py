@@ -58,6 +58,14 @@ class StillMaking(Exception):
     """Google is not done with a room."""
 
 
+class TakenBack(Exception):
+    """The entry does not stand any more: nothing was made, for this reason."""
+
+    def __init__(self, reason: TemporaryError) -> None:
+        super().__init__(reason.text)
+        self.reason = reason
+
+
 class Calendar:
     """The own calendar of one person."""
 
@@ -66,19 +74,28 @@ class Calendar:
         self._pauses = pauses
 
     async def create(self, spec: MeetingSpec, host: str | None) -> Meeting:
-        """POST it under an id of ours, or take the one that is there; then wait for its room."""
+        """POST it under an id of ours, or make the one that is there what is wanted; then wait for its room."""
         for life in range(LIVES):
             id_ = _id(spec, life)
-            event = await self._inserted(spec, id_) or await self._there(id_)
-            if event is not None:
-                return await self._made(event, host)
+            event = await self._inserted(spec, id_)
+            try:
+                if event is None and (event := await self._there(id_)):
+                    event = await self._brought(event, spec)
+                made = await self._made(event, host) if event else None
+            except StillMaking:
+                raise OutcomeUnknown("Google is still making the meeting's room.", well=True) from None
+            except TakenBack as error:
+                raise error.reason from None
+            except ProviderError as error:  # the entry may stand, so nobody may believe that nothing happened
+                well = error.well if isinstance(error, TemporaryError | OutcomeUnknown) else True
+                raise OutcomeUnknown(error.text, well=well) from None
+            if made:
+                return made
         raise PermanentError("The booking's calendar entry was removed too often to be made again.", "admin")
 
     async def update(self, meeting: Meeting, spec: MeetingSpec) -> Meeting:
-        """GET it and PATCH what of ours is not as it should be, unless somebody else changes it meanwhile."""
-        event = await self._known(meeting.id)
-        if changes := _changes(event, spec):
-            event = await self._changed(event, changes)
+        """GET it, PATCH what of ours is not as it should be, and see to its room."""
+        event = await self._brought(await self._known(meeting.id), spec)
         try:
             return _meeting(await self._with_room(event), meeting.host)
         except StillMaking:
@@ -103,8 +120,10 @@ class Calendar:
                 continue
             try:
                 return await self._made(event, host)
-            except OutcomeUnknown as error:
-                raise TemporaryError(error.text, well=True) from None
+            except StillMaking:
+                raise TemporaryError("Google is still making the meeting's room.", well=True) from None
+            except TakenBack as error:
+                raise error.reason from None
         return None
 
     async def probe(self) -> None:
@@ -127,19 +146,15 @@ class Calendar:
         return None if event is None or event.get("status") == "cancelled" else event
 
     async def _made(self, event: Mapping[str, Any], host: str | None) -> Meeting:
-        """A new entry with its room; one that gets none is removed again."""
+        """A new entry with its room. Raises StillMaking, TakenBack, ProviderError."""
         try:
             return _meeting(await self._with_room(event), host)
-        except StillMaking:
-            raise OutcomeUnknown("Google is still making the meeting's room.", well=True) from None
         except NoRoomMade:
-            try:
-                await self.delete(Meeting(event["id"], ""))
-            except ProviderError as error:
-                raise OutcomeUnknown(error.text) from None
-            raise TemporaryError("Google could not make a room for the calendar entry.", well=True) from None
+            await self.delete(Meeting(event["id"], ""))
+            text = "Google could not make a room for the calendar entry."
         except MeetingNotFound:
-            raise TemporaryError("Somebody removed the calendar entry while its room was made.", well=True) from None
+            text = "Somebody removed the calendar entry while its room was made."
+        raise TakenBack(TemporaryError(text, well=True))
 
     async def _with_room(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
         """The entry once its room is there. Raises StillMaking, NoRoomMade, MeetingNotFound, other ProviderErrors."""
@@ -160,17 +175,17 @@ class Calendar:
             event = _event(answer)
         return event
 
-    async def _changed(self, event: Mapping[str, Any], changes: dict[str, Any]) -> Mapping[str, Any]:
+    async def _brought(self, event: Mapping[str, Any], spec: MeetingSpec) -> Mapping[str, Any]:
+        """PATCH what of ours is not as it should be, unless somebody else changes the entry meanwhile."""
         for last in (False, True):
+            changes = _changes(event, spec)
+            if not changes:
+                return event
             headers = {"if-match": str(event["etag"])} if event.get("etag") else None
+            path = f"{EVENTS}/{event['id']}"
             try:
                 answer = await self._http.send(
-                    "PATCH",
-                    f"{EVENTS}/{event['id']}",
-                    json=changes,
-                    params=WITH_ROOM,
-                    headers=headers,
-                    safe=True,
+                    "PATCH", path, json=changes, params=WITH_ROOM, headers=headers, safe=True
                 )
             except Changed:
                 if last:

@@ -311,6 +311,35 @@ class TestAnEntry:
         assert await google.events() == []
         assert (await entries.create(spec)).join_url
 
+    @pytest.mark.parametrize("status", [401, 403, 429, 500])
+    async def test_what_goes_wrong_after_its_insert_never_says_that_nothing_happened(
+        self, entries: GoogleMeet, google: GoogleServer, status: int
+    ) -> None:
+        """Else nobody would look for it again."""
+        await google.user(pending_reads=2)
+        await google.faults(only="events.get", fail=[{"status": status, "times": 1}])
+        spec = a_spec()
+        with pytest.raises(OutcomeUnknown):
+            await entries.create(spec)
+        found = await entries.find(spec)
+        assert found
+        assert found.join_url
+        await google.faults(only="events.get", fail=[{"status": status, "times": 1}])
+        with pytest.raises(OutcomeUnknown):
+            await entries.create(spec)
+
+    async def test_one_that_is_there_is_made_what_is_wanted_now(
+        self, entries: GoogleMeet, google: GoogleServer
+    ) -> None:
+        """The booking may have moved between two tries."""
+        spec = a_spec()
+        first = await entries.create(spec)
+        moved = replace(spec, start=spec.start + 3600, title="Later")
+        assert await entries.create(moved) == first
+        (event,) = await google.events()
+        assert datetime.fromisoformat(event["start"]["dateTime"]).timestamp() == moved.start
+        assert event["summary"] == "Later"
+
     async def test_an_entry_that_google_does_not_know_yet_is_looked_for_again(
         self, entries: GoogleMeet, google: GoogleServer
     ) -> None:
