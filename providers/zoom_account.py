@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from providers.base import Account, OAuth, Options, ProviderSettings, Scope
+from providers.base import Account, Delegation, OAuth, Options, ProviderSettings, Scope
 from providers.http import Http
 from providers.zoom_answers import explain
 
@@ -104,7 +104,7 @@ class ZoomSettings(ProviderSettings):
             return [f"Zoom ends every meeting of a Basic account after {BASIC_MINUTES} minutes."]
         return []
 
-    def token_request(self) -> Mapping[str, str] | None:
+    def token_request(self, delegation: Delegation | None = None) -> Mapping[str, str] | None:
         """The grant that only Zoom has, for a Server-to-Server app."""
         if self.method != "server_to_server":
             return None

@@ -11,12 +11,24 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
-from providers.base import Account, Budget, Capabilities, MeetingProvider, Options, ProviderInfo, ProviderSettings
+from providers.base import (
+    Account,
+    Budget,
+    Capabilities,
+    Kinds,
+    MeetingProvider,
+    Options,
+    ProviderInfo,
+    ProviderSettings,
+)
+from service.entry import Placement
 from service.store import Store
 from service.vault import Damaged, UnknownKey, Vault
 
 BUILT_IN: Final = "jitsi"
 """Id of the connection that JITSI_URL makes."""
+ROBOT: Final = "google"
+"""Id of the connection that GOOGLE_SERVICE_ACCOUNT_KEY makes."""
 
 CONNECTIONS: Final = "vm:connections"
 
@@ -128,6 +140,16 @@ class Connections:
             return self.provider(connection).capabilities if connection else None
         except UnknownConnection:
             return None
+
+    def promises(self, placed: Placement) -> Capabilities | None:
+        """What a connection can promise of one meeting; None when there is no such connection."""
+        try:
+            provider = self.provider(placed.connection)
+        except UnknownConnection:
+            return None
+        if isinstance(provider, Kinds):
+            return provider.promises(placed.spec, placed.meeting)
+        return provider.capabilities
 
     def budget(self, connection: str) -> tuple[str, Budget] | None:
         """The account whose hosts are counted, over all its connections; None where the vendor does not count."""
@@ -245,15 +267,17 @@ class Connections:
         return self._registry[provider].settings.model_validate(dict(fields))
 
 
-async def ensure_built_in(connections: Connections, url: str) -> Literal["new", "changed", "same"]:
-    """Make the connection that JITSI_URL asks for, or move it to another URL; says what there was to do."""
+async def ensure_built_in(
+    connections: Connections, key: str, provider: str, name: str, fields: Mapping[str, Any]
+) -> Literal["new", "changed", "same"]:
+    """Make the connection that the environment asks for, or change it to these fields; says what there was to do."""
     try:
-        row = connections.get(BUILT_IN)
+        row = connections.get(key)
     except UnknownConnection:
-        await connections.add("jitsi", "Jitsi", connections.validated("jitsi", {"url": url}), connection=BUILT_IN)
+        await connections.add(provider, name, connections.validated(provider, fields), connection=key)
         return "new"
     settings = connections.settings_of(row)
-    wanted = connections.validated("jitsi", {**settings.reveal(), "url": url})
+    wanted = connections.validated(provider, {**settings.reveal(), **fields})
     if wanted == settings:
         return "same"
     await connections.change(row, wanted)

@@ -28,11 +28,15 @@ _meeting = attrgetter(*(each.name for each in fields(Meeting)))
 
 
 class Placement(NamedTuple):
-    """Where a meeting stands: the connection, what was asked of it, and the meeting (None while it is an intent)."""
+    """Where a meeting stands: the connection, what was asked of it, and the meeting (None while it is an intent).
+
+    `office` is the one whose choice it was made by.
+    """
 
     connection: str
     spec: MeetingSpec
     meeting: Meeting | None
+    office: str | None = None
 
     @property
     def name(self) -> str:
@@ -42,13 +46,13 @@ class Placement(NamedTuple):
 
     def dump(self) -> tuple[Any, ...]:
         """For the vault, as JSON: it holds the join URL in clear. Fields in their order, so new ones come last."""
-        return self.connection, _spec(self.spec), _meeting(self.meeting) if self.meeting else None
+        return self.connection, _spec(self.spec), _meeting(self.meeting) if self.meeting else None, self.office
 
     @classmethod
     def load(cls, data: Sequence[Any]) -> "Placement":
         """The inverse of `dump`."""
-        connection, spec, meeting = data
-        return cls(connection, MeetingSpec(*spec), _loaded(meeting) if meeting else None)
+        connection, spec, meeting, *rest = data
+        return cls(connection, MeetingSpec(*spec), _loaded(meeting) if meeting else None, *rest)
 
 
 def _loaded(fields: Sequence[Any]) -> Meeting:

@@ -9,12 +9,12 @@ import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from typing import Any, Final
 
-from providers.base import Fixer
-from service.endpoint import Tokens
+from providers.base import Delegation, Fixer, ProviderSettings
+from service.endpoint import Client, Tokens, Vendor
 from service.store import Script, Store
 from service.vault import Vault
 
@@ -77,6 +77,33 @@ def grant_key(grant: str) -> str:
 def token_purpose(provider: str, grant: str) -> str:
     """What an envelope with tokens is bound to."""
     return f"token:{provider}:{grant}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a connection's tokens come from: the grant of an account, or the connection's `own` settings.
+
+    `client` is None where nobody set one, and where a request of one's own needs none. A `delegation` names for whom.
+    """
+
+    vendor: Vendor
+    grant: str
+    client: Client | None
+    own: ProviderSettings | None = field(default=None, repr=False)
+    delegation: Delegation | None = None
+
+    def on_behalf_of(self, delegation: Delegation) -> "Source":
+        """Where the tokens for one person of the account come from: each has one of its own."""
+        if self.own is None:
+            return self
+        return replace(
+            self, grant=grant_id(self.grant, delegation.subject.lower(), *delegation.scopes), delegation=delegation
+        )
+
+    @property
+    def once(self) -> bool:
+        """What it asks with is good for one request."""
+        return self.own is None and self.vendor.oauth.rotates
 
 
 class Grants:

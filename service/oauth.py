@@ -15,8 +15,9 @@ Laws of a renewal, since most vendors give each refresh token out once:
 import asyncio
 import random
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 import structlog
@@ -24,6 +25,7 @@ import structlog
 from providers.base import (
     Account,
     Authorizer,
+    Delegation,
     OutcomeUnknown,
     PermanentError,
     ProviderError,
@@ -46,7 +48,7 @@ from service.endpoint import (
     requested,
     revoked,
 )
-from service.grants import KEPT, Grant, Grants, Trouble, grant_id
+from service.grants import KEPT, Grant, Grants, Source, Trouble, grant_id
 from service.observer import Observer
 from service.store import StoreUnavailable
 from service.vault import Damaged, UnknownKey
@@ -70,21 +72,6 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where a connection's tokens come from: the grant of an account, or with `body` the connection itself."""
-
-    vendor: Vendor
-    grant: str
-    client: Client | None
-    body: Mapping[str, str] | None = field(default=None, repr=False)
-
-    @property
-    def once(self) -> bool:
-        """What it asks with is good for one request."""
-        return self.body is None and self.vendor.oauth.rotates
-
-
-@dataclass(frozen=True, slots=True)
 class Granted:
     """What came of a code: whose account it is, the grant, and what of it is missing."""
 
@@ -103,6 +90,9 @@ class _Tokens:
     async def token(self, refused: str | None = None) -> str:
         return await self.broker.token(self.source, refused)
 
+    def on_behalf_of(self, delegation: Delegation) -> Authorizer:
+        return replace(self, source=self.source.on_behalf_of(delegation))
+
 
 @dataclass(frozen=True, slots=True)
 class _Fresh:
@@ -115,6 +105,9 @@ class _Fresh:
         if refused:
             raise PermanentError(f"{self.title} refuses the access it has just given.", "operator")
         return self.access_token
+
+    def on_behalf_of(self, delegation: Delegation) -> Authorizer:
+        return self
 
 
 class Broker:
@@ -142,11 +135,13 @@ class Broker:
         """Where a vendor sends browsers back to; it must be entered there exactly so."""
         return f"{self._public_url}/connect/{provider}/callback"
 
-    def authorization(self, vendor: Vendor, client: Client) -> Authorization:
+    def authorization(self, vendor: Vendor, client: Client, feature: str | None = None) -> Authorization:
         """A new authorization request."""
-        return authorization(vendor, client, self.redirect_uri(vendor.info.name))
+        return authorization(vendor, client, self.redirect_uri(vendor.info.name), feature)
 
-    async def exchange(self, vendor: Vendor, client: Client, code: str, code_verifier: str) -> Granted:
+    async def exchange(
+        self, vendor: Vendor, client: Client, code: str, code_verifier: str, feature: str | None = None
+    ) -> Granted:
         """Turn a code into a grant that is stored, and find out whose account it is.
 
         Raises: InvalidGrant for a code that is used up or too old, TemporaryError, PermanentError.
@@ -161,7 +156,7 @@ class Broker:
         name = vendor.info.name
         grant = grant_id(name, client.client_id, account.id)
         await self._kept(lambda: self._grants.put(grant, tokens, name, client.client_id, account.id))
-        lacking = missing(vendor.oauth.scopes, tokens.scopes) if tokens.scopes is not None else ()
+        lacking = missing(vendor.oauth, tokens.scopes, feature) if tokens.scopes is not None else ()
         return Granted(grant, account, lacking)
 
     def source(self, row: Connection, settings: ProviderSettings) -> Source | None:
@@ -169,12 +164,11 @@ class Broker:
         vendor = self.vendors.get(row.provider)
         if vendor is None:
             return None
-        body = settings.token_request()
-        if body is None:
+        if settings.token_request() is None:
             return Source(vendor, row.grant or "", vendor.client)
         given = settings.reveal()
-        client = Client(given.get("client_id", ""), given.get("client_secret", ""))
-        return Source(vendor, grant_id(row.provider, row.id), client, body)
+        client = Client(given["client_id"], given["client_secret"]) if "client_secret" in given else None
+        return Source(vendor, grant_id(row.provider, row.id), client, settings)
 
     def authorizer(self, source: Source) -> Authorizer:
         """What gives an HTTP client the tokens of a connection."""
@@ -187,7 +181,7 @@ class Broker:
         """
         for _ in range(_ROUNDS):
             grant = await self._usable(source)
-            held = self._opened(grant, source)[0] if grant.envelope else refused
+            held = self._held(grant, source) if grant.envelope else refused
             good = grant.good_for if held != refused else 0.0
             if held and good > (_MARGIN if grant.dead else _early(grant)):
                 return held
@@ -226,7 +220,7 @@ class Broker:
 
     async def forget(self, source: Source) -> None:
         """Revoke a grant at its vendor and forget it here; a vendor that cannot be reached does not hinder that."""
-        if source.client and source.body is None:
+        if source.client and source.own is None:
             try:
                 access_token = await self.token(source)
                 _, refresh_token = self._opened(await self._grants.look(source.grant), source)
@@ -245,7 +239,7 @@ class Broker:
     async def _usable(self, source: Source) -> Grant:
         """The grant as it is now, which may be dead, unless it is none of this client's."""
         grant, title = await self._grants.look(source.grant), source.vendor.info.title
-        if source.body is not None:
+        if source.own is not None:
             return grant
         if source.client is None:
             raise PermanentError(f"{title} is not set up: its client id and secret are missing.", "operator")
@@ -303,7 +297,7 @@ class Broker:
             outcome = type(error).__name__
             raise await self._put_off(grant, error, known=True) from None
         else:
-            kept, name = KEPT if source.body is None else tokens.life, vendor.info.name
+            kept, name = KEPT if source.own is None else tokens.life, vendor.info.name
             if not await self._kept(lambda: self._grants.renewed(grant.id, grant.version, tokens, name, kept=kept)):
                 outcome = "late"
         finally:
@@ -311,11 +305,11 @@ class Broker:
 
     async def _asked(self, source: Source, grant: Grant) -> Tokens:
         vendor, client = source.vendor, source.client
+        if source.own is not None:
+            return await requested(vendor, client, source.own.token_request(source.delegation) or {})
         if client is None:
             text = f"{vendor.info.title} is not set up: its client id and secret are missing."
             raise PermanentError(text, "operator")
-        if source.body is not None:
-            return await requested(vendor, client, source.body)
         _, refresh_token = self._opened(grant, source)
         if refresh_token is None:
             raise InvalidGrant
@@ -333,7 +327,7 @@ class Broker:
         return _error(trouble, hold)
 
     async def _bury(self, source: Source, grant: Grant, *, lost: bool) -> None:
-        text = self._farewell(source, lost=lost)
+        text = self._farewell(source, grant, lost=lost)
         await self._kept(lambda: self._grants.bury(grant.id, grant.version, text))
 
     async def _kept(self, write: Callable[[], Awaitable[_Answer]]) -> _Answer:
@@ -353,17 +347,28 @@ class Broker:
         page = f"{self._public_url}/connect/{vendor.info.name}"
         return f"An admin connects it again at {page}; bookings that wait then go on by themselves."
 
-    def _farewell(self, source: Source, *, lost: bool) -> str:
-        title = source.vendor.info.title
+    def _farewell(self, source: Source, grant: Grant, *, lost: bool) -> str:
+        title, oauth = source.vendor.info.title, source.vendor.oauth
         why = (
             f"{title} no longer accepts this account's access: it was revoked, ran out or was replaced by a newer one."
         )
-        if lost:
+        if oauth.why_dead:
+            why = oauth.why_dead(time.time() - grant.connected_at, grant.idle_for) or why
+        elif lost:
             why = (
                 "The answer to a renewal of this account's access was lost in a crash or an outage, "
                 f"and {title} gives each one out only once."
             )
         return f"{why} {self.cure(source.vendor)}"
+
+    def _held(self, grant: Grant, source: Source) -> str | None:
+        """The access token that is stored; what a connection can ask for itself is worth no key that is gone."""
+        try:
+            return self._opened(grant, source)[0]
+        except PermanentError:
+            if source.own is None:
+                raise
+            return None
 
     def _opened(self, grant: Grant, source: Source) -> tuple[str, str | None]:
         try:

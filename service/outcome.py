@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from providers.base import (
+    Capabilities,
     Fixer,
     Meeting,
     OutcomeUnknown,
@@ -129,6 +130,11 @@ def refused(entry: Entry, doing: str, error: PermanentError, revision: str, drop
     _log.error("given_up", reason=error.text, who_can_fix=error.who_can_fix)
     text = f"{doing} the meeting was refused {refusals} times and is given up: {error.text}"
     return Step(entry, Change("done", {**sets, "state": State.FAILED}, drop, (("failed", text),)))
+
+
+def gone_for_good(capabilities: Capabilities | None) -> bool:
+    """Whether a removed meeting's name must not be used again: a process that was slow could remove it once more."""
+    return capabilities is None or capabilities.enforces_teardown or capabilities.burns_keys
 
 
 def _about(seconds: float) -> str:

@@ -29,7 +29,7 @@ from service.connections import UnknownConnection
 from service.entry import Entry, Placement, State
 from service.gate import Held
 from service.ledger import Ledger
-from service.outcome import Step, back_off, failed, held, refused, warned
+from service.outcome import Step, back_off, failed, gone_for_good, held, refused, warned
 from service.plan import Action, Verdict, plan
 from service.settings import Settings
 from service.store import StoreUnavailable
@@ -92,8 +92,9 @@ class Reconciler:
         """Seconds for which it is too early to ask what became of a create; a vendor may be slower than we wait."""
         if entry.intent is None or entry.intent_age >= self._settling:
             return 0.0
-        capabilities = self._settings.connections.capabilities(entry.intent.connection)
-        return 0.0 if capabilities is None or capabilities.idempotent_create else self._settling - entry.intent_age
+        capabilities = self._settings.connections.promises(entry.intent)
+        waits = capabilities is not None and not capabilities.idempotent_create and capabilities.finds
+        return self._settling - entry.intent_age if waits else 0.0
 
     async def _carry_out(self, lease: Lease, action: Action, permit: Permit) -> Step | None:
         """Call the provider.
@@ -134,8 +135,7 @@ class Reconciler:
 
     def _plan(self, entry: Entry) -> Action:
         choice = self._settings.choices.of(entry.wish.office if entry.wish else None)
-        connection = choice.connection if choice else None
-        return plan(entry, choice, self._settings.connections.capabilities(connection))
+        return plan(entry, choice, *self._settings.promises(entry, choice))
 
     async def _create(self, entry: Entry, intent: Placement) -> Step:
         provider = self._settings.connections.provider(intent.connection)
@@ -154,12 +154,15 @@ class Reconciler:
                 entry, intent, found, "A meeting whose making was interrupted was found.", doubt=True
             )
         text = "The provider was asked for a meeting whose making was interrupted: it has none."
+        capabilities = self._settings.connections.promises(intent)
+        if capabilities and not capabilities.finds:
+            text = "If a meeting was made, nobody can find it: it stays empty, and nobody has its link."
         return Step(entry._replace(intent=None), Change("hold", drop=("intent",), journal=(("find", text),)))
 
     async def _adopt(
         self, entry: Entry, intent: Placement, meeting: Meeting, text: str, *, doubt: bool = False
     ) -> Step:
-        placed = Placement(intent.connection, intent.spec, meeting)
+        placed = intent._replace(meeting=meeting)
         sets = {"meeting": self._ledger.seal(entry.record, placed), "made": str(intent.spec.generation)}
         retired = tuple(old for old in entry.retired if old.name != placed.name)
         if entry.meeting is not None and entry.meeting.name != placed.name:
@@ -192,24 +195,25 @@ class Reconciler:
         """Give up the current meeting: from here on it is a leftover to remove, and nothing brings it back."""
         if entry.meeting is None or entry.meeting.name != target.name:
             return None
-        capabilities = self._settings.connections.capabilities(target.connection)
-        made = entry.made + (1 if capabilities is None or capabilities.enforces_teardown else 0)
+        capabilities = self._settings.connections.promises(target)
+        made = entry.made + gone_for_good(capabilities)
         others = tuple(old for old in entry.retired if old.name != target.name)
         after = entry._replace(meeting=None, doubt=False, retired=(target, *others), made=made)
         sets = {f"x:{target.name}": self._ledger.seal(entry.record, target), "made": str(made)}
         return Step(after, Change("hold", sets, ("meeting", "doubt")))
 
     async def _delete(self, entry: Entry, target: Placement, why: str) -> Step:
-        capabilities = self._settings.connections.capabilities(target.connection)
+        capabilities = self._settings.connections.promises(target)
         made, text = entry.made, f"The meeting was removed: {why}."
         if capabilities is None:
             text = "The meeting's connection no longer exists, so it could not be removed there."
         elif not await self._removed(entry, target):
             text = "What a process that had lost its lease may have made is not there."
-        elif not capabilities.enforces_teardown:
-            text = f"The meeting was given up: {why}. Whoever has its link can still open the room."
-        elif entry.meeting is None:  # what a zombie made is torn down for good as well
-            made = max(made, target.spec.generation + 1)
+        else:
+            if not capabilities.enforces_teardown:
+                text = f"The meeting was given up: {why}. Whoever has its link can still open the room."
+            if entry.meeting is None and gone_for_good(capabilities):  # what a zombie made is so as well
+                made = max(made, target.spec.generation + 1)
         after = entry._replace(retired=tuple(old for old in entry.retired if old.name != target.name), made=made)
         change = Change("hold", {"made": str(made)}, (f"x:{target.name}",), (("delete", text),))
         return self._finish(Step(after, change))
@@ -286,7 +290,7 @@ class Reconciler:
         connection, mark = permit.connection, self._settings.connections.mark
         if not isinstance(error, OutcomeUnknown):
             await self._calls.nothing_came(permit, spent=isinstance(error, BudgetSpent))
-        if isinstance(error, OutcomeUnknown) or (isinstance(error, TemporaryError) and not error.well):
+        if isinstance(error, OutcomeUnknown | TemporaryError) and not error.well:
             if await self._calls.unwell(permit):
                 await mark(connection, "failing", f"{error.text} It is left alone for a while and tried by itself.")
             return

@@ -12,8 +12,8 @@ from providers.base import PermanentError, ProviderError, ReconnectRequired, Tem
 from providers.http import Http
 from service.connections import Connection
 from service.endpoint import Tokens
-from service.grants import Grants, Trouble, grant_key
-from service.oauth import IDLE, Broker, Source, idle
+from service.grants import Grants, Source, Trouble, grant_key
+from service.oauth import IDLE, Broker, idle
 from service.store import Store
 from tests.acme import AcmeSettings
 from tests.authority import CLIENT

@@ -10,7 +10,7 @@ from providers.base import Capabilities
 from service.choices import Choice
 from service.entry import Entry
 from service.plan import Verdict, key_of, plan, spec_of, unwanted
-from service.vello import Rank
+from service.vello import Rank, Record
 from tests.entries import CHOICE, RECORD, WISH, asked, capabilities, placed, ready
 
 OTHER = Choice(connection="jitsi-2")
@@ -74,6 +74,43 @@ def test_a_replacement_is_made_before_the_old_one_is_removed() -> None:
     replaced = entry._replace(meeting=placed(action.wanted.spec, "jitsi-2", "m-2"), retired=(placed_of(entry),), made=1)
     then = plan(replaced, OTHER, capabilities())
     assert (then.verdict, then.target) == (Verdict.DELETE, entry.meeting)
+
+
+STAYS = [
+    (WISH, {}, Verdict.KEEP),
+    (MOVED, {}, Verdict.UPDATE),
+    (MOVED, {"keeps_link": False}, Verdict.REPLACE),
+    (WISH._replace(office=None), {}, Verdict.REPLACE),
+    (WISH, None, Verdict.REPLACE),
+]
+
+
+@pytest.mark.parametrize(("wish", "flags", "verdict"), STAYS)
+def test_a_meeting_stays_on_the_connection_its_office_chose_before(
+    wish: Record, flags: dict[str, Any] | None, verdict: Verdict
+) -> None:
+    """As long as that connection is there and can move it; the booking's own change of office is another thing."""
+    made = ready()
+    assert made.meeting
+    entry = made._replace(wish=wish, meeting=made.meeting._replace(office=WISH.office))
+    standing = capabilities(**flags) if flags is not None else None
+    action = plan(entry, OTHER, capabilities(), standing)
+    assert action.verdict is verdict
+    assert plan(entry, Choice(connection="jitsi-2", move=True), capabilities(), standing).verdict is Verdict.REPLACE
+
+
+def test_a_meeting_that_stays_keeps_its_providers_own_words() -> None:
+    choice = Choice(connection="zoom-1", default_host="anna@x", options={"waiting_room": True})
+    made = ready(choice)
+    assert made.meeting
+    entry = made._replace(wish=MOVED, meeting=made.meeting._replace(office=WISH.office))
+    other = Choice(
+        connection="meet-1", default_host="ben@x", options={"access": "OPEN"}, title="Call", time_zone="Asia/Tokyo"
+    )
+    wanted = plan(entry, other, capabilities(), capabilities(needs_host=True)).wanted
+    assert wanted
+    assert (wanted.connection, wanted.spec.host, wanted.spec.options) == ("zoom-1", "anna@x", {"waiting_room": True})
+    assert (wanted.spec.start, wanted.spec.title, wanted.spec.time_zone) == (MOVED.start, "Call", "Asia/Tokyo")
 
 
 def test_a_leftover_that_is_the_current_meeting_is_never_removed() -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import time
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -117,13 +119,82 @@ async def test_a_replacement_stands_before_the_old_meeting_goes(store_url: str, 
         async with running(store_url) as service:
             await service.connect(meeting_server.url)
             await service.link(data)
-            await service.connect(other.url)
             await other.faults(fail=[{"status": 503, "times": 2}], only="create")
+            await moved_to(service, await service.connect(other.url))
             await service.link(data)
             assert len(await meeting_server.meetings()) == 1
             await service.settled(data["id"], timeout=20)
             assert len(await other.meetings()) == 1
             await wait_until(lambda: _empty(meeting_server))
+
+
+async def moved_to(service: Running, connection: str, **more: Any) -> None:
+    """An admin has all meetings moved to a connection."""
+    answer = await service.admin("PUT", "/offices/default", json={"connection": connection, "move": True, **more})
+    assert answer.status_code == 200, answer.text
+
+
+async def test_another_choice_leaves_standing_meetings_where_they_are_until_an_admin_moves_them(
+    store_url: str, meeting_server: MemoryServer
+) -> None:
+    """The old ones follow their bookings there, new ones are made on the new connection, and every link works."""
+    direct, cancelled, new = record(), record(), record()
+    with MemoryServer() as other:
+        async with running(store_url) as service:
+            first = await service.connect(meeting_server.url)
+            links = [await service.link(data) for data in (direct, cancelled)]
+            second = await service.connect(other.url)
+            later = {**direct, "version": 2, "time": START + 3600}
+            assert await service.link(later) == links[0]
+            assert await service.link(new) in [one["join_url"] for one in await other.meetings()]
+            await service.say("record.cancelled", {**cancelled, "version": 2, "canceled": True})
+            await service.settled(cancelled["id"])
+            assert [one["start"] for one in await meeting_server.meetings()] == [START + 3600]
+            assert (await service.record(direct["id"]))["connection"] == first
+            assert (await service.record(new["id"]))["connection"] == second
+            await moved_to(service, second)
+            await wait_until(lambda: _empty(meeting_server))
+            moved = await service.settled(direct["id"])
+            assert (moved["connection"], moved["vello_told"]) == (second, False)
+            assert await service.link(later) == moved["join_url"]
+            assert len(await other.meetings()) == 2
+
+
+async def test_a_hosted_link_follows_its_meeting_to_another_connection(
+    store_url: str, meeting_server: MemoryServer
+) -> None:
+    data = record()
+    with MemoryServer() as other:
+        async with running(store_url) as service:
+            await service.connect(meeting_server.url, link="hosted")
+            link = str(await service.link(data))
+            second = await service.connect(other.url, link="hosted")
+            assert await service.link(data) == link
+            before = (await service.client.get(f"{link}/join")).headers["location"]
+            assert before == (await meeting_server.meetings())[0]["join_url"]
+            await moved_to(service, second, link="hosted")
+            await wait_until(lambda: _empty(meeting_server))
+            assert await service.link(data) == link
+            after = (await service.client.get(f"{link}/join")).headers["location"]
+            assert after == (await other.meetings())[0]["join_url"]
+
+
+async def test_a_booking_that_goes_to_another_office_is_made_there(
+    store_url: str, meeting_server: MemoryServer
+) -> None:
+    """The booking changed, not the office's choice."""
+    data = record(office=str(uuid.uuid4()))
+    with MemoryServer() as other:
+        async with running(store_url) as service:
+            await service.connect(other.url)
+            there = (await service.admin("GET", "/offices/default")).json()["connection"]
+            await service.connect(meeting_server.url)
+            elsewhere = str(uuid.uuid4())
+            await service.admin("PUT", f"/offices/{elsewhere}", json={"connection": there})
+            await service.link(data)
+            await service.say("record.updated", {**data, "version": 2, "office": elsewhere})
+            await wait_until(lambda: _empty(meeting_server))
+            assert len(await other.meetings()) == 1
 
 
 async def _empty(server: MemoryServer) -> bool:

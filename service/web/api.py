@@ -13,6 +13,7 @@ from service.connections import Connection, Connections, UnknownConnection
 from service.endpoint import lacks, missing
 from service.entry import Entry, State
 from service.ledger import Ledger
+from service.moving import moved
 from service.oauth import Broker
 from service.rehearsal import rehearse
 from service.settings import Settings
@@ -116,11 +117,13 @@ class Api:
         return self._office(office.lower())
 
     async def put_office(self, office: OfficeId, choice: Choice) -> Office:
-        """Store an office's choice. It holds for a booking from the next time Vello says something about it."""
+        """Store an office's choice: it holds for a booking from its next event, with `move` for all from now on."""
         self._check(choice)
         before = self._choices.of(office.lower())
         await self._choices.put(office.lower(), choice)
         await self._changed(before)
+        if choice.move:
+            await moved(self._ledger, self._settings, office.lower())
         return self._office(office.lower())
 
     async def delete_office(self, office: OfficeId) -> Response:
@@ -276,8 +279,8 @@ class Api:
             await self._connections.mark(row.id, "failing", error.text)
             return
         granted = (await self._broker.scopes([source]))[source.grant]
-        if granted and (lacking := missing(source.vendor.oauth.scopes, granted)):
-            await self._connections.mark(row.id, "failing", lacks(source.vendor.info.title, lacking))
+        if granted and (lacking := missing(source.vendor.oauth, granted)):
+            await self._connections.mark(row.id, "failing", lacks(source.vendor, lacking))
 
     async def _found(self, record: str) -> tuple[Entry, list[JournalLine], float | None]:
         found = await self._ledger.get(record.lower())

@@ -6,7 +6,7 @@ Key: `vm:connect:<hash of state>`, ten minutes: the browser's session and the co
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -94,15 +94,15 @@ class Connect:
                 return self._page("", 404, "There is nothing to connect here", text)
             title = vendor.info.title
             if vendor.client is None:
-                variables = f"{name.upper()}_CLIENT_ID and {name.upper()}_CLIENT_SECRET"
+                variables = f"{vendor.prefix}_CLIENT_ID and {vendor.prefix}_CLIENT_SECRET"
                 text = f"The operator of this service makes an app in {title}'s console, then sets {variables}."
                 uri = f"The app's redirect URI is {self._broker.redirect_uri(name)}"
                 return self._page(name, 404, f"{title} is not set up yet", text, uri)
             try:
                 return await handle(request, vendor, vendor.client)
             except Page as page:
-                again = (f"{self._public_url}/connect/{name}", "Start again") if page.again else None
-                return self._page(name, page.status, page.heading, *page.texts, action=again, login=page.login)
+                again = [(f"{self._public_url}/connect/{name}", "Start again")] if page.again else []
+                return self._page(name, page.status, page.heading, *page.texts, actions=again, login=page.login)
             except StoreUnavailable as error:
                 _log.error("store_unavailable", reason=str(error))
                 text = "This service cannot reach its store at the moment. Please try again in a minute."
@@ -116,13 +116,14 @@ class Connect:
             text = "Log in with the ADMIN_TOKEN of this installation."
             return self._page(name, 200, f"Connect {title}", text, login=True)
         if "connected" in request.query_params:
-            return await self._connected(request.query_params["connected"], vendor)
+            return await self._connected(request.query_params["connected"], vendor, _feature(request, vendor))
         texts = (
             f"You go to {title}, log in with the account that meetings are to be made with, agree, and come back here.",
             "To connect an account again, do the same with that account: its offices and bookings stay as they are.",
         )
-        action = (f"{self._root}/connect/{name}/start", f"Continue to {title}")
-        return self._page(name, 200, f"Connect {title}", *texts, action=action)
+        start = f"{self._root}/connect/{name}/start"
+        actions = [(f"{start}?feature={feature}", said) for feature, said in vendor.oauth.features.items()]
+        return self._page(name, 200, f"Connect {title}", *texts, actions=actions or [(start, f"Continue to {title}")])
 
     async def _login(self, request: Request, vendor: Vendor, _: Client) -> Response:
         if not self._logins.sessions.ours(request):
@@ -144,19 +145,20 @@ class Connect:
         # A link, not a form: Chromium holds a form's redirects to form-action. So a page elsewhere could lead here.
         if session is None or request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
             return RedirectResponse(f"{self._root}/connect/{vendor.info.name}", 303, HEADERS)
-        begun = self._broker.authorization(vendor, client)
-        await self._remember(begun, session, vendor)
+        feature = _feature(request, vendor)
+        begun = self._broker.authorization(vendor, client, feature)
+        await self._remember(begun, session, vendor, feature)
         return RedirectResponse(begun.url, 303, HEADERS)
 
     async def _return(self, request: Request, vendor: Vendor, client: Client) -> Response:
         title, query = vendor.info.title, request.query_params
-        verifier = await self._verifier(request, vendor)
+        verifier, feature = await self._begun(request, vendor)
         if "error" in query:
             raise _declined(title, query["error"])
         if not query.get("code"):
             raise Page(400, f"{title} sent no code", "Nothing was connected. Please start again.")
         try:
-            granted = await self._broker.exchange(vendor, client, query["code"], verifier)
+            granted = await self._broker.exchange(vendor, client, query["code"], verifier, feature)
         except InvalidGrant:
             text = f"{title} does not accept the code it sent: it is too old or was used. Please start again."
             raise Page(410, "This took too long", text) from None
@@ -164,19 +166,21 @@ class Connect:
             _log.warning("account_not_connected", provider=vendor.info.name, reason=error.text)
             raise _failed(title, error) from None
         row = await self._adopt(vendor, granted)
-        return RedirectResponse(f"{self._root}/connect/{vendor.info.name}?connected={row.id}", 303, HEADERS)
+        shown = f"{self._root}/connect/{vendor.info.name}?connected={row.id}"
+        return RedirectResponse(f"{shown}&feature={feature}" if feature else shown, 303, HEADERS)
 
-    async def _remember(self, begun: Authorization, session: str, vendor: Vendor) -> None:
+    async def _remember(self, begun: Authorization, session: str, vendor: Vendor, feature: str | None) -> None:
         key = _key(begun.state)
         held = {
             "session": session,
             "provider": vendor.info.name,
+            "feature": feature,
             "verifier": self._vault.seal(begun.code_verifier, key),
         }
         await self._store.execute("SET", key, json.dumps(held), "EX", STATE_SECONDS)
 
-    async def _verifier(self, request: Request, vendor: Vendor) -> str:
-        """The code verifier of a request that this browser began, once. Raises Page."""
+    async def _begun(self, request: Request, vendor: Vendor) -> tuple[str, str | None]:
+        """The code verifier and the feature of a request that this browser began, once. Raises Page."""
         state = request.query_params.get("state", "")
         if not state:
             text = f"Only {vendor.info.title} sends people here, at the end of connecting an account."
@@ -197,7 +201,7 @@ class Connect:
             text = "It was begun in another browser or for another provider. Nothing was connected."
             raise Page(403, "This is somebody else's request", text)
         try:
-            return self._vault.open(begun["verifier"], _key(state))
+            return self._vault.open(begun["verifier"], _key(state)), begun["feature"]
         except (UnknownKey, Damaged):
             raise Page(410, "This took too long", "The service's keys were changed meanwhile.") from None
 
@@ -213,7 +217,7 @@ class Connect:
             await self._broker.drop(before.grant)
         for each in connections.holding(granted.grant):
             if granted.missing:
-                await connections.mark(each.id, "failing", lacks(vendor.info.title, granted.missing))
+                await connections.mark(each.id, "failing", lacks(vendor, granted.missing))
             else:
                 await connections.mark(each.id, "ready")
             await self._ledger.unpark(each.id)
@@ -229,7 +233,7 @@ class Connect:
                 return row
         return None
 
-    async def _connected(self, connection: str, vendor: Vendor) -> Response:
+    async def _connected(self, connection: str, vendor: Vendor, feature: str | None) -> Response:
         await self._settings.load()
         try:
             row = self._settings.connections.get(connection)
@@ -240,10 +244,10 @@ class Connect:
         if source is None or row.provider != name:
             raise Page(404, "This connection is gone", "Somebody removed it. You can connect the account again.")
         granted = (await self._broker.scopes([source]))[source.grant]
-        lacking = missing(vendor.oauth.scopes, granted) if granted else ()
+        lacking = missing(vendor.oauth, granted, feature) if granted else ()
         texts = [f"{row.account} is connected. Its id is {row.id}: choose it for offices in the settings."]
         if lacking:
-            texts.append(lacks(title, lacking))
+            texts.append(lacks(vendor, lacking))
         else:
             texts.append("Bookings that waited for this account are taken up now.")
         return self._page(name, 200, f"{title} is connected", *texts, points=[_tick(scope) for scope in lacking])
@@ -255,7 +259,7 @@ class Connect:
         heading: str,
         *texts: str,
         points: list[str] | None = None,
-        action: tuple[str, str] | None = None,
+        actions: Sequence[tuple[str, str]] = (),
         login: bool = False,
     ) -> Response:
         body = self._template.render(
@@ -264,11 +268,17 @@ class Connect:
             heading=heading,
             texts=texts,
             points=points or [],
-            action=action,
+            actions=actions,
             login=login,
         )
         headers = {**HEADERS, "Retry-After": "60"} if status in (429, 503) else HEADERS
         return Response(body, status, headers, media_type="text/html")
+
+
+def _feature(request: Request, vendor: Vendor) -> str | None:
+    """What an account is connected for; the usual thing unless the address names another."""
+    asked = request.query_params.get("feature", "")
+    return asked if asked in vendor.oauth.features else next(iter(vendor.oauth.features), None)
 
 
 def _declined(title: str, code: str) -> Page:

@@ -8,8 +8,9 @@ from service.budget import Budgets
 from service.connections import Connection, Health, UnknownConnection
 from service.endpoint import lacks, missing
 from service.entry import Entry
+from service.grants import Source
 from service.links import link_for, vello_was_told
-from service.oauth import Broker, Source
+from service.oauth import Broker
 from service.settings import Settings
 from service.web.schema import ConnectionRead, RecordRead
 
@@ -18,6 +19,7 @@ class Views:
     """What is known of connections and records, put together in a few round trips."""
 
     def __init__(self, settings: Settings, broker: Broker, budgets: Budgets, agendas: Agendas, public_url: str) -> None:
+        self._settings = settings
         self._choices = settings.choices
         self._connections = settings.connections
         self._broker = broker
@@ -35,9 +37,9 @@ class Views:
         for row in rows:
             source = sources[row.id]
             granted = scopes[source.grant] if source else ()
-            lacking = missing(source.vendor.oauth.scopes, granted) if source and granted else ()
+            lacking = missing(source.vendor.oauth, granted) if source and granted else ()
             read = self._connection(row, health.get(row.id, Health()), granted, lacking)
-            said = [lacks(source.vendor.info.title, lacking)] if source and lacking else []
+            said = [lacks(source.vendor, lacking)] if source and lacking else []
             changes = {"budget": self._own(row, left.get(row.id)), "warnings": [*said, *read.warnings]}
             shown.append(read.model_copy(update=changes))
         return shown
@@ -90,8 +92,8 @@ class Views:
     def _record(self, entry: Entry, taken: str | None) -> RecordRead:
         wish, placed = entry.wish, entry.meeting
         choice = self._choices.of(wish.office if wish else None)
-        capabilities = self._connections.capabilities(choice.connection if choice else None)
-        link = link_for(entry, choice, capabilities, self._public_url)
+        chosen, standing = self._settings.promises(entry, choice)
+        link = link_for(entry, choice, chosen, self._public_url, standing)
         connection = placed.connection if placed else None
         try:
             provider = self._connections.get(connection).provider if connection else None

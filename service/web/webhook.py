@@ -171,8 +171,8 @@ class Webhook:
 
     def _link_of(self, entry: Entry) -> tuple[Link | None, Choice | None]:
         choice = self._settings.choices.of(entry.wish.office if entry.wish else None)
-        capabilities = self._settings.connections.capabilities(choice.connection if choice else None)
-        return link_for(entry, choice, capabilities, self._public_url), choice
+        chosen, standing = self._settings.promises(entry, choice)
+        return link_for(entry, choice, chosen, self._public_url, standing), choice
 
     def _metadata(self, url: str, choice: Choice | None, seen: Seen) -> Answer:
         seen.connection = choice.connection if choice else None

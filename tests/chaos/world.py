@@ -32,7 +32,7 @@ class Vendor(MemoryServer):
         return {}
 
     @property
-    def connection(self) -> dict[str, str]:
+    def connection(self) -> dict[str, Any]:
         """What it is connected by."""
         return {"provider": "memory", "url": self.url}
 

@@ -48,7 +48,7 @@ class Zoom(Vendor):
         return {"ZOOM_API_URL": f"{self.url}/v2", "ZOOM_OAUTH_URL": f"{self.url}/oauth", **client}
 
     @property
-    def connection(self) -> dict[str, str]:
+    def connection(self) -> dict[str, Any]:
         """A Server-to-Server app of its account."""
         secret = {"client_id": "s2s-app", "client_secret": "s2s-secret"}
         return {"provider": "zoom", "account_id": "account-1", **secret}
