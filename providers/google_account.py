@@ -67,6 +67,7 @@ class GoogleSettings(ProviderSettings):
     email: _Name | None = Field(default=None, description="That person's e-mail address.")
     workspace: _Name | None = Field(default=None, description="That person's Google Workspace, by its domain.")
     granted: tuple[str, ...] = Field(default=(), description="What that person allowed.")
+    in_testing: bool = Field(default=False, description="Google said that it ends that access by itself.")
 
     @model_validator(mode="before")
     @classmethod
@@ -124,6 +125,9 @@ class GoogleSettings(ProviderSettings):
         warnings = []
         if self.mode == "calendar" and not self.opens_rooms:
             warnings.append("Guests ask to be let into rooms of calendar entries, and wait until the host has come.")
+        if self.in_testing:
+            text = "Google ends this access seven days after it was given, since the app's consent screen is in Testing"
+            warnings.append(f"{text}: publish the app, then connect again.")
         if self.user_id and not self.workspace:
             warnings.append("With an account outside Google Workspace, calls of three and more end after 60 minutes.")
         return warnings
@@ -179,6 +183,7 @@ def account_of(claims: Mapping[str, Any], token: Mapping[str, Any]) -> Account:
         "workspace": claims.get("hd"),
         "granted": granted,
         "mode": "calendar" if EVENTS in granted and SPACES not in granted else "space",
+        "in_testing": "refresh_token_expires_in" in token,
     }
     settings = {name: value for name, value in learned.items() if value is not None}
     return Account(claims["sub"], str(claims.get("email") or claims["sub"]), settings)

@@ -251,6 +251,7 @@ async def test_a_consent_screen_in_testing_is_recognised_after_seven_days(
 ) -> None:
     async with served(store_url, google, "testing") as service:
         id_ = await connected(service)
+        assert "consent screen is in Testing" in (await shown(service, id_))["warnings"][0]
         await choose(service, id_)
         await google.forward(WEEK)
         (key,) = await store.execute("KEYS", "vm:grant:*")

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from providers.base import PermanentError, ProviderError, ReconnectRequired, TemporaryError
+from providers.base import Delegation, PermanentError, ProviderError, ReconnectRequired, TemporaryError
 from providers.http import Http
 from service.connections import Connection
 from service.endpoint import Tokens
 from service.grants import Grants, Source, Trouble, grant_key
 from service.oauth import IDLE, Broker, idle
 from service.store import Store
+from service.vault import Vault
 from tests.acme import AcmeSettings
 from tests.authority import CLIENT
 from tests.chaos.renewer import VAULT, broker
@@ -379,6 +380,33 @@ async def test_an_app_of_ones_own_account_shares_one_token_among_all_processes(s
     key = grant_key(source.grant)
     assert 0 < int(await store.execute("TTL", key)) <= 3600
     assert "app-token" not in str(await store.execute("HGETALL", key))
+
+
+async def test_what_a_connection_can_ask_for_itself_is_asked_for_when_its_key_is_gone(
+    store: Store, bench: Bench
+) -> None:
+    replies = [http(200, json.dumps({"access_token": token, "expires_in": 3600})) for token in ("first", "second")]
+    async with RawServer(*replies) as vendor:
+        here, _ = bench(vendor)
+        source = here.source(Connection("c1", "zoom", APP.method, "App", APP.account, ""), APP)
+        assert source
+        assert await here.token(source) == "first"
+        sealed = Vault([("k0", bytes(32))]).seal("{}", "token")
+        await store.execute("HSET", grant_key(source.grant), "token", sealed)
+        assert await here.token(source) == "second"
+
+
+async def test_each_person_that_a_connection_acts_for_has_a_token_of_its_own(store: Store, bench: Bench) -> None:
+    replies = [http(200, json.dumps({"access_token": token, "expires_in": 3600})) for token in ("anna's", "ben's")]
+    async with RawServer(*replies) as vendor:
+        here, granted = bench(vendor)
+        own = here.source(Connection("c1", "zoom", APP.method, "App", APP.account, ""), APP)
+        assert own
+        app = here.authorizer(own)
+        anna, ben = (app.on_behalf_of(Delegation(who, ("meet",))) for who in ("anna@x", "ben@x"))
+        assert (await anna.token(), await ben.token(), await anna.token()) == ("anna's", "ben's", "anna's")
+        assert await app.on_behalf_of(Delegation("Anna@X", ("meet",))).token() == "anna's"
+        assert granted.on_behalf_of(Delegation("anna@x", ("meet",))) == granted
 
 
 @pytest.mark.parametrize("reply", [http(400, '{"error": "invalid_grant"}'), http(400, '{"error": "invalid_client"}')])

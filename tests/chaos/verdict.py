@@ -49,7 +49,7 @@ class Verdict:
     def __str__(self) -> str:
         happened = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in self.happened.items())
         wrongs = ", ".join(f"{name.replace('_', ' ')} {self.wrong[name]}" for name in WRONGS)
-        return f"{happened}: {wrongs}; empty rooms apart {self.empty}"
+        return f"{happened}: {wrongs}" + (f"; empty rooms apart {self.empty}" if self.empty else "")
 
 
 async def judge(world: World, vello: Vello, bookings: list[Booking]) -> Verdict:
