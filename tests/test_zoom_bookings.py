@@ -392,7 +392,7 @@ async def test_a_scope_that_an_app_lacks_is_named_when_it_is_connected(service: 
 async def test_an_app_with_a_wrong_secret_is_known_when_it_is_connected(service: Running) -> None:
     made = await service.admin("POST", "/connections", json={"provider": "zoom", **OWN_APP, "client_secret": "wrong"})
     assert (made.status_code, made.json()["state"]) == (201, "failing")
-    assert "compare the ids and the secret" in made.json()["reason"]
+    assert "compare them with the app there" in made.json()["reason"]
 
 
 async def test_many_callers_share_one_token_of_an_app(service: Running, zoom: ZoomServer) -> None:

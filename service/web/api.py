@@ -267,20 +267,21 @@ class Api:
         return await self.get_record(record)
 
     async def _tried(self, row: Connection) -> None:
-        """Get an app's first token, so that whoever enters it hears at once what is wrong with it."""
-        source = self._views.source(row)
+        """Ask an app that gets its own tokens for something, so that who enters it hears at once what is wrong."""
+        source, wrong = self._views.source(row), None
         if source is None:
             return
         try:
-            await self._broker.token(source)
+            await self._connections.provider(row.id).probe()
         except TemporaryError:
             return  # the first booking tells, if it does not pass
         except ProviderError as error:
-            await self._connections.mark(row.id, "failing", error.text)
-            return
+            wrong = error.text
         granted = (await self._broker.scopes([source]))[source.grant]
         if granted and (lacking := missing(source.vendor.oauth, granted)):
-            await self._connections.mark(row.id, "failing", lacks(source.vendor, lacking))
+            wrong = lacks(source.vendor, lacking)
+        if wrong:
+            await self._connections.mark(row.id, "failing", wrong)
 
     async def _found(self, record: str) -> tuple[Entry, list[JournalLine], float | None]:
         found = await self._ledger.get(record.lower())
