@@ -31,6 +31,7 @@ from service.ledger import Ledger
 from service.meetings import Meetings
 from service.oauth import Broker
 from service.observer import Observer
+from service.oidc import Oidc
 from service.reconcile import Reconciler
 from service.rotation import KEYS, Rotated, Rotation
 from service.settings import Settings
@@ -43,9 +44,15 @@ from service.web.door import Door
 from service.web.errors import answer_errors
 from service.web.health import Health
 from service.web.join import Join
+from service.web.kept import Kept
 from service.web.limits import BodyLimit
+from service.web.login import Login
 from service.web.notices import Notices
-from service.web.session import Login, Sessions
+from service.web.pages import Pages
+from service.web.session import Attempts, Sessions
+from service.web.settings import Frame
+from service.web.start import Start
+from service.web.trial import Trial
 from service.web.webhook import Webhook
 from service.worker import Worker
 
@@ -115,8 +122,7 @@ async def opened(
         stack.push_async_callback(reconciler.drain, DRAIN)
         own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
         companies = Companies(store, vault, own)
-        health = Health(store, ledger, gate, connections, observer.metrics, own, config.public_url)
-        routes: list[BaseRoute] = [*health.routes(pages=role != "worker")]
+        routes: list[BaseRoute] = [*Health(store, ledger, gate, connections, observer.metrics).routes()]
         api: APIRouter | None = None
         webhook: Webhook | None = None
         if role != "worker":
@@ -126,12 +132,20 @@ async def opened(
             join = Join(ledger, settings, config.public_url)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
-            login = Login(store, Sessions(store, config.public_url), token)
-            connector = Connect(store, vault, ledger, settings, broker, login, config.public_url)
+            operations = Api(ledger, settings, companies, broker, budgets, config.public_url, token)
+            pages, sessions = Pages(config.public_url), Sessions(store, config.public_url)
+            oidc = _oidc(config, http_for("oidc"))
+            login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
+            frame = Frame(pages, login, settings)
+            admin: list[BaseRoute] = [
+                *login.routes(),
+                *Connect(store, vault, ledger, settings, broker, frame).routes(),
+                *Start(frame, operations, companies, Trial(webhook, own)).routes(),
+            ]
             secrets = {"zoom": config.zoom_webhook_secret.get_secret_value()} if config.zoom_webhook_secret else {}
             notices = Notices(ledger, meetings, settings, broker, secrets)
-            routes = [*notices.routes(), *join.routes(), *connector.routes(), *routes, static]
-            api = Api(ledger, settings, companies, broker, budgets, config.public_url, token).router()
+            routes = [*notices.routes(), *join.routes(), *admin, *routes, static]
+            api = operations.router()
         app = _application(routes, api)
         if role != "web":
             worker = Worker(store, ledger, reconciler)
@@ -197,6 +211,14 @@ def _client(config: Config, provider: str) -> Client | None:
     if provider == "zoom" and config.zoom_client_id and config.zoom_client_secret:
         return Client(config.zoom_client_id, config.zoom_client_secret.get_secret_value())
     return None
+
+
+def _oidc(config: Config, http: Http) -> Oidc | None:
+    if not (config.oidc_issuer and config.oidc_client_id and config.oidc_client_secret):
+        return None
+    client = Client(config.oidc_client_id, config.oidc_client_secret.get_secret_value())
+    redirect_uri = f"{config.public_url}/login/oidc/callback"
+    return Oidc(http, config.oidc_issuer, client, redirect_uri, config.oidc_allowed, config.oidc_companies)
 
 
 def _providers() -> Mapping[str, ProviderInfo]:

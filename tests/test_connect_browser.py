@@ -60,7 +60,7 @@ async def log_in_and_go(page: Page, public: str) -> None:
     """From the address to the vendor's login."""
     await page.goto(f"{public}/connect/zoom")
     await page.get_by_label("Admin token").fill(ADMIN)
-    await page.get_by_role("button", name="Log in").click()
+    await page.get_by_role("button", name="Log in", exact=True).click()
     await page.get_by_role("link", name="Continue to Acme").click()
     await page.locator("input[name=login]").fill("anna")
     await page.get_by_role("button", name="Sign in").click()

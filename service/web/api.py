@@ -106,6 +106,10 @@ class Api:
         post("/records/{record}/reconcile", tags=["records"], status_code=202)(self.reconcile_record)
         return router
 
+    def choice(self, office: str) -> Choice | None:
+        """The choice that serves an office."""
+        return self._choices.of(office)
+
     async def list_offices(self) -> OfficePage:
         """Every office with a choice, or seen in an event."""
         return OfficePage(offices=[self._office(office) for office in await self._choices.listed()])

@@ -1,0 +1,74 @@
+"""Pages of the settings: how they are rendered, and with which headers they leave."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from service.web import words
+from service.web.join import HEADERS
+from service.web.session import Session
+
+LANGUAGE_COOKIE = "vello_meetings_language"
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+class Pages:
+    """Renders every page that admins see."""
+
+    def __init__(self, public_url: str) -> None:
+        self.public_url = public_url
+        self.root = urlsplit(public_url).path  # behind a proxy that serves us below a path
+        self.headers: Mapping[str, str] = {**HEADERS, "Content-Security-Policy": _POLICY}
+        if public_url.startswith("https:"):
+            self.headers = {**self.headers, "Strict-Transport-Security": "max-age=31536000"}
+        self._templates = Environment(
+            loader=PackageLoader("service.web"),
+            autoescape=select_autoescape(),
+            undefined=StrictUndefined,
+            extensions=["jinja2.ext.i18n"],
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.install_gettext_callables(words._, _plural, newstyle=True)  # type: ignore[attr-defined]
+        self._templates.globals |= {"root": self.root, "languages": words.LANGUAGES, "language": words.language}
+        self._templates.globals |= {"when": words.when, "day": words.day, "ago": words.ago}
+        words.load()
+
+    def speak(self, request: Request) -> None:
+        """Answer this request in its language."""
+        accepted = request.headers.get("accept-language", "")
+        words.speak(words.wanted(request.cookies.get(LANGUAGE_COOKIE), accepted))
+
+    def show(
+        self,
+        request: Request,
+        template: str,
+        status: int = 200,
+        *,
+        session: Session | None = None,
+        headers: Mapping[str, str] | None = None,
+        **values: Any,
+    ) -> Response:
+        """A page, with navigation for whoever is logged in."""
+        asked = request.url.query if request.url.path in ("/bookings", "/login") else ""  # others may hold a secret
+        here = request.url.path + (f"?{asked}" if asked else "")
+        body = self._templates.get_template(template).render(
+            session=session, here=here if request.method == "GET" else "/", path=request.url.path, **values
+        )
+        return Response(body, status, {**self.headers, **(headers or {})}, media_type="text/html")
+
+    def go(self, path: str) -> Response:
+        """Send the browser to another page of ours."""
+        return RedirectResponse(f"{self.root}{path}", 303, self.headers)
+
+
+def _plural(one: str, many: str, num: int, **values: object) -> str:
+    return words.several(one, many, num, **values)
