@@ -19,6 +19,7 @@ from providers.transport import Hosts
 from service.agenda import Agendas
 from service.budget import Budgets
 from service.calls import Calls
+from service.changes import Changes
 from service.choices import DEFAULT, Choice, Choices
 from service.companies import Companies, Company
 from service.config import Config, ConfigError
@@ -132,7 +133,7 @@ async def opened(
             join = Join(ledger, settings, config.public_url)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
-            operations = Api(ledger, settings, companies, broker, budgets, config.public_url, token)
+            operations = Api(ledger, settings, companies, broker, budgets, Changes(store), config.public_url, token)
             pages, sessions = Pages(config.public_url), Sessions(store, config.public_url)
             oidc = _oidc(config, http_for("oidc"))
             login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
@@ -172,7 +173,7 @@ async def rotate_keys(config: Config) -> Rotated:
 def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
     parts: Any = None  # no operation is called
-    return _application([], Api(parts, parts, parts, parts, parts, "", "").router()).openapi()
+    return _application([], Api(parts, parts, parts, parts, parts, parts, "", "").router()).openapi()
 
 
 def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:

@@ -3,6 +3,7 @@
 Keys: `vm:offices` (office -> choice) and `vm:offices:seen` (office -> when first seen); neither has a TTL.
 """
 
+import hashlib
 import json
 import re
 import time
@@ -14,7 +15,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from service.store import Store
+from service.store import Script, Store
 from service.vello import Record
 
 DEFAULT: Final = "default"
@@ -23,6 +24,20 @@ DEFAULT: Final = "default"
 _OFFICES, _SEEN = "vm:offices", "vm:offices:seen"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _TITLE_FIELDS = {"office", "record_number"}
+# Who repeats it after a lost answer finds what it wrote, which is as good as what it expected.
+_REPLACE = Script(
+    "local held = redis.call('HGET', KEYS[1], ARGV[1]) or '' "
+    "if held ~= ARGV[3] and redis.sha1hex(held) ~= ARGV[2] then return 0 end "
+    "if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1]) else redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end "
+    "return 1"
+)
+
+
+def _version(row: str) -> str:
+    return hashlib.sha1(row.encode(), usedforsecurity=False).hexdigest()
+
+
+_NEVER = _version("")
 
 
 def _uuid(value: str) -> str:
@@ -117,6 +132,7 @@ class Choices:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._choices: Mapping[str, Choice] = {}
+        self._versions: Mapping[str, str] = {}
         self._seen: set[str] = set()
 
     async def load(self) -> None:
@@ -124,6 +140,7 @@ class Choices:
         self._seen.clear()  # another process may have had one forgotten
         rows = await self._store.execute("HGETALL", _OFFICES)
         self._choices = {office: Choice.model_validate_json(row) for office, row in rows.items()}
+        self._versions = {office: _version(row) for office, row in rows.items()}
 
     def of(self, office: str | None) -> Choice | None:
         """The choice that serves `office`: its own, else the default's, else None."""
@@ -137,15 +154,29 @@ class Choices:
         """The offices that chose `connection`."""
         return sorted(office for office, choice in self._choices.items() if choice.connection == connection)
 
+    def version(self, office: str) -> str:
+        """A name for what an office chose itself: another choice has another one."""
+        return self._versions.get(office, _NEVER)
+
     async def put(self, office: str, choice: Choice, *, only_new: bool = False) -> None:
         """Store a choice; with `only_new` an existing one stays."""
         await self._store.execute("HSETNX" if only_new else "HSET", _OFFICES, office, choice.model_dump_json())
 
-    async def remove(self, office: str) -> bool:
-        """Forget an office's own choice and that it was seen; False when there was nothing to forget."""
+    async def replace(self, office: str, choice: Choice, version: str) -> bool:
+        """Store a choice in place of the one of `version`; False when there is another one by now."""
+        args = (office, version, choice.model_dump_json())
+        return bool(await self._store.call(_REPLACE, (_OFFICES,), args))
+
+    async def remove(self, office: str, version: str | None = None) -> bool | None:
+        """Forget an office's own choice and that it was seen; False when there was nothing to forget.
+
+        With `version` only while that is the choice; None when it is another one.
+        """
+        if version is not None and not await self._store.call(_REPLACE, (_OFFICES,), (office, version, "")):
+            return None
         self._seen.discard(office)
         gone = await self._store.pipeline([("HDEL", _OFFICES, office), ("HDEL", _SEEN, office)])
-        return any(gone)
+        return any(gone) or version not in (None, _NEVER)
 
     async def saw(self, office: str | None) -> None:
         """Remember an office that an event named, so that it lists itself."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -41,7 +42,7 @@ def answer_errors(app: FastAPI) -> None:
         code, message = _PLAIN.get(error.status_code, ("refused", f"{error.detail}."))
         return problem(error.status_code, code, message, error.headers)
 
-    async def invalid(_: Request, error: Exception) -> JSONResponse:
+    async def unread(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is registered for
         first = error.errors()[0]
         if first["type"] == "json_invalid":
@@ -55,7 +56,7 @@ def answer_errors(app: FastAPI) -> None:
         return unexpected(error)
 
     app.add_exception_handler(HTTPException, known)
-    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(RequestValidationError, unread)
     app.add_exception_handler(StoreUnavailable, away)
     app.add_exception_handler(Exception, broken)
 
@@ -78,3 +79,9 @@ def sentence(where: tuple[int | str, ...], what: str) -> str:
     name = ".".join(str(part) for part in where)
     said = what.removeprefix("Value error, ").rstrip(".")
     return f"`{name}`: {said}." if name else f"{said}."
+
+
+def invalid(error: ValidationError, *within: str) -> Problem:
+    """What is wrong with fields, the first of it, within the field they are in."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    return Problem(422, "invalid", sentence((*within, *first["loc"]), first["msg"]))

@@ -67,13 +67,13 @@ class Start:
         own = self._companies.own
         # The token is shown until Vello has used it, and never again.
         token = own.tokens[0] if way.reached_at is None and visit.session.person.companies is None else None
-        choice = self._api.choice(DEFAULT)
+        choice = self._api.offices.choice(DEFAULT)
         zone = choice.time_zone if choice else "UTC"
         return visit.show(template, way=way, endpoint_url=own.endpoint_urls[0], token=token, zone=zone)
 
     async def _way(self) -> Way:
-        connections = (await self._api.list_connections()).connections
-        choice = self._api.choice(DEFAULT)
+        connections = (await self._api.connections.list_connections()).connections
+        choice = self._api.offices.choice(DEFAULT)
         chosen = next((each for each in connections if choice and each.id == choice.connection), None)
         reached = (await self._companies.reached_at()).get("own")
         try:
