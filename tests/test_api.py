@@ -89,7 +89,7 @@ async def test_the_openapi_document_is_valid_and_asks_for_the_token(service: Run
     document = (await service.client.get("/api/v1/openapi.json")).json()
     validate(document)
     operations = [operation for path in document["paths"].values() for operation in path.values()]
-    assert len(operations) == 16
+    assert len(operations) == 17
     assert all(operation["security"] for operation in operations)
 
 
@@ -120,6 +120,8 @@ async def test_every_answer_is_what_the_openapi_document_says(service: Running, 
         await call("GET", "/offices/{office}", office=office)
         await call("PUT", "/offices/{office}", office=office, json={"connection": connection, "options": {}})
         await call("PUT", "/offices/{office}", office=office, json={"options": {"x": 1}})
+        await call("POST", "/offices/{office}/preview", office=office, json={"connection": connection})
+        await call("POST", "/offices/{office}/preview", office=office, json={"connection": "x"})
     await call("GET", "/offices")
     for one in (ready["id"], failed["id"], gone["id"], str(uuid.uuid4()), "x"):
         await call("GET", "/records/{record}", record=one)
