@@ -40,6 +40,7 @@ from service.store import Store
 from service.upkeep import Upkeep
 from service.vault import Vault, fingerprint
 from service.web.api import Api
+from service.web.bookings import Bookings
 from service.web.connect import Connect
 from service.web.door import Door
 from service.web.errors import answer_errors
@@ -49,6 +50,7 @@ from service.web.kept import Kept
 from service.web.limits import BodyLimit
 from service.web.login import Login
 from service.web.notices import Notices
+from service.web.offices import Offices
 from service.web.pages import Pages
 from service.web.session import Attempts, Sessions
 from service.web.settings import Frame
@@ -142,6 +144,8 @@ async def opened(
                 *login.routes(),
                 *Connect(store, vault, ledger, settings, broker, frame).routes(),
                 *Start(frame, operations, companies, Trial(webhook, own)).routes(),
+                *Bookings(frame, operations.records, operations.offices, operations.connections).routes(),
+                *Offices(frame, operations.offices, operations.connections).routes(),
             ]
             secrets = {"zoom": config.zoom_webhook_secret.get_secret_value()} if config.zoom_webhook_secret else {}
             notices = Notices(ledger, meetings, settings, broker, secrets)

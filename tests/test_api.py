@@ -89,7 +89,7 @@ async def test_the_openapi_document_is_valid_and_asks_for_the_token(service: Run
     document = (await service.client.get("/api/v1/openapi.json")).json()
     validate(document)
     operations = [operation for path in document["paths"].values() for operation in path.values()]
-    assert len(operations) == 17
+    assert len(operations) == 20
     assert all(operation["security"] for operation in operations)
 
 
@@ -126,7 +126,8 @@ async def test_every_answer_is_what_the_openapi_document_says(service: Running, 
     for one in (ready["id"], failed["id"], gone["id"], str(uuid.uuid4()), "x"):
         await call("GET", "/records/{record}", record=one)
         await call("GET", "/records/{record}/host_link", record=one)
-        await call("POST", "/records/{record}/reconcile", record=one)
+        for verb in ("reconcile", "recreate", "release", "take_back"):
+            await call("POST", f"/records/{{record}}/{verb}", record=one)
     for query in ({}, {"limit": 1}, {"state": "ready"}, {"state": "x"}, {"cursor": "x"}):
         await call("GET", "/records", query=query)
     await call("POST", "/connections", json={"provider": "jitsi", "url": JITSI})

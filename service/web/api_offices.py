@@ -88,6 +88,10 @@ class OfficesApi:
         """The choice that serves an office."""
         return self._choices.of(office.lower())
 
+    def own(self, office: str) -> Choice | None:
+        """The choice an office made itself."""
+        return self._choices.own(office.lower())
+
     def version(self, office: str) -> str:
         """What another admin's change to the office's own choice changes as well."""
         return self._choices.version(office.lower())

@@ -64,8 +64,10 @@ class Login:
 
     async def ask(self, request: Request, form: FormData | None = None, *, logged_in: bool = False) -> Response:
         """The answer to a request without a living session: log in, and go on where it was; nothing typed is lost."""
-        if "hx-request" in request.headers:
-            return Response("", 200, {**self._pages.headers, "HX-Redirect": f"{self._pages.root}/login"})
+        if "hx-request" in request.headers:  # a form that is being filled in stays as it is until it is sent
+            if form is not None:
+                return Response(None, 204, self._pages.headers)
+            return Response(None, 200, {**self._pages.headers, "HX-Redirect": f"{self._pages.root}/login"})
         if form is None:
             query = f"?{request.url.query}" if request.url.query else ""
             there = inside(request.url.path + query)

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from service.web import words
+from service.web.forms import label_of
 from service.web.join import HEADERS
 from service.web.session import Session
 
@@ -40,6 +41,7 @@ class Pages:
         self._templates.install_gettext_callables(words._, _plural, newstyle=True)  # type: ignore[attr-defined]
         self._templates.globals |= {"root": self.root, "languages": words.LANGUAGES, "language": words.language}
         self._templates.globals |= {"when": words.when, "day": words.day, "ago": words.ago}
+        self._templates.globals |= {"said": words.said, "label": label_of, "plain": _plain}
         words.load()
 
     def speak(self, request: Request) -> None:
@@ -68,6 +70,15 @@ class Pages:
     def go(self, path: str) -> Response:
         """Send the browser to another page of ours."""
         return RedirectResponse(f"{self.root}{path}", 303, self.headers)
+
+
+def _plain(value: object) -> str:
+    """A stored value for people."""
+    if value is None or value == [] or value == {}:
+        return "-"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_plain(each)}" for name, each in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _plural(one: str, many: str, num: int, **values: object) -> str:

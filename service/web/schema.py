@@ -71,17 +71,25 @@ class CompanyRead(BaseModel):
 class RecordRead(BaseModel):
     """A record: what Vello wants and what became of it. Times in unix seconds, `duration` in seconds.
 
-    `vello_told` is false while Vello holds another link than the one it would be told now.
+    `vello_told` is false while Vello holds another link than the one it would be told now. `chosen_by` is whose choice
+    serves it, `host_by` what in it names the host.
     """
 
     id: str
     company: str | None
     office: str | None
+    resource: str | None
+    service: str | None
+    number: str | None
     version: int | None
     start: int | None
     duration: int | None
     state: State
     reason: str | None
+    who_can_fix: str | None
+    released: bool
+    chosen_by: Literal["office", "default"] | None
+    host_by: Literal["resource", "default_host"] | None
     link: str | None
     vello_told: bool
     provider: str | None

@@ -78,11 +78,16 @@ class Sessions:
         )
 
     async def of(self, request: Request) -> Session | None:
-        """The browser's session, None without a living one; to ask keeps it from ending of idleness."""
+        """The browser's session, None without a living one; whoever clicks keeps it from ending of idleness.
+
+        What a page asks by itself does not.
+        """
         name = request.cookies.get(self._cookie, "")
         if not name:
             return None
-        row = await self._store.execute("GETEX", _key(_hash(name)), "EX", IDLE)
+        by_itself = request.method == "GET" and "hx-request" in request.headers
+        ask = ("GET", _key(_hash(name))) if by_itself else ("GETEX", _key(_hash(name)), "EX", IDLE)
+        row = await self._store.execute(*ask)
         if row is None:
             return None
         data = json.loads(row)

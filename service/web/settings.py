@@ -113,6 +113,10 @@ class Frame:
 
         return answered
 
+    def go(self, path: str) -> Response:
+        """On to another page of ours."""
+        return self._pages.go(path)
+
     def notice(
         self, request: Request, status: int, heading: str, text: str, action: tuple[str, str] | None = None
     ) -> Response:

@@ -77,13 +77,13 @@ class Start:
         chosen = next((each for each in connections if choice and each.id == choice.connection), None)
         reached = (await self._companies.reached_at()).get("own")
         try:
-            trial: RecordRead | None = await self._api.get_record(RECORD)
+            trial: RecordRead | None = await self._api.records.get_record(RECORD)
         except Problem:
             trial = None
         if trial and trial.state in (State.NONE, State.GONE):
             trial = None
         linked = bool(trial and trial.state is State.READY)
-        linked = linked or bool((await self._api.list_records(state=State.READY, limit=1, cursor="0.")).records)
+        linked = linked or bool((await self._api.records.list_records(state=State.READY, limit=1)).records)
         return Way(reached, connections, chosen, trial, linked)
 
     async def _book(self, visit: Visit) -> Response:

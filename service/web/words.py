@@ -5,6 +5,7 @@ English texts are the keys of the catalogues in `locale/`, which are read as the
 
 import gettext
 import io
+import re
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -30,6 +31,8 @@ def load() -> None:
     """Read all catalogues, so that no request waits for one."""
     for language in LANGUAGES:
         catalogue(language)
+        if language != "en":
+            _shapes(language)
 
 
 @cache
@@ -72,6 +75,37 @@ def _(text: str, **values: object) -> str:
     """A text in the language of this request, with `%(name)s` filled in."""
     said = catalogue(_language.get()).gettext(text)
     return said % values if values else said
+
+
+def said(text: str) -> str:
+    """A sentence of the core or of an adapter in the language of this request.
+
+    The core speaks English and knows no languages. What it fills into a sentence stands as `{0}`, `{1}`, … in the
+    catalogue, and is itself a sentence that may be there.
+    """
+    language = _language.get()
+    if language == "en" or not text:
+        return text
+    known = catalogue(language).gettext(text)
+    if known != text:
+        return known
+    for shape, translation in _shapes(language):
+        found = shape.fullmatch(text)
+        if found:
+            return translation.format(*(said(part) for part in found.groups()))
+    return text
+
+
+@cache
+def _shapes(language: str) -> list[tuple[re.Pattern[str], str]]:
+    """Sentences with something filled in, the longest first: they say most about what they match."""
+    source = resources.files("service.web").joinpath("locale", f"{language}.po").read_bytes()
+    shapes = []
+    for message in read_po(io.BytesIO(source), locale=language):
+        if isinstance(message.id, str) and re.search(r"\{\d\}", message.id) and isinstance(message.string, str):
+            parts = re.split(r"\{\d\}", message.id)
+            shapes.append((re.compile("(.+?)".join(map(re.escape, parts)), re.DOTALL), message.string or message.id))
+    return sorted(shapes, key=lambda shape: -len(shape[0].pattern))
 
 
 def several(one: str, many: str, num: int, **values: object) -> str:

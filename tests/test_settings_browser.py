@@ -1,0 +1,187 @@
+"""Admins with browsers: from the first run to the first link, an office's choice, two at once, a session that ends."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.async_api import Page, expect
+
+from service.vello import sign
+from tests.browsing import Scheme, browser, browsers, listening, log_in, pictured, served, violations
+from tests.events import body, record
+from tests.processes import ADMIN, TOKEN
+from tests.servers import MemoryServer
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(240)
+
+
+class At:
+    """A service that people open, and Vello's side of it."""
+
+    def __init__(self, public: str) -> None:
+        self.public = public
+
+    async def vello(self, kind: str, data: object) -> httpx.Response:
+        """What Vello says, signed."""
+        url, raw = f"{self.public}/webhooks/vello", body(kind, data)
+        async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+            answer = await client.post(url, content=raw, headers={"Vello-Signature": sign(TOKEN, url, raw)})
+        assert answer.status_code == 200, answer.text
+        return answer
+
+    async def api(self, method: str, path: str, json: object = None) -> httpx.Response:
+        """A call to the API."""
+        headers = {"Authorization": f"Bearer {ADMIN}"}
+        async with httpx.AsyncClient(trust_env=False, timeout=20, headers=headers) as client:
+            return await client.request(method, f"{self.public}/api/v1{path}", json=json)
+
+    async def connect(self, url: str, name: str) -> str:
+        """A connection to the reference meeting server."""
+        made = await self.api("POST", "/connections", {"provider": "memory", "url": url, "name": name})
+        return str(made.json()["id"])
+
+
+@pytest.fixture
+async def at(store_url: str) -> AsyncIterator[At]:
+    async with listening() as (listener, public), served(listener, public, store_url):
+        yield At(public)
+
+
+async def sound(page: Page, name: str) -> None:
+    """A page without a fault that axe finds, and no wider than the smallest screen; a picture is taken of it."""
+    await page.set_viewport_size({"width": 1280, "height": 900})
+    assert await violations(page) == []
+    await page.set_viewport_size({"width": 320, "height": 800})
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 320
+    assert await violations(page) == []
+    await pictured(page, name)
+    await page.set_viewport_size({"width": 1280, "height": 900})
+
+
+async def test_from_the_first_run_to_the_first_link(at: At, tmp_path: Path, meeting_server: MemoryServer) -> None:
+    async with browser(tmp_path) as (page, complaints):
+        await log_in(page, at.public)
+        await expect(page.get_by_label("URL")).to_have_value(f"{at.public}/webhooks/vello")
+        await page.get_by_role("button", name="Show").click()
+        await expect(page.get_by_label("Token")).to_have_value(TOKEN)
+        await at.vello("connection.test", {})
+        await expect(page.get_by_text("Vello reached us")).to_be_visible()
+        await expect(page.get_by_label("Token")).to_have_count(0)
+        await at.connect(meeting_server.url, "Our server")
+        await page.reload()
+        await page.get_by_role("link", name="Choose", exact=True).click()
+        await page.get_by_label("Who makes the meetings").select_option(label="Our server (" + meeting_server.url + ")")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("status").first).to_contain_text("Saved")
+        await page.get_by_role("link", name="Start").click()
+        await page.get_by_role("button", name="Make a test booking").click()
+        link = await page.get_by_label("Link", exact=True).input_value()
+        assert link.startswith(meeting_server.url)
+        await expect(page.get_by_text("Everything is set up")).to_be_visible()
+        await page.get_by_role("button", name="Remove the test booking").click()
+        await expect(page.get_by_role("button", name="Make a test booking")).to_be_visible()
+
+        async def gone() -> bool:
+            return await meeting_server.meetings() == []
+
+        await wait_until(gone, 10)
+        assert complaints == []
+
+
+async def test_a_provider_is_chosen_for_one_office_and_weighed_before(
+    at: At, tmp_path: Path, meeting_server: MemoryServer
+) -> None:
+    first = await at.connect(meeting_server.url, "First")
+    await at.connect(meeting_server.url, "Second")
+    await at.api("PUT", "/offices/default", {"connection": first})
+    data = record()
+    await at.vello("record.update_metadata", data)
+    async with browser(tmp_path) as (page, complaints):
+        await log_in(page, at.public, "/offices")
+        await page.get_by_role("link", name=f"Office {data['office'][:8]}").click()
+        await page.get_by_label("Name").fill("Helsinki")
+        await page.get_by_label("Who makes the meetings").select_option(label=f"Second ({meeting_server.url})")
+        impact = page.locator("#impact")
+        await expect(impact).to_contain_text("1 gets another meeting in place of the one it has")
+        await expect(impact).to_contain_text("1 customer holds a link that will no longer work")
+        await page.get_by_label("Title", exact=True).fill("{office} {record_number}")
+        await page.get_by_label("Tag").click()
+        await expect(impact).to_contain_text("Helsinki 2027-0042")
+        await page.get_by_label("Opens before").fill("-5")
+        await page.get_by_label("Do it to upcoming bookings now").check()
+        await page.get_by_role("button", name="Save").click()
+        assert await page.evaluate("document.querySelector('input:invalid').name") == "options.opens_before"
+        await page.get_by_label("Opens before").fill("20")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("status").first).to_contain_text("Saved")
+        await expect(page.get_by_text("ADMIN_TOKEN:")).to_be_visible()
+        await page.goto(f"{at.public}/bookings/{data['id']}")
+        await expect(page.get_by_text("the office's own choice")).to_be_visible()
+        await expect(page.locator("#booking")).to_contain_text("Second")
+        assert complaints == []
+
+
+async def test_two_admins_at_once_do_not_overwrite_each_other(
+    at: At, tmp_path: Path, meeting_server: MemoryServer
+) -> None:
+    await at.api("PUT", "/offices/default", {"name": "before"})
+    async with browsers(tmp_path) as chromium:
+        anna = await chromium.new_page()
+        await log_in(anna, at.public, "/offices/default")
+        bert = await chromium.new_page()
+        await bert.goto(f"{at.public}/offices/default")
+        await anna.get_by_label("Name").fill("Anna's")
+        await anna.get_by_role("button", name="Save").click()
+        await expect(anna.get_by_role("status").first).to_contain_text("Saved")
+        await bert.get_by_label("Tag").fill("bert")
+        await bert.get_by_role("button", name="Save").click()
+        await expect(bert.get_by_role("alert")).to_contain_text("Somebody else changed this in the meantime")
+        await expect(bert.get_by_label("Tag")).to_have_value("bert")
+        stored = (await at.api("GET", "/offices/default")).json()
+        assert (stored["name"], stored["tag"]) == ("Anna's", None)
+
+
+async def test_a_session_that_ends_in_the_middle_of_a_form_loses_nothing(at: At, tmp_path: Path) -> None:
+    async with browser(tmp_path) as (page, _):
+        await log_in(page, at.public, "/offices/default")
+        await page.get_by_label("Tag").fill("kept")
+        await page.context.clear_cookies()
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("alert")).to_contain_text("nothing you typed is lost")
+        await page.get_by_label("Admin token").fill(ADMIN)
+        await page.get_by_role("button", name="Log in", exact=True).click()
+        await page.get_by_role("button", name="Send it now").click()
+        await expect(page.get_by_role("status").first).to_contain_text("Saved")
+        assert (await at.api("GET", "/offices/default")).json()["tag"] == "kept"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_every_page_is_for_everybody(
+    at: At, tmp_path: Path, meeting_server: MemoryServer, scheme: Scheme
+) -> None:
+    """No fault that axe-core finds, at any width from 320 pixels, in both colour schemes."""
+    async with browser(tmp_path, scheme) as (page, _):
+        await page.goto(f"{at.public}/login")
+        await sound(page, f"login-{scheme}")
+        await log_in(page, at.public)
+        await sound(page, f"start-{scheme}")
+        connection = await at.connect(meeting_server.url, "Our server")
+        await at.api("PUT", "/offices/default", {"connection": connection})
+        data, broken = record(), record(office=None)
+        await at.vello("record.update_metadata", data)
+        await meeting_server.faults(fail=[{"status": 400, "times": 1}])
+        await at.vello("record.update_metadata", broken)
+        await at.vello("connection.test", {})
+        for name, path in {
+            "start-done": "/",
+            "offices": "/offices",
+            "office": f"/offices/{data['office']}",
+            "bookings": "/bookings",
+            "booking": f"/bookings/{data['id']}",
+            "booking-failed": f"/bookings/{broken['id']}",
+            "nothing": "/bookings/nothing",
+        }.items():
+            await page.goto(f"{at.public}{path}")
+            await sound(page, f"{name}-{scheme}")
