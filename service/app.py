@@ -26,6 +26,7 @@ from service.config import Config, ConfigError
 from service.connections import BUILT_IN, Connection, Connections, ensure_built_in
 from service.embedded import EmbeddedValkey
 from service.endpoint import Client, Vendor
+from service.farewell import Farewells
 from service.gate import Gate
 from service.grants import Grants
 from service.ledger import Ledger
@@ -42,6 +43,7 @@ from service.vault import Vault, fingerprint
 from service.web.api import Api
 from service.web.bookings import Bookings
 from service.web.connect import Connect
+from service.web.connections import ConnectionPages
 from service.web.door import Door
 from service.web.errors import answer_errors
 from service.web.health import Health
@@ -120,6 +122,8 @@ async def opened(
         await settings.load()
         if config.jitsi_url:
             await _built_in(settings, ledger, config.jitsi_url)
+        changes = Changes(store)
+        farewells = Farewells(store, ledger, settings, broker, changes)
         gate, budgets, meetings = Gate(store), Budgets(store), Meetings(store)
         reconciler = Reconciler(ledger, settings, Calls(gate, budgets, observer), Agendas(store), meetings)
         stack.push_async_callback(reconciler.drain, DRAIN)
@@ -135,7 +139,7 @@ async def opened(
             join = Join(ledger, settings, config.public_url)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
-            operations = Api(ledger, settings, companies, broker, budgets, Changes(store), config.public_url, token)
+            operations = Api(ledger, settings, companies, broker, budgets, changes, farewells, config.public_url, token)
             pages, sessions = Pages(config.public_url), Sessions(store, config.public_url)
             oidc = _oidc(config, http_for("oidc"))
             login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
@@ -145,6 +149,7 @@ async def opened(
                 *Connect(store, vault, ledger, settings, broker, frame).routes(),
                 *Start(frame, operations, companies, Trial(webhook, own)).routes(),
                 *Bookings(frame, operations.records, operations.offices, operations.connections).routes(),
+                *ConnectionPages(frame, operations.connections, operations.offices).routes(),
                 *Offices(frame, operations.offices, operations.connections).routes(),
             ]
             secrets = {"zoom": config.zoom_webhook_secret.get_secret_value()} if config.zoom_webhook_secret else {}
@@ -156,7 +161,7 @@ async def opened(
             worker = Worker(store, ledger, reconciler)
             worker.start()
             stack.push_async_callback(worker.stop)
-            upkeep = Upkeep(ledger, settings, broker)
+            upkeep = Upkeep(ledger, settings, broker, farewells)
             upkeep.start()
             stack.push_async_callback(upkeep.stop)
             app.state.upkeep = upkeep
@@ -177,7 +182,7 @@ async def rotate_keys(config: Config) -> Rotated:
 def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
     parts: Any = None  # no operation is called
-    return _application([], Api(parts, parts, parts, parts, parts, parts, "", "").router()).openapi()
+    return _application([], Api(parts, parts, parts, parts, parts, parts, parts, "", "").router()).openapi()
 
 
 def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:

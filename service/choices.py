@@ -3,7 +3,6 @@
 Keys: `vm:offices` (office -> choice) and `vm:offices:seen` (office -> when first seen); neither has a TTL.
 """
 
-import hashlib
 import json
 import re
 import time
@@ -15,7 +14,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from service.store import Script, Store
+from service.store import Store, version_of
 from service.vello import Record
 
 DEFAULT: Final = "default"
@@ -23,21 +22,8 @@ DEFAULT: Final = "default"
 
 _OFFICES, _SEEN = "vm:offices", "vm:offices:seen"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_NEVER = version_of("")  # of an office without a choice of its own
 _TITLE_FIELDS = {"office", "record_number"}
-# Who repeats it after a lost answer finds what it wrote, which is as good as what it expected.
-_REPLACE = Script(
-    "local held = redis.call('HGET', KEYS[1], ARGV[1]) or '' "
-    "if held ~= ARGV[3] and redis.sha1hex(held) ~= ARGV[2] then return 0 end "
-    "if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1]) else redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end "
-    "return 1"
-)
-
-
-def _version(row: str) -> str:
-    return hashlib.sha1(row.encode(), usedforsecurity=False).hexdigest()
-
-
-_NEVER = _version("")
 
 
 def _uuid(value: str) -> str:
@@ -140,7 +126,7 @@ class Choices:
         self._seen.clear()  # another process may have had one forgotten
         rows = await self._store.execute("HGETALL", _OFFICES)
         self._choices = {office: Choice.model_validate_json(row) for office, row in rows.items()}
-        self._versions = {office: _version(row) for office, row in rows.items()}
+        self._versions = {office: version_of(row) for office, row in rows.items()}
 
     def of(self, office: str | None) -> Choice | None:
         """The choice that serves `office`: its own, else the default's, else None."""
@@ -164,15 +150,14 @@ class Choices:
 
     async def replace(self, office: str, choice: Choice, version: str) -> bool:
         """Store a choice in place of the one of `version`; False when there is another one by now."""
-        args = (office, version, choice.model_dump_json())
-        return bool(await self._store.call(_REPLACE, (_OFFICES,), args))
+        return await self._store.swap(_OFFICES, office, version, choice.model_dump_json())
 
     async def remove(self, office: str, version: str | None = None) -> bool | None:
         """Forget an office's own choice and that it was seen; False when there was nothing to forget.
 
         With `version` only while that is the choice; None when it is another one.
         """
-        if version is not None and not await self._store.call(_REPLACE, (_OFFICES,), (office, version, "")):
+        if version is not None and not await self._store.swap(_OFFICES, office, version, ""):
             return None
         self._seen.discard(office)
         gone = await self._store.pipeline([("HDEL", _OFFICES, office), ("HDEL", _SEEN, office)])

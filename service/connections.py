@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
 from providers.base import Account, Budget, Capabilities, MeetingProvider, Options, ProviderInfo, ProviderSettings
-from service.store import Store
+from service.store import Store, version_of
 from service.vault import Vault
 
 BUILT_IN: Final = "jitsi"
@@ -76,6 +76,7 @@ class Connections:
         self._registry = registry
         self._connect = connect
         self._rows: Mapping[str, Connection] = {}
+        self._versions: Mapping[str, str] = {}
         self._adapters: dict[str, tuple[Connection, MeetingProvider]] = {}
         self._health: dict[str, Health] = {}
         self._looked = 0.0
@@ -84,7 +85,17 @@ class Connections:
         """Read all connections."""
         rows = await self._store.execute("HGETALL", CONNECTIONS)
         self._rows = {key: Connection(**json.loads(row)) for key, row in rows.items()}
+        self._versions = {key: version_of(row) for key, row in rows.items()}
         self._health, self._looked = await self.health(), time.monotonic()
+
+    @property
+    def providers(self) -> Mapping[str, ProviderInfo]:
+        """Every provider there is, by name."""
+        return self._registry
+
+    def version(self, connection: str) -> str:
+        """A name for what is stored of a connection: after a change it is another one."""
+        return self._versions.get(connection, "")
 
     def all(self) -> list[Connection]:
         """Every connection by name."""
@@ -177,6 +188,10 @@ class Connections:
         changed = replace(row, method=settings.method, account=settings.account, envelope=envelope)
         await self._store.execute("HSET", CONNECTIONS, row.id, json.dumps(asdict(changed)))
         return changed
+
+    async def rename(self, row: Connection, name: str, version: str) -> bool:
+        """Give a connection of `version` another name; False when somebody changed it meanwhile."""
+        return await self._store.swap(CONNECTIONS, row.id, version, json.dumps(asdict(replace(row, name=name))))
 
     async def remove(self, connection: str) -> None:
         """Forget a connection and its credentials."""

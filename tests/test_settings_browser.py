@@ -123,6 +123,75 @@ async def test_a_provider_is_chosen_for_one_office_and_weighed_before(
         assert complaints == []
 
 
+async def test_a_server_is_connected_tried_renamed_and_mended(at: At, tmp_path: Path) -> None:
+    async with browser(tmp_path) as (page, complaints):
+        await log_in(page, at.public, "/connections")
+        card = page.get_by_role("listitem").filter(has_text="Jitsi Meet")
+        await card.get_by_role("link", name="Fill in the form").click()
+        await page.get_by_label("Url").fill("meet")
+        await page.get_by_label("App id").fill("clinic")
+        await page.get_by_label("Secret").fill("short")
+        await page.get_by_role("button", name="Connect", exact=True).click()
+        await expect(page.get_by_label("Url")).to_have_attribute("aria-invalid", "true")
+        await expect(page.get_by_label("Url")).to_have_value("meet")
+        await expect(page.get_by_label("Secret")).to_have_value("")
+        assert await violations(page) == []
+        await page.get_by_label("Url").fill("https://meet.example.org")
+        await page.get_by_label("Secret").fill("s" * 40)
+        await page.get_by_role("button", name="Connect", exact=True).click()
+        await expect(page.get_by_role("status").first).to_contain_text("It is connected")
+        assert await violations(page) == []
+        await page.get_by_label("Name", exact=True).fill("Our rooms")
+        await page.get_by_role("button", name="Rename").click()
+        await expect(page.get_by_role("heading", name="Our rooms")).to_be_visible()
+        await page.get_by_text("Enter other settings or secrets").click()
+        await page.get_by_label("App id").fill("hospital")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("status").first).to_contain_text("Saved")
+        await expect(page.get_by_text("App id: … → …")).to_be_visible()
+        assert "s" * 40 not in await page.content()
+    assert [line for line in complaints if "422" not in line] == []
+
+
+async def test_a_connection_is_tested_and_each_step_is_shown(
+    at: At, tmp_path: Path, meeting_server: MemoryServer
+) -> None:
+    connection = await at.connect(meeting_server.url, "Ours")
+    async with browser(tmp_path) as (page, complaints):
+        await log_in(page, at.public, f"/connections/{connection}")
+        await page.get_by_role("button", name="Test it").click()
+        await expect(page.get_by_text("It works")).to_be_visible()
+        await expect(page.locator("#rehearsal li")).to_have_count(5)
+        assert await violations(page) == []
+        await meeting_server.faults(fail=[{"status": 400, "times": 9, "only": "create"}])
+        await page.get_by_role("button", name="Test it").click()
+        await expect(page.get_by_text("It does not work")).to_be_visible()
+        assert complaints == []
+
+
+async def test_a_connection_is_taken_out_of_use_and_its_meetings_move(
+    at: At, tmp_path: Path, meeting_server: MemoryServer
+) -> None:
+    old, new = [await at.connect(meeting_server.url, name) for name in ("Old", "New")]
+    await at.api("PUT", "/offices/default", {"connection": old})
+    bookings = [record() for _ in range(5)]
+    for data in bookings:
+        await at.vello("record.update_metadata", data)
+    async with browser(tmp_path) as (page, complaints):
+        await log_in(page, at.public, f"/connections/{old}")
+        await page.get_by_role("link", name="See what that would do").click()
+        await expect(page.get_by_text("What is to become of 5 upcoming meetings")).to_be_visible()
+        assert await violations(page) == []
+        await meeting_server.faults(delay=0.3)
+        await page.get_by_role("button", name="Take it out of use").click()
+        await expect(page.get_by_text("The connection was removed.")).to_be_visible(timeout=30_000)
+        assert complaints == []
+    rows = [(await at.api("GET", f"/records/{data['id']}")).json() for data in bookings]
+    assert {(row["state"], row["connection"]) for row in rows} == {("ready", new)}
+    assert len(await meeting_server.meetings()) == 5
+    assert (await at.api("GET", f"/connections/{old}")).status_code == 404
+
+
 async def test_two_admins_at_once_do_not_overwrite_each_other(
     at: At, tmp_path: Path, meeting_server: MemoryServer
 ) -> None:
@@ -178,6 +247,10 @@ async def test_every_page_is_for_everybody(
             "start-done": "/",
             "offices": "/offices",
             "office": f"/offices/{data['office']}",
+            "connections": "/connections",
+            "connection": f"/connections/{connection}",
+            "connection-new": "/connections/new/jitsi",
+            "connection-leave": f"/connections/{connection}/leave",
             "bookings": "/bookings",
             "booking": f"/bookings/{data['id']}",
             "booking-failed": f"/bookings/{broken['id']}",

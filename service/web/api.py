@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Response
 from service.budget import Budgets
 from service.changes import Changes
 from service.companies import Companies, Company
+from service.farewell import Farewells
 from service.ledger import Ledger
 from service.oauth import Broker
 from service.settings import Settings
@@ -35,12 +36,13 @@ class Api:
         broker: Broker,
         budgets: Budgets,
         changes: Changes,
+        farewells: Farewells,
         public_url: str,
         admin_token: str,
     ) -> None:
         self.offices = OfficesApi(ledger, settings, changes)
         self.records = RecordsApi(ledger, settings, public_url)
-        self.connections = ConnectionsApi(ledger, settings, broker, budgets, public_url)
+        self.connections = ConnectionsApi(ledger, settings, broker, budgets, changes, farewells, public_url)
         self._settings = settings
         self._companies = companies
         self._public_url = public_url
@@ -69,6 +71,11 @@ class Api:
         get("/connections", tags=["connections"])(self.connections.list_connections)
         post("/connections", tags=["connections"], status_code=201)(self.connections.add_connection)
         get("/connections/{connection}", tags=["connections"])(self.connections.get_connection)
+        router.patch("/connections/{connection}", tags=["connections"])(self.connections.rename_connection)
+        post("/connections/{connection}/disconnect", tags=["connections"], status_code=202)(
+            self.connections.disconnect_connection
+        )
+        get("/connections/{connection}/disconnect", tags=["connections"])(self.connections.get_disconnection)
         delete("/connections/{connection}", tags=["connections"], status_code=204)(self.connections.delete_connection)
         post("/connections/{connection}/test", tags=["connections"])(self.connections.test_connection)
         get("/companies", tags=["companies"])(self.list_companies)

@@ -1,21 +1,32 @@
 """`/api/v1/connections`: what admins do with accounts and servers; the API and the pages call the same."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from fastapi import Query, Response
 from pydantic import ValidationError
 
-from providers.base import Scope
+from providers.base import ProviderInfo, Scope
 from service.budget import Budgets
+from service.changes import Change, Changes
 from service.choices import Choices
 from service.connections import Connection, Connections, Health, UnknownConnection
-from service.endpoint import missing
+from service.endpoint import Vendor, missing
+from service.farewell import Farewells
 from service.ledger import Ledger
 from service.oauth import Broker, Source
 from service.rehearsal import rehearse
 from service.settings import Settings
-from service.web.errors import Problem, invalid
-from service.web.schema import ConnectionNew, ConnectionPage, ConnectionRead, Rehearsal
+from service.web.errors import BY_API, IfMatch, Problem, invalid, meanwhile, version_in
+from service.web.schema import (
+    ConnectionName,
+    ConnectionNew,
+    ConnectionPage,
+    ConnectionRead,
+    Disconnecting,
+    Disconnection,
+    Rehearsal,
+)
 
 _SCAN = 5_000  # records that are looked at to count the meetings of a connection
 
@@ -23,11 +34,22 @@ _SCAN = 5_000  # records that are looked at to count the meetings of a connectio
 class ConnectionsApi:
     """The API's operations on connections."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, broker: Broker, budgets: Budgets, public_url: str) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        broker: Broker,
+        budgets: Budgets,
+        changes: Changes,
+        farewells: Farewells,
+        public_url: str,
+    ) -> None:
         self._ledger = ledger
         self._settings = settings
         self._broker = broker
         self._budgets = budgets
+        self._changes = changes
+        self._farewells = farewells
         self._public_url = public_url
 
     @property
@@ -44,6 +66,10 @@ class ConnectionsApi:
 
     async def add_connection(self, new: ConnectionNew) -> ConnectionRead:
         """Make a connection that needs no browser."""
+        return await self.add(new, BY_API)
+
+    async def add(self, new: ConnectionNew, who: str) -> ConnectionRead:
+        """Make a connection that needs no browser."""
         fields = dict(new.model_extra or {})
         try:
             settings = self._connections.validated(new.provider, fields)
@@ -58,20 +84,32 @@ class ConnectionsApi:
             page = f"{self._public_url}/connect/{new.provider}"
             raise Problem(422, "invalid", f"`provider`: such accounts are connected in a browser, at {page}.")
         row = await self._connections.add(new.provider, new.name or settings.account, settings)
+        await self._changes.note(who, "connection", row.id, "added", {"name": (None, row.name)})
         await self._settings.announce(self._ledger)
         return (await self._shown([row]))[0]
 
-    async def get_connection(self, connection: str) -> ConnectionRead:
+    async def get_connection(self, connection: str, response: Response) -> ConnectionRead:
         """One connection with its health."""
-        return (await self._shown([self._known(connection)]))[0]
+        read = await self.connection(connection)
+        response.headers["ETag"] = f'"{self.version(connection)}"'
+        return read
+
+    async def rename_connection(
+        self, connection: str, new: ConnectionName, response: Response, if_match: IfMatch = None
+    ) -> ConnectionRead:
+        """Give a connection another name."""
+        await self.rename(connection, new.name, BY_API, version_in(if_match))
+        return await self.get_connection(connection, response)
 
     async def delete_connection(
         self,
         connection: str,
         force: Annotated[bool, Query(description="Remove it although it is used.")] = False,
+        if_match: IfMatch = None,
     ) -> Response:
         """Forget a connection, and revoke its grant; 409 with what depends on it, unless forced."""
         row = self._known(connection)
+        self._still(row, version_in(if_match))
         offices, meetings = self._choices.using(connection), await self._meetings(connection)
         if (offices or meetings) and not force:
             named = ", ".join(offices) or "no office"
@@ -80,12 +118,19 @@ class ConnectionsApi:
                 "or send ?force=true and the meetings stay at the provider."
             )
             raise Problem(409, "in_use", message)
-        source = self._source(row)
-        await self._connections.remove(connection)
-        await self._settings.announce(self._ledger)
-        if source and not self._connections.holding(source.grant):
-            await self._broker.forget(source)
+        await self._farewells.finish(connection, BY_API)
         return Response(status_code=204)
+
+    async def disconnect_connection(self, connection: str, wanted: Disconnection) -> Disconnecting:
+        """Take a connection out of use: its upcoming meetings are kept, moved to another connection, or removed."""
+        return await self.disconnect(connection, wanted, BY_API)
+
+    async def get_disconnection(self, connection: str) -> Disconnecting:
+        """How far that is; 404 when it is done or was never asked for."""
+        left = await self._farewells.step(connection)
+        if left is None:
+            raise Problem(404, "unknown_connection", "Nobody takes such a connection out of use, or it is done.")
+        return Disconnecting(how=left.how, to=left.to, total=left.total, left=left.left, stuck=left.stuck)
 
     async def test_connection(self, connection: str) -> Rehearsal:
         """Make, move, find and delete a real meeting; what waited for the connection goes on when that works."""
@@ -103,6 +148,76 @@ class ConnectionsApi:
             await self._connections.mark(connection, "ready")
             await self._ledger.unpark(connection)
         return Rehearsal(ok=failed is None, steps=steps)
+
+    async def connection(self, connection: str) -> ConnectionRead:
+        """One connection with its health."""
+        return (await self._shown([self._known(connection)]))[0]
+
+    def version(self, connection: str) -> str:
+        """What another admin's change to the connection changes as well."""
+        return self._connections.version(connection)
+
+    @property
+    def vendors(self) -> Mapping[str, Vendor]:
+        """Providers whose accounts are connected in a browser."""
+        return self._broker.vendors
+
+    @property
+    def providers(self) -> Mapping[str, ProviderInfo]:
+        """Every provider there is."""
+        return self._connections.providers
+
+    async def upcoming(self, connection: str) -> int:
+        """How many meetings of it are still to come."""
+        return await self._farewells.upcoming(connection)
+
+    async def rename(self, connection: str, name: str, who: str, version: str | None = None) -> None:
+        """Give a connection another name, with `version` only that one."""
+        row = self._known(connection)
+        self._still(row, version)
+        if not await self._connections.rename(row, name, version or self.version(connection)):
+            raise meanwhile()
+        await self._changes.note(who, "connection", connection, "set", {"name": (row.name, name)})
+        await self._settings.announce(self._ledger)
+
+    async def mend(self, connection: str, fields: Mapping[str, Any], who: str) -> None:
+        """Give a connection other settings; what is not in `fields` stays. Raises: Problem, ValidationError."""
+        row = self._known(connection)
+        try:
+            known = self._connections.settings_of(row).reveal()
+        except UnknownConnection:
+            raise Problem(409, "no_adapter", f"No adapter called {row.provider!r} is installed.") from None
+        settings = self._connections.validated(row.provider, {**known, **fields})
+        await self._connections.change(row, settings)
+        await self._changes.note(who, "connection", connection, "set", dict.fromkeys(fields, ("…", "…")))
+        await self._connections.mark(connection, "ready")
+        await self._settings.announce(self._ledger)
+        await self._ledger.unpark(connection)
+
+    async def disconnect(self, connection: str, wanted: Disconnection, who: str) -> Disconnecting:
+        """Take a connection out of use."""
+        self._known(connection)
+        if wanted.how == "move":
+            if wanted.to is None or wanted.to == connection:
+                raise Problem(422, "invalid", "`to`: name another connection.")
+            self._known(wanted.to)
+        await self._farewells.begin(connection, wanted.how, wanted.to if wanted.how == "move" else None, who)
+        left = (await self._farewells.all()).get(connection)
+        total, still, stuck = (left.total, left.left, left.stuck) if left else (0, 0, 0)
+        return Disconnecting(how=wanted.how, to=wanted.to, total=total, left=still, stuck=stuck)
+
+    async def finish(self, connection: str, who: str) -> None:
+        """Forget a connection now, whatever it still has."""
+        self._known(connection)
+        await self._farewells.finish(connection, who)
+
+    async def history(self, connection: str, limit: int = 20) -> list[Change]:
+        """Who changed a connection, the latest first."""
+        return await self._changes.of("connection", connection, limit)
+
+    def _still(self, row: Connection, version: str | None) -> None:
+        if version is not None and version != self.version(row.id):
+            raise meanwhile()
 
     def _known(self, connection: str) -> Connection:
         try:

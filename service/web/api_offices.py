@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from fastapi import Header, Path, Response
+from fastapi import Path, Response
 from pydantic import ValidationError
 
 from providers.base import Options
@@ -16,7 +16,7 @@ from service.entry import Entry
 from service.impact import Impact, impact
 from service.ledger import Ledger
 from service.settings import Settings
-from service.web.errors import Problem, invalid
+from service.web.errors import BY_API, IfMatch, Problem, invalid, meanwhile, version_in
 from service.web.schema import Office, OfficePage
 
 SCAN = 5_000
@@ -24,13 +24,7 @@ SCAN = 5_000
 PAST = 30 * 86_400
 """Seconds back for which resources and services of an office are looked for."""
 
-BY_API = "API"
-"""Who changed something, where it was a program with the token."""
-
 OfficeId = Annotated[str, Path(pattern=r"^(default|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$")]
-IfMatch = Annotated[
-    str | None, Header(alias="If-Match", description="The ETag that was read; another by now is a 412.")
-]
 
 
 @dataclass(slots=True)
@@ -70,13 +64,13 @@ class OfficesApi:
         self, office: OfficeId, choice: Choice, response: Response, if_match: IfMatch = None
     ) -> Office:
         """Store an office's choice. It holds for a booking from the next time Vello says something about it."""
-        chosen = await self.choose(office, choice, BY_API, _version(if_match))
+        chosen = await self.choose(office, choice, BY_API, version_in(if_match))
         response.headers["ETag"] = f'"{self.version(office)}"'
         return chosen
 
     async def delete_office(self, office: OfficeId, if_match: IfMatch = None) -> Response:
         """Forget an office's own choice; the default serves it from now on."""
-        await self.forget(office, BY_API, _version(if_match))
+        await self.forget(office, BY_API, version_in(if_match))
         return Response(status_code=204)
 
     async def preview_office(self, office: OfficeId, choice: Choice) -> Impact:
@@ -110,7 +104,8 @@ class OfficesApi:
         if version is None:
             await self._choices.put(office, choice)
         elif not await self._choices.replace(office, choice, version):
-            raise await self._meanwhile()
+            await self._settings.load()
+            raise meanwhile()
         fields = difference(own.model_dump(mode="json") if own else {}, choice.model_dump(mode="json"))
         if fields:
             await self._changes.note(who, "office", office, "set", fields)
@@ -123,7 +118,8 @@ class OfficesApi:
         before = self._choices.own(office)
         gone = await self._choices.remove(office, version)
         if gone is None:
-            raise await self._meanwhile()
+            await self._settings.load()
+            raise meanwhile()
         if not gone:
             raise Problem(404, "unknown_office", "This office has no choice and was not seen in an event.")
         await self._changes.note(who, "office", office, "removed")
@@ -196,11 +192,6 @@ class OfficesApi:
         mine = entry.wish.office if entry.wish else None
         return mine == office or (office == DEFAULT and (mine is None or self._choices.own(mine) is None))
 
-    async def _meanwhile(self) -> Problem:
-        await self._settings.load()
-        text = "Somebody else changed this in the meantime; look at it again before you save."
-        return Problem(412, "changed_meanwhile", text)
-
     def _check(self, choice: Choice) -> None:
         problem = self.problems(choice)
         if isinstance(problem, ValidationError):
@@ -213,8 +204,3 @@ class OfficesApi:
         shown = own or (self._choices.of(office) if office != DEFAULT else None) or Choice()
         fields = shown.model_dump() if own else {**shown.model_dump(), "name": None}
         return Office(id=office, own=own is not None, **fields)
-
-
-def _version(if_match: str | None) -> str | None:
-    """The version in an If-Match header, None where any will do."""
-    return None if if_match in (None, "*") else if_match.removeprefix("W/").strip('"')

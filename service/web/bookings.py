@@ -75,7 +75,10 @@ class Bookings:
         )
 
     async def _show(self, visit: Visit) -> Response:
-        return await self._page(visit, await self._known(visit))
+        record = await self._known(visit)
+        if record.state is State.PENDING and visit.asked("was") == str(len(record.journal or [])):
+            return Response(None, 204, visit.pages.headers)  # it is as it was, and whoever reads it is not disturbed
+        return await self._page(visit, record)
 
     async def _page(self, visit: Visit, record: RecordRead, status: int = 200, trouble: str | None = None) -> Response:
         choice = self._offices.choice(record.office or DEFAULT)

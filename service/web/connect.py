@@ -107,7 +107,9 @@ class Connect:
             ),
             _("To connect an account again, do the same with that account: its offices and bookings stay as they are."),
         )
-        action = (f"/connect/{name}/start", _("Continue to %(title)s", title=title))
+        again = self._again(visit.asked("again"))
+        where = f"/connect/{name}/start" + (f"?again={again.id}" if again else "")
+        action = (where, _("Continue to %(title)s", title=title))
         return _page(visit, 200, _("Connect %(title)s", title=title), *texts, action=action)
 
     async def _start(self, visit: Visit, vendor: Vendor, client: Client) -> Response:
@@ -115,7 +117,8 @@ class Connect:
         if visit.request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
             return visit.go(f"/connect/{vendor.info.name}")
         begun = self._broker.authorization(vendor, client)
-        await self._remember(begun, visit.session, vendor)
+        again = self._again(visit.asked("again"))
+        await self._remember(begun, visit.session, vendor, again.id if again else None)
         return visit.leave(begun.url)
 
     async def _stranger(self, request: Request) -> Response:
@@ -125,7 +128,7 @@ class Connect:
 
     async def _return(self, visit: Visit, vendor: Vendor, client: Client) -> Response:
         title, query = vendor.info.title, visit.request.query_params
-        verifier = await self._verifier(visit, vendor)
+        verifier, again = await self._verifier(visit, vendor)
         if "error" in query:
             raise _declined(title, query["error"])
         if not query.get("code"):
@@ -143,19 +146,31 @@ class Connect:
             _log.warning("account_not_connected", provider=vendor.info.name, reason=error.text)
             raise _failed(title, error) from None
         row = await self._adopt(vendor, granted)
-        return visit.go(f"/connect/{vendor.info.name}?connected={row.id}")
+        other = f"&wanted={again}" if again and again != row.id else ""
+        return visit.go(f"/connect/{vendor.info.name}?connected={row.id}{other}")
 
-    async def _remember(self, begun: Authorization, session: Session, vendor: Vendor) -> None:
+    def _again(self, connection: str) -> Connection | None:
+        """The connection that is to be connected again."""
+        try:
+            return self._settings.connections.get(connection)
+        except UnknownConnection:
+            return None
+
+    async def _remember(self, begun: Authorization, session: Session, vendor: Vendor, again: str | None) -> None:
         key = _key(begun.state)
         held = {
             "session": session.id,
             "provider": vendor.info.name,
+            "again": again,
             "verifier": self._vault.seal(begun.code_verifier, key),
         }
         await self._store.execute("SET", key, json.dumps(held), "EX", STATE_SECONDS)
 
-    async def _verifier(self, visit: Visit, vendor: Vendor) -> str:
-        """The code verifier of a request that this browser began, once. Raises Page."""
+    async def _verifier(self, visit: Visit, vendor: Vendor) -> tuple[str, str | None]:
+        """The code verifier of a request that this browser began, once, and what it was to connect again.
+
+        Raises: Page.
+        """
         state = visit.request.query_params.get("state", "")
         if not state:
             text = _("Only %(title)s sends people here, at the end of connecting an account.", title=vendor.info.title)
@@ -172,7 +187,7 @@ class Connect:
             text = _("It was begun in another browser or for another provider. Nothing was connected.")
             raise Page(403, _("This is somebody else's request"), text)
         try:
-            return self._vault.open(begun["verifier"], _key(state))
+            return self._vault.open(begun["verifier"], _key(state)), begun["again"]
         except (UnknownKey, Damaged):
             raise Page(410, _("This took too long"), _("The service's keys were changed meanwhile.")) from None
 
@@ -220,6 +235,13 @@ class Connect:
             _("%(account)s is connected. Choose it for your offices now.", account=row.account),
             _(lacks(title, lacking)) if lacking else _("Bookings that waited for this account are taken up now."),
         ]
+        wanted = self._again(visit.asked("wanted"))
+        if wanted:
+            other = _(
+                "This is another account than %(account)s, which is not connected again yet. Start again for that one.",
+                account=wanted.account,
+            )
+            texts.insert(0, other)
         points = [
             _("To %(need)s, tick one of: %(scopes)s", need=_(scope.need), scopes=", ".join(scope.any_of))
             for scope in lacking

@@ -1,9 +1,10 @@
 """The one shape in which every error is answered: `{"error": {"code", "message"}}`."""
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import structlog
-from fastapi import FastAPI
+from fastapi import FastAPI, Header
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
@@ -79,6 +80,25 @@ def sentence(where: tuple[int | str, ...], what: str) -> str:
     name = ".".join(str(part) for part in where)
     said = what.removeprefix("Value error, ").rstrip(".")
     return f"`{name}`: {said}." if name else f"{said}."
+
+
+BY_API = "API"
+"""Who changed something, where it was a program with the token."""
+
+IfMatch = Annotated[
+    str | None, Header(alias="If-Match", description="The ETag that was read; another by now is a 412.")
+]
+
+
+def version_in(if_match: str | None) -> str | None:
+    """The version in an If-Match header, None where any will do."""
+    return None if if_match in (None, "*") else if_match.removeprefix("W/").strip('"')
+
+
+def meanwhile() -> Problem:
+    """Two admins changed the same thing."""
+    text = "Somebody else changed this in the meantime; look at it again before you save."
+    return Problem(412, "changed_meanwhile", text)
 
 
 def invalid(error: ValidationError, *within: str) -> Problem:

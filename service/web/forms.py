@@ -1,5 +1,6 @@
 """Fields of a form made from what an adapter declares, and what was typed read back into values."""
 
+import json
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from pydantic.fields import FieldInfo
 
 from service.web.kept import HUSHED
 from service.web.words import _, said
+
+_HUSHED = ("secret", "long")  # keys of several lines are secrets too: what was typed never comes back
 
 Kind = Literal["text", "long", "secret", "number", "choice", "list"]
 
@@ -52,7 +55,7 @@ def read(model: type[BaseModel], prefix: str, sent: Mapping[str, str]) -> dict[s
     """What a form says of a model's fields; empty ones are left out, what cannot be read stays as it was typed."""
     found: dict[str, Any] = {}
     for name, info in model.model_fields.items():
-        kind, plain = _kind(info)
+        kind, plain = _kind(name, info)
         text = sent.get(_sent(name, kind, prefix), "").strip()
         if text:
             found[name] = _value(text, kind, plain)
@@ -67,7 +70,9 @@ def typed(values: Mapping[str, Any]) -> dict[str, str]:
 def sent_of(model: type[BaseModel], prefix: str, sent: Mapping[str, str]) -> dict[str, str]:
     """What was typed, by the model's names; secrets are left out, for they are never shown."""
     return {
-        name: sent.get(f"{prefix}{name}", "") for name, info in model.model_fields.items() if _kind(info)[0] != "secret"
+        name: sent.get(f"{prefix}{name}", "")
+        for name, info in model.model_fields.items()
+        if _kind(name, info)[0] not in _HUSHED
     }
 
 
@@ -82,7 +87,7 @@ def errors_of(error: ValidationError, *within: str) -> dict[str, str]:
 
 
 def _field(name: str, info: FieldInfo, prefix: str, values: Mapping[str, str], errors: Mapping[str, str]) -> Field:
-    kind, plain = _kind(info)
+    kind, plain = _kind(name, info)
     choices: tuple[tuple[str, str], ...] = ()
     if plain is bool:
         choices = (("true", _("Yes")), ("false", _("No")))
@@ -94,7 +99,7 @@ def _field(name: str, info: FieldInfo, prefix: str, values: Mapping[str, str], e
         label=said(label_of(name)),
         hint=said(info.description or ""),
         kind=kind,
-        value="" if kind == "secret" else values.get(name, ""),
+        value="" if kind in _HUSHED else values.get(name, ""),
         usual=next((label for value, label in choices if value == _text(usual)), _text(usual)),
         choices=choices,
         least=next((each.ge for each in info.metadata if hasattr(each, "ge")), None),
@@ -104,14 +109,14 @@ def _field(name: str, info: FieldInfo, prefix: str, values: Mapping[str, str], e
     )
 
 
-def _kind(info: FieldInfo) -> tuple[Kind, Any]:
+def _kind(name: str, info: FieldInfo) -> tuple[Kind, Any]:
     plain: Any = info.annotation
     if get_origin(plain) in (Union, types.UnionType):
         plain = next(each for each in get_args(plain) if each is not type(None))
     while hasattr(plain, "__metadata__"):  # Annotated within a union
         plain = plain.__origin__
     if plain is SecretStr:
-        return "secret", plain
+        return ("long" if name == "key" or name.endswith("private_key") else "secret"), plain
     if plain is bool or get_origin(plain) is Literal:
         return "choice", plain
     if plain is int:
@@ -122,7 +127,7 @@ def _kind(info: FieldInfo) -> tuple[Kind, Any]:
 
 
 def _sent(name: str, kind: Kind, prefix: str) -> str:
-    return f"{HUSHED}{prefix}{name}" if kind == "secret" else f"{prefix}{name}"
+    return f"{HUSHED}{prefix}{name}" if kind in _HUSHED else f"{prefix}{name}"
 
 
 def _value(text: str, kind: Kind, plain: Any) -> Any:
@@ -130,6 +135,11 @@ def _value(text: str, kind: Kind, plain: Any) -> Any:
         return text == "true"
     if kind == "number":
         return int(text) if text.removeprefix("-").isdecimal() and len(text) < 12 else text
+    if plain is dict or get_origin(plain) is dict:
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
     if kind == "list":
         return tuple(part for each in text.split(",") if (part := each.strip()))
     return text

@@ -1,6 +1,6 @@
 """Pages of the settings: how they are rendered, and with which headers they leave."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -41,7 +41,7 @@ class Pages:
         self._templates.install_gettext_callables(words._, _plural, newstyle=True)  # type: ignore[attr-defined]
         self._templates.globals |= {"root": self.root, "languages": words.LANGUAGES, "language": words.language}
         self._templates.globals |= {"when": words.when, "day": words.day, "ago": words.ago}
-        self._templates.globals |= {"said": words.said, "label": label_of, "plain": _plain}
+        self._templates.globals |= {"said": words.said, "label": label_of, "plain": _plain, "names": _names}
         words.load()
 
     def speak(self, request: Request) -> None:
@@ -79,6 +79,11 @@ def _plain(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}: {_plain(each)}" for name, each in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _names(ids: Sequence[str], known: Mapping[str, str]) -> str:
+    """Things by their names, by their ids where they have none."""
+    return ", ".join(known.get(each, each) for each in ids)
 
 
 def _plural(one: str, many: str, num: int, **values: object) -> str:

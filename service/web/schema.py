@@ -45,6 +45,33 @@ class ConnectionNew(BaseModel):
     method: str | None = Field(default=None, max_length=64)
 
 
+class ConnectionName(BaseModel):
+    """A connection's other name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Line
+
+
+class Disconnection(BaseModel):
+    """How a connection leaves: its upcoming meetings are kept where they are, moved `to` another, or removed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    how: Literal["keep", "move", "remove"]
+    to: str | None = Field(default=None, max_length=64)
+
+
+class Disconnecting(BaseModel):
+    """How far that is: `left` of `total` upcoming meetings, of which `stuck` have failed and need somebody."""
+
+    how: Literal["keep", "move", "remove"]
+    to: str | None
+    total: int
+    left: int
+    stuck: int
+
+
 class CompanyNew(BaseModel):
     """A company to add; without `tokens` one is made and shown once."""
 

@@ -32,6 +32,11 @@ class Way:
         return any(each.state == "ready" for each in self.connections)
 
     @property
+    def mark(self) -> str:
+        """Something that differs when the page would look different."""
+        return f"{self.now}.{self.trial.state if self.trial else ''}"
+
+    @property
     def now(self) -> int:
         """The first step that is not done, 5 when all are."""
         done = (self.reached_at is not None, self.usable, self.chosen is not None, self.linked)
@@ -60,6 +65,9 @@ class Start:
         return await self._page(visit, "start.html")
 
     async def _steps(self, visit: Visit) -> Response:
+        """The steps anew, or nothing while they are as they were: whoever is in the middle of them is not disturbed."""
+        if visit.asked("was") == (await self._way()).mark:
+            return Response(None, 204, visit.pages.headers)
         return await self._page(visit, "start_steps.html")
 
     async def _page(self, visit: Visit, template: str) -> Response:
