@@ -163,7 +163,7 @@ async def test_a_connection_is_tested_and_each_step_is_shown(
         await expect(page.get_by_text("It works")).to_be_visible()
         await expect(page.locator("#rehearsal li")).to_have_count(5)
         assert await violations(page) == []
-        await meeting_server.faults(fail=[{"status": 400, "times": 9, "only": "create"}])
+        await meeting_server.faults(fail=[{"status": 400, "times": 9}], only="create")
         await page.get_by_role("button", name="Test it").click()
         await expect(page.get_by_text("It does not work")).to_be_visible()
         assert complaints == []

@@ -88,13 +88,13 @@ class Frame:
             if not self._login.sessions.ours(request):
                 return self._login.foreign(request)
             session = await self._login.sessions.of(request)
-            form = await request.form(max_fields=1000, max_files=2, max_part_size=64 * 1024)
-            token = str(form.get("form_token", ""))
-            # A form of an earlier session is as good as one without: its sender sees it again before it does anything.
-            if session is None or not hmac.compare_digest(token.encode(), session.form_token.encode()):
-                return await self._login.ask(request, form, logged_in=session is not None)
-            await self._settings.load()
-            return await handler(Visit(request, session, self._pages, form))
+            async with request.form(max_fields=1000, max_files=10, max_part_size=64 * 1024) as form:
+                token = str(form.get("form_token", ""))
+                # A form of an earlier session is as good as one without: its sender sees it again before it acts.
+                if session is None or not hmac.compare_digest(token.encode(), session.form_token.encode()):
+                    return await self._login.ask(request, form, logged_in=session is not None)
+                await self._settings.load()
+                return await handler(Visit(request, session, self._pages, form))
 
         return Route(path, self._answering(endpoint), methods=["POST"])
 
