@@ -42,6 +42,7 @@ from service.upkeep import Upkeep
 from service.vault import Vault, fingerprint
 from service.web.api import Api
 from service.web.bookings import Bookings
+from service.web.companies import CompanyPages
 from service.web.connect import Connect
 from service.web.connections import ConnectionPages
 from service.web.door import Door
@@ -149,6 +150,7 @@ async def opened(
                 *Connect(store, vault, ledger, settings, broker, frame).routes(),
                 *Start(frame, operations, companies, Trial(webhook, own)).routes(),
                 *Bookings(frame, operations.records, operations.offices, operations.connections).routes(),
+                *CompanyPages(frame, operations.companies).routes(),
                 *ConnectionPages(frame, operations.connections, operations.offices).routes(),
                 *Offices(frame, operations.offices, operations.connections).routes(),
             ]

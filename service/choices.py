@@ -163,12 +163,17 @@ class Choices:
         gone = await self._store.pipeline([("HDEL", _OFFICES, office), ("HDEL", _SEEN, office)])
         return any(gone) or version not in (None, _NEVER)
 
-    async def saw(self, office: str | None) -> None:
-        """Remember an office that an event named, so that it lists itself."""
+    async def saw(self, office: str | None, realm: str = "") -> None:
+        """Remember an office that an event of a company named, so that it lists itself."""
         if office is None or office in self._seen:
             return
-        await self._store.execute("HSETNX", _SEEN, office, json.dumps({"at": int(time.time())}))
+        await self._store.execute("HSETNX", _SEEN, office, json.dumps({"at": int(time.time()), "realm": realm}))
         self._seen.add(office)
+
+    async def realms(self) -> dict[str, str]:
+        """Whose each office is that was seen in an event."""
+        rows = await self._store.execute("HGETALL", _SEEN)
+        return {office: str(json.loads(row).get("realm", "")) for office, row in rows.items()}
 
     async def listed(self) -> list[str]:
         """Every office with a choice or seen in an event."""

@@ -4,6 +4,7 @@ Keys: `vm:connections` (id -> what it is, its settings in an envelope) and `vm:c
 neither has a TTL.
 """
 
+import hashlib
 import json
 import secrets
 import time
@@ -44,7 +45,8 @@ class Health:
 class Connection:
     """One connected account or server; `envelope` holds its settings and never leaves the service.
 
-    `grant` names the grant of an account that a person connected in a browser.
+    `grant` names the grant of an account that a person connected in a browser. `company` is whose it is; None: the
+    installation's, for all.
     """
 
     id: str
@@ -54,6 +56,7 @@ class Connection:
     account: str
     envelope: str = field(repr=False)
     grant: str | None = None
+    company: str | None = None
 
 
 def connection_purpose(connection: str) -> str:
@@ -154,22 +157,36 @@ class Connections:
         return self._registry[row.provider].options
 
     async def add(
-        self, provider: str, name: str, settings: ProviderSettings, *, connection: str | None = None
+        self,
+        provider: str,
+        name: str,
+        settings: ProviderSettings,
+        *,
+        connection: str | None = None,
+        company: str | None = None,
     ) -> Connection:
         """Store a connection; `connection` gives it a fixed id, and then one that exists is kept as it is."""
         key = connection or secrets.token_hex(8)
         envelope = self._vault.seal(json.dumps(settings.reveal()), connection_purpose(key))
-        row = Connection(key, provider, settings.method, name, settings.account, envelope)
+        row = Connection(key, provider, settings.method, name, settings.account, envelope, company=company)
         await self._store.execute("HSETNX" if connection else "HSET", CONNECTIONS, key, json.dumps(asdict(row)))
         return row
 
-    async def adopt(self, provider: str, grant: str, account: Account, before: Connection | None) -> Connection:
+    async def adopt(
+        self,
+        provider: str,
+        grant: str,
+        account: Account,
+        before: Connection | None,
+        company: str | None = None,
+    ) -> Connection:
         """The connection of an account that a person has just connected: `before` if it is there, else a new one."""
         settings = self.validated(provider, account.settings)
         if before is None:
-            key = grant[:16]  # the same account at the same time in two browsers is still one connection
+            # The same account at the same time in two browsers is still one connection of a company.
+            key = hashlib.sha256(f"{grant}\0{company}".encode()).hexdigest()[:16] if company else grant[:16]
             envelope = self._vault.seal(json.dumps(settings.reveal()), connection_purpose(key))
-            row = Connection(key, provider, settings.method, account.name, account.name, envelope, grant)
+            row = Connection(key, provider, settings.method, account.name, account.name, envelope, grant, company)
         else:
             row = replace(before, account=account.name, grant=grant)
             if self.settings_of(before) != settings:

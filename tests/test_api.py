@@ -89,7 +89,7 @@ async def test_the_openapi_document_is_valid_and_asks_for_the_token(service: Run
     document = (await service.client.get("/api/v1/openapi.json")).json()
     validate(document)
     operations = [operation for path in document["paths"].values() for operation in path.values()]
-    assert len(operations) == 23
+    assert len(operations) == 25
     assert all(operation["security"] for operation in operations)
 
 
@@ -148,6 +148,8 @@ async def test_every_answer_is_what_the_openapi_document_says(service: Running, 
         await call("POST", "/companies", json={"id": company, "name": "North"})
     await call("GET", "/companies")
     for one in (company, "x"):
+        await call("POST", "/companies/{company}/tokens", company=one)
+        await call("DELETE", "/companies/{company}/tokens", company=one)
         await call("DELETE", "/companies/{company}", company=one)
     for office in ("default", str(uuid.uuid4())):
         await call("DELETE", "/offices/{office}", office=office)

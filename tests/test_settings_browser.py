@@ -251,6 +251,7 @@ async def test_every_page_is_for_everybody(
             "connection": f"/connections/{connection}",
             "connection-new": "/connections/new/jitsi",
             "connection-leave": f"/connections/{connection}/leave",
+            "companies": "/companies",
             "bookings": "/bookings",
             "booking": f"/bookings/{data['id']}",
             "booking-failed": f"/bookings/{broken['id']}",

@@ -1,26 +1,22 @@
 """`/api/v1`: offices, connections, companies and records as JSON, for whoever holds ADMIN_TOKEN."""
 
-import secrets
 from typing import Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends
 
 from service.budget import Budgets
 from service.changes import Changes
-from service.companies import Companies, Company
+from service.companies import Companies
 from service.farewell import Farewells
 from service.ledger import Ledger
 from service.oauth import Broker
 from service.settings import Settings
+from service.web.api_companies import CompaniesApi
 from service.web.api_connections import ConnectionsApi
 from service.web.api_offices import OfficesApi
 from service.web.api_records import RecordsApi
-from service.web.errors import Problem
 from service.web.guard import BEARER, guarded
 from service.web.schema import (
-    CompanyNew,
-    CompanyPage,
-    CompanyRead,
     Failure,
 )
 
@@ -44,7 +40,7 @@ class Api:
         self.records = RecordsApi(ledger, settings, public_url)
         self.connections = ConnectionsApi(ledger, settings, broker, budgets, changes, farewells, public_url)
         self._settings = settings
-        self._companies = companies
+        self.companies = CompaniesApi(companies, changes, public_url)
         self._public_url = public_url
         self._admin_token = admin_token
 
@@ -78,9 +74,11 @@ class Api:
         get("/connections/{connection}/disconnect", tags=["connections"])(self.connections.get_disconnection)
         delete("/connections/{connection}", tags=["connections"], status_code=204)(self.connections.delete_connection)
         post("/connections/{connection}/test", tags=["connections"])(self.connections.test_connection)
-        get("/companies", tags=["companies"])(self.list_companies)
-        post("/companies", tags=["companies"], status_code=201)(self.add_company)
-        delete("/companies/{company}", tags=["companies"], status_code=204)(self.delete_company)
+        get("/companies", tags=["companies"])(self.companies.list_companies)
+        post("/companies", tags=["companies"], status_code=201)(self.companies.add_company)
+        post("/companies/{company}/tokens", tags=["companies"], status_code=201)(self.companies.add_token)
+        delete("/companies/{company}/tokens", tags=["companies"])(self.companies.drop_tokens)
+        delete("/companies/{company}", tags=["companies"], status_code=204)(self.companies.delete_company)
         get("/records", tags=["records"])(self.records.list_records)
         get("/records/{record}", tags=["records"])(self.records.get_record)
         get("/records/{record}/host_link", tags=["records"])(self.records.get_host_link)
@@ -92,27 +90,3 @@ class Api:
         }.items():
             post(f"/records/{{record}}/{verb}", tags=["records"], status_code=202)(act)
         return router
-
-    async def list_companies(self) -> CompanyPage:
-        """Companies added in settings; the installation's own comes from the environment."""
-        reached = await self._companies.reached_at()
-        rows = await self._companies.all()
-        return CompanyPage(companies=[_company(row, reached.get(row.id)) for row in rows])
-
-    async def add_company(self, new: CompanyNew) -> CompanyRead:
-        """Take events of another company at its own webhook URL."""
-        url = new.endpoint_url or f"{self._public_url}/webhooks/vello/{new.id}"
-        company = Company(new.id, new.name, (url,), tuple(new.tokens or [secrets.token_urlsafe(32)]))
-        if not await self._companies.add(company):
-            raise Problem(409, "exists", "A company with this id is there already; delete it first.")
-        return _company(company, None).model_copy(update={"tokens": list(company.tokens)})
-
-    async def delete_company(self, company: str) -> Response:
-        """Refuse a company's events from now on."""
-        if not await self._companies.remove(company.lower()):
-            raise Problem(404, "unknown_company", "No company with this id has been added.")
-        return Response(status_code=204)
-
-
-def _company(row: Company, reached: int | None) -> CompanyRead:
-    return CompanyRead(id=row.id, name=row.name, endpoint_url=row.endpoint_urls[0], reached_at=reached)

@@ -68,8 +68,8 @@ class ConnectionsApi:
         """Make a connection that needs no browser."""
         return await self.add(new, BY_API)
 
-    async def add(self, new: ConnectionNew, who: str) -> ConnectionRead:
-        """Make a connection that needs no browser."""
+    async def add(self, new: ConnectionNew, who: str, company: str | None = None) -> ConnectionRead:
+        """Make a connection that needs no browser, for one company or for all."""
         fields = dict(new.model_extra or {})
         try:
             settings = self._connections.validated(new.provider, fields)
@@ -83,7 +83,7 @@ class ConnectionsApi:
         if new.provider in self._broker.vendors and settings.token_request() is None:
             page = f"{self._public_url}/connect/{new.provider}"
             raise Problem(422, "invalid", f"`provider`: such accounts are connected in a browser, at {page}.")
-        row = await self._connections.add(new.provider, new.name or settings.account, settings)
+        row = await self._connections.add(new.provider, new.name or settings.account, settings, company=company)
         await self._changes.note(who, "connection", row.id, "added", {"name": (None, row.name)})
         await self._settings.announce(self._ledger)
         return (await self._shown([row]))[0]
@@ -127,9 +127,16 @@ class ConnectionsApi:
 
     async def get_disconnection(self, connection: str) -> Disconnecting:
         """How far that is; 404 when it is done or was never asked for."""
+        going = await self.going(connection)
+        if going is None:
+            raise Problem(404, "unknown_connection", "Nobody takes such a connection out of use, or it is done.")
+        return going
+
+    async def going(self, connection: str) -> Disconnecting | None:
+        """Go on with taking a connection out of use; None when nobody does, or when it is done."""
         left = await self._farewells.step(connection)
         if left is None:
-            raise Problem(404, "unknown_connection", "Nobody takes such a connection out of use, or it is done.")
+            return None
         return Disconnecting(how=left.how, to=left.to, total=left.total, left=left.left, stuck=left.stuck)
 
     async def test_connection(self, connection: str) -> Rehearsal:
@@ -280,4 +287,5 @@ class ConnectionsApi:
             budget=None,
             checked_at=now.checked_at,
             in_use_by=self._choices.using(row.id),
+            company=row.company,
         )

@@ -1,7 +1,7 @@
 """`/api/v1/offices`: what admins choose for offices; the API and the pages call the same."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -81,6 +81,10 @@ class OfficesApi:
     def choice(self, office: str) -> Choice | None:
         """The choice that serves an office."""
         return self._choices.of(office.lower())
+
+    async def realms(self) -> Mapping[str, str]:
+        """Whose each office is that was seen in an event; '' is the installation's own company."""
+        return await self._choices.realms()
 
     def own(self, office: str) -> Choice | None:
         """The choice an office made itself."""

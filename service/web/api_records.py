@@ -1,5 +1,6 @@
 """`/api/v1/records`: bookings, what became of them, and what can be done; the API and the pages call the same."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Path, Query, Response
@@ -39,6 +40,21 @@ class RecordsApi:
         cursor: Annotated[str | None, Query(pattern=r"^\d{1,11}\.[0-9a-f-]{0,36}$")] = None,
     ) -> RecordPage:
         """Records by the start of their meeting, the soonest first."""
+        return await self.find(state, office, number, since, until, limit, cursor)
+
+    async def find(
+        self,
+        state: State | None = None,
+        office: str | None = None,
+        number: str | None = None,
+        since: int = 0,
+        until: int | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        *,
+        sees: Callable[[str], bool] = lambda _: True,
+    ) -> RecordPage:
+        """Records by the start of their meeting, those of companies that somebody `sees`."""
         found: list[RecordRead] = []
         start, _, last = (cursor or f"{since}.").partition(".")
         after, looked = (int(start), last), 0
@@ -48,7 +64,7 @@ class RecordsApi:
                 if until is not None and at >= until:
                     return RecordPage(records=found, cursor=None)
                 after, looked = (at, entry.record), looked + 1
-                if (state is None or entry.state is state) and _is_of(entry, office, number):
+                if (state is None or entry.state is state) and sees(entry.realm) and _is_of(entry, office, number):
                     found.append(self._record(entry))
                 if len(found) == limit:
                     return RecordPage(records=found, cursor=f"{after[0]}.{after[1]}")
@@ -122,6 +138,7 @@ class RecordsApi:
         return RecordRead(
             id=entry.record,
             company=wish.company if wish else None,
+            realm=entry.realm,
             office=wish.office if wish else None,
             resource=wish.resource if wish else None,
             service=wish.service if wish else None,

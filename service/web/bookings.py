@@ -56,12 +56,19 @@ class Bookings:
         cursor = visit.asked("cursor") if _CURSOR.fullmatch(visit.asked("cursor")) else None
         if not filtered:
             since = int(time.time()) - _RUNNING
-        page = await self._records.list_records(
-            state=state, office=office, number=asked or None, since=since, until=until, limit=50, cursor=cursor
+        page = await self._records.find(
+            state=state,
+            office=office,
+            number=asked or None,
+            since=since,
+            until=until,
+            limit=50,
+            cursor=cursor,
+            sees=visit.sees,
         )
         failing = RecordPage(records=[], cursor=None)
         if not filtered and cursor is None:
-            failing = await self._records.list_records(state=State.FAILED, limit=_FAILING)
+            failing = await self._records.find(state=State.FAILED, limit=_FAILING, sees=visit.sees)
         return visit.show(
             "bookings.html",
             page=page,
@@ -69,7 +76,7 @@ class Bookings:
             filtered=filtered,
             asked={"q": asked, "state": state or "", "office": office or "", "day": visit.asked("day")},
             states=_states(),
-            offices=await self._names(),
+            offices=await self._names(visit),
             zone=zone,
             more=_more(visit.request, page.cursor),
         )
@@ -92,7 +99,7 @@ class Bookings:
             choice=choice,
             chosen=chosen,
             connection=connections.get(record.connection or ""),
-            office=(await self._names()).get(record.office or ""),
+            office=(await self._names(visit)).get(record.office or ""),
             zone=choice.time_zone if choice else "UTC",
             trouble=trouble,
             did=visit.asked("did"),
@@ -129,11 +136,17 @@ class Bookings:
         record = visit.part("record")
         if not _UUID.fullmatch(record):
             raise Problem(404, "unknown_record", "Vello has not told us of this record, or it was long ago.")
-        return await self._records.get_record(record.lower())
+        found = await self._records.get_record(record.lower())
+        if not visit.sees(found.realm):
+            raise Problem(404, "unknown_record", "Vello has not told us of this record, or it was long ago.")
+        return found
 
-    async def _names(self) -> Mapping[str, str]:
+    async def _names(self, visit: Visit) -> Mapping[str, str]:
+        realms = await self._offices.realms()
         offices: Sequence[tuple[str, str | None]] = [
-            (each.id, each.name) for each in (await self._offices.list_offices()).offices if each.id != DEFAULT
+            (each.id, each.name)
+            for each in (await self._offices.list_offices()).offices
+            if each.id != DEFAULT and (visit.all_companies or visit.sees(realms.get(each.id, "")))
         ]
         return {id_: name or _("Office %(id)s", id=id_[:8]) for id_, name in offices}
 

@@ -107,7 +107,7 @@ class Connect:
             ),
             _("To connect an account again, do the same with that account: its offices and bookings stay as they are."),
         )
-        again = self._again(visit.asked("again"))
+        again = self._again(visit, visit.asked("again"))
         where = f"/connect/{name}/start" + (f"?again={again.id}" if again else "")
         action = (where, _("Continue to %(title)s", title=title))
         return _page(visit, 200, _("Connect %(title)s", title=title), *texts, action=action)
@@ -117,7 +117,7 @@ class Connect:
         if visit.request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
             return visit.go(f"/connect/{vendor.info.name}")
         begun = self._broker.authorization(vendor, client)
-        again = self._again(visit.asked("again"))
+        again = self._again(visit, visit.asked("again"))
         await self._remember(begun, visit.session, vendor, again.id if again else None)
         return visit.leave(begun.url)
 
@@ -145,16 +145,17 @@ class Connect:
         except ProviderError as error:
             _log.warning("account_not_connected", provider=vendor.info.name, reason=error.text)
             raise _failed(title, error) from None
-        row = await self._adopt(vendor, granted)
+        row = await self._adopt(vendor, granted, visit.company)
         other = f"&wanted={again}" if again and again != row.id else ""
         return visit.go(f"/connect/{vendor.info.name}?connected={row.id}{other}")
 
-    def _again(self, connection: str) -> Connection | None:
+    def _again(self, visit: Visit, connection: str) -> Connection | None:
         """The connection that is to be connected again."""
         try:
-            return self._settings.connections.get(connection)
+            row = self._settings.connections.get(connection)
         except UnknownConnection:
             return None
+        return row if visit.owns(row.company) else None
 
     async def _remember(self, begun: Authorization, session: Session, vendor: Vendor, again: str | None) -> None:
         key = _key(begun.state)
@@ -191,12 +192,12 @@ class Connect:
         except (UnknownKey, Damaged):
             raise Page(410, _("This took too long"), _("The service's keys were changed meanwhile.")) from None
 
-    async def _adopt(self, vendor: Vendor, granted: Granted) -> Connection:
+    async def _adopt(self, vendor: Vendor, granted: Granted, company: str | None) -> Connection:
         """Give the grant to its connection, a new one if the account has none, and wake what waited for it."""
         connections = self._settings.connections
         await self._settings.load()
-        before = await self._before(vendor, granted)
-        row = await connections.adopt(vendor.info.name, granted.grant, granted.account, before)
+        before = await self._before(vendor, granted, company)
+        row = await connections.adopt(vendor.info.name, granted.grant, granted.account, before, company)
         await self._ledger.bump_revision()
         await self._settings.load()
         if before and before.grant and before.grant != granted.grant and not connections.holding(before.grant):
@@ -210,10 +211,10 @@ class Connect:
         _log.info("account_connected", provider=vendor.info.name, connection=row.id, again=before is not None)
         return row
 
-    async def _before(self, vendor: Vendor, granted: Granted) -> Connection | None:
-        """The connection of the same account, whichever client it was connected with."""
+    async def _before(self, vendor: Vendor, granted: Granted, company: str | None) -> Connection | None:
+        """The company's connection of the same account, whichever client it was connected with."""
         for row in self._settings.connections.all():
-            if row.provider != vendor.info.name or not row.grant:
+            if row.provider != vendor.info.name or not row.grant or row.company != company:
                 continue
             if row.grant == granted.grant or await self._broker.account(row.grant) == granted.account.id:
                 return row
@@ -226,7 +227,7 @@ class Connect:
         except UnknownConnection:
             source = None
         title = vendor.info.title
-        if source is None or row.provider != vendor.info.name:
+        if source is None or row.provider != vendor.info.name or not visit.owns(row.company):
             text = _("Somebody removed it. You can connect the account again.")
             raise Page(404, _("This connection is gone"), text)
         granted = (await self._broker.scopes([source]))[source.grant]
@@ -235,7 +236,7 @@ class Connect:
             _("%(account)s is connected. Choose it for your offices now.", account=row.account),
             _(lacks(title, lacking)) if lacking else _("Bookings that waited for this account are taken up now."),
         ]
-        wanted = self._again(visit.asked("wanted"))
+        wanted = self._again(visit, visit.asked("wanted"))
         if wanted:
             other = _(
                 "This is another account than %(account)s, which is not connected again yet. Start again for that one.",

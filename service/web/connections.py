@@ -42,7 +42,7 @@ class ConnectionPages:
         ]
 
     async def _list(self, visit: Visit) -> Response:
-        rows = (await self._connections.list_connections()).connections
+        rows = await self._rows(visit)
         offered = [info for info in self._connections.providers.values() if _is_offered(info)]
         return visit.show(
             "connections.html",
@@ -66,7 +66,7 @@ class ConnectionPages:
             new = ConnectionNew.model_validate(
                 {**fields, "provider": info.name, "name": visit.text("name") or None, "method": None}
             )
-            row = await self._connections.add(new, visit.session.person.name)
+            row = await self._connections.add(new, visit.session.person.name, visit.company)
         except ValidationError as error:
             return self._form(visit, info, sent, errors_of(error), 422)
         except Problem as problem:
@@ -99,7 +99,7 @@ class ConnectionPages:
         rehearsal: Rehearsal | None = None,
         errors: Mapping[str, str] | None = None,
     ) -> Response:
-        row = await self._connections.connection(visit.part("connection"))
+        row = await self._known(visit)
         info = self._connections.providers.get(row.provider)
         browser = info is not None and row.method == "oauth" and row.provider in self._connections.vendors
         main, more = _split(info, {}, errors or {}) if info and not browser else ([], [])
@@ -122,7 +122,7 @@ class ConnectionPages:
         )
 
     async def _act(self, visit: Visit) -> Response:
-        connection, who = visit.part("connection"), visit.session.person.name
+        connection, who = (await self._known(visit)).id, visit.session.person.name
         act = visit.text("do")
         try:
             if act == "test":
@@ -150,20 +150,17 @@ class ConnectionPages:
 
     async def _leaving(self, visit: Visit) -> Response:
         """What taking it out of use would do; or, while that goes on, how far it is."""
-        connection = visit.part("connection")
+        connection, row, going = visit.part("connection"), None, None
         try:
-            going = await self._connections.get_disconnection(connection)
+            row = await self._known(visit)
         except Problem:
-            going = None
-        if going and visit.asked("was") == f"{going.left}.{going.stuck}":
-            return Response(None, 204, visit.pages.headers)
-        try:
-            row: ConnectionRead | None = await self._connections.connection(connection)
-        except Problem:
-            if not visit.asked("was"):
+            if not visit.asked("was"):  # else it was being taken out of use a moment ago, and now it is gone
                 raise
-            row = None  # it was being taken out of use a moment ago, and now it is gone
-        others = [each for each in (await self._connections.list_connections()).connections if each.id != connection]
+        if row and (going := await self._connections.going(connection)):
+            if visit.asked("was") == f"{going.left}.{going.stuck}":
+                return Response(None, 204, visit.pages.headers)
+            row = next((each for each in await self._rows(visit) if each.id == connection), None)
+        others = [each for each in await self._rows(visit) if each.id != connection]
         return visit.show(
             "connection_leave.html",
             row=row,
@@ -175,7 +172,7 @@ class ConnectionPages:
         )
 
     async def _leave(self, visit: Visit) -> Response:
-        connection, who = visit.part("connection"), visit.session.person.name
+        connection, who = (await self._known(visit)).id, visit.session.person.name
         if visit.text("how") == "now":
             await self._connections.finish(connection, who)
             return visit.go("/connections?done=removed")
@@ -183,10 +180,22 @@ class ConnectionPages:
             wanted = Disconnection.model_validate({"how": visit.text("how"), "to": visit.text("to") or None})
         except ValidationError:
             raise Problem(422, "invalid", "Choose what is to become of the meetings.") from None
+        if wanted.to is not None and not visit.owns((await self._connections.connection(wanted.to)).company):
+            raise Problem(404, "unknown_connection", "No connection has this id.")
         going = await self._connections.disconnect(connection, wanted, who)
         if going.left:
             return visit.go(f"/connections/{connection}/leave")
         return visit.go("/connections?done=removed")
+
+    async def _rows(self, visit: Visit) -> list[ConnectionRead]:
+        rows = (await self._connections.list_connections()).connections
+        return [row for row in rows if visit.owns(row.company)]
+
+    async def _known(self, visit: Visit) -> ConnectionRead:
+        row = await self._connections.connection(visit.part("connection"))
+        if not visit.owns(row.company):
+            raise Problem(404, "unknown_connection", "No connection has this id.")
+        return row
 
     def _offered(self, visit: Visit) -> ProviderInfo:
         info = self._connections.providers.get(visit.part("provider"))

@@ -15,6 +15,7 @@ from service.web.api_connections import ConnectionsApi
 from service.web.api_offices import OfficesApi
 from service.web.errors import Problem
 from service.web.forms import Field, errors_of, fields_of, read, typed
+from service.web.schema import ConnectionRead
 from service.web.settings import Frame, Visit
 from service.web.words import _, said
 
@@ -54,8 +55,9 @@ class Offices:
 
     async def _list(self, visit: Visit) -> Response:
         offices = (await self._offices.list_offices()).offices
-        names = {row.id: row.name for row in (await self._connections.list_connections()).connections}
-        rest = [each for each in offices if each.id != DEFAULT]
+        names = {row.id: row.name for row in await self._connected(visit)}
+        mine = None if visit.all_companies else await self._mine(visit)
+        rest = [each for each in offices if each.id != DEFAULT and (mine is None or each.id in mine)]
         default = next((each for each in offices if each.id == DEFAULT), None)
         return visit.show("offices.html", offices=rest, default=default, names=names, saved=visit.asked("saved"))
 
@@ -75,7 +77,7 @@ class Offices:
             except Problem as problem:
                 return await self._refused(visit, office, _stored(self._offices.choice(office) or Choice()), problem)
             return visit.go("/offices?saved=1")
-        draft, choice = self._sent(visit)
+        draft, choice = await self._sent(visit)
         if choice is None:
             return await self._form(visit, office, draft, 422)
         if visit.text("do") != "save":
@@ -90,7 +92,7 @@ class Offices:
 
     async def _preview(self, visit: Visit) -> Response:
         office = await self._known(visit)
-        draft, choice = self._sent(visit)
+        draft, choice = await self._sent(visit)
         weighed = await self._offices.weigh(office, choice) if choice else None
         changed = visit.text("options_of") != draft.connection
         return visit.show(
@@ -118,7 +120,6 @@ class Offices:
         saved: str = "",
     ) -> Response:
         seen = await self._offices.seen(office)
-        connections = (await self._connections.list_connections()).connections
         return visit.show(
             "office.html",
             status,
@@ -126,7 +127,7 @@ class Offices:
             default=office == DEFAULT,
             own=self._offices.own(office) is not None,
             draft=draft,
-            connections=connections,
+            connections=await self._connected(visit),
             options=self._option_fields(draft),
             services=sorted(seen.services | (draft.services or frozenset())),
             resources=sorted(seen.resources | set(draft.hosts)),
@@ -143,7 +144,7 @@ class Offices:
         errors = {name.removeprefix("options."): text for name, text in draft.errors.items()}
         return fields_of(self._offices.options(draft.connection or None), "options.", draft.options, errors)
 
-    def _sent(self, visit: Visit) -> tuple[Draft, Choice | None]:
+    async def _sent(self, visit: Visit) -> tuple[Draft, Choice | None]:
         """What was typed, and the choice it makes if nothing is wrong with it."""
         sent = {name: value for name, value in visit.form.multi_items() if isinstance(value, str)}
         connection = visit.text("connection")
@@ -168,7 +169,10 @@ class Offices:
             choice = Choice.model_validate(fields)
         except ValidationError as error:
             return _wrong(draft, errors_of(error)), None
+        mine = {row.id for row in await self._connected(visit)}
         problem = self._offices.problems(choice)
+        if choice.connection is not None and choice.connection not in mine:
+            problem = Problem(422, "invalid", "`connection`: no connection has this id.")
         if isinstance(problem, ValidationError):
             return _wrong(draft, errors_of(problem, "options")), None
         if problem:
@@ -179,7 +183,18 @@ class Offices:
         office = visit.part("office").lower()
         if office != DEFAULT:
             await self._offices.office(office)
+        if not visit.all_companies and office not in await self._mine(visit):
+            raise Problem(404, "unknown_office", "This office has no choice and was not seen in an event.")
         return office
+
+    async def _mine(self, visit: Visit) -> set[str]:
+        """The offices of the companies that this admin may see."""
+        return {office for office, realm in (await self._offices.realms()).items() if visit.sees(realm)}
+
+    async def _connected(self, visit: Visit) -> list[ConnectionRead]:
+        """The connections from which this admin may choose."""
+        rows = (await self._connections.list_connections()).connections
+        return [row for row in rows if visit.owns(row.company)]
 
 
 def _stored(choice: Choice) -> Draft:

@@ -33,6 +33,7 @@ class ConnectionRead(BaseModel):
     budget: dict[str, int] | None
     checked_at: int | None
     in_use_by: list[str]
+    company: str | None
 
 
 class ConnectionNew(BaseModel):
@@ -92,6 +93,7 @@ class CompanyRead(BaseModel):
     name: str
     endpoint_url: str
     tokens: list[str] | None = None
+    valid_tokens: int
     reached_at: int | None = None
 
 
@@ -99,11 +101,13 @@ class RecordRead(BaseModel):
     """A record: what Vello wants and what became of it. Times in unix seconds, `duration` in seconds.
 
     `vello_told` is false while Vello holds another link than the one it would be told now. `chosen_by` is whose choice
-    serves it, `host_by` what in it names the host.
+    serves it, `host_by` what in it names the host. `realm` is the company whose webhook told of it, '' the
+    installation's own.
     """
 
     id: str
     company: str | None
+    realm: str
     office: str | None
     resource: str | None
     service: str | None

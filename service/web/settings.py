@@ -31,6 +31,31 @@ class Visit:
     pages: Pages = field(repr=False)
     form: FormData = field(default_factory=FormData, repr=False)
 
+    @property
+    def all_companies(self) -> bool:
+        """Whether this admin may see everything here."""
+        return self.session.person.companies is None
+
+    @property
+    def company(self) -> str | None:
+        """The company for which this admin makes things; None: for all."""
+        return next(iter(self.session.person.companies), "") if self.session.person.companies is not None else None
+
+    def demand_all(self) -> None:
+        """Raises Problem for an admin of some companies only."""
+        if not self.all_companies:
+            raise Problem(403, "not_allowed", "Only an admin of all companies can do this.")
+
+    def sees(self, realm: str | None) -> bool:
+        """Whether this admin may see what is a company's; the installation's own is called `own`."""
+        companies = self.session.person.companies
+        return companies is None or (realm or "own") in companies
+
+    def owns(self, company: str | None) -> bool:
+        """Whether this admin may see a connection: one that is for all is for admins of everything."""
+        companies = self.session.person.companies
+        return companies is None or (company is not None and company in companies)
+
     def show(self, template: str, status: int = 200, **values: Any) -> Response:
         """A page for this admin."""
         return self.pages.show(self.request, template, status, session=self.session, **values)

@@ -62,11 +62,13 @@ class Start:
         ]
 
     async def _show(self, visit: Visit) -> Response:
+        if not visit.all_companies:
+            return visit.go("/bookings")
         return await self._page(visit, "start.html")
 
     async def _steps(self, visit: Visit) -> Response:
         """The steps anew, or nothing while they are as they were: whoever is in the middle of them is not disturbed."""
-        if visit.asked("was") == (await self._way()).mark:
+        if not visit.all_companies or visit.asked("was") == (await self._way()).mark:
             return Response(None, 204, visit.pages.headers)
         return await self._page(visit, "start_steps.html")
 
@@ -74,7 +76,7 @@ class Start:
         way = await self._way()
         own = self._companies.own
         # The token is shown until Vello has used it, and never again.
-        token = own.tokens[0] if way.reached_at is None and visit.session.person.companies is None else None
+        token = own.tokens[0] if way.reached_at is None else None
         choice = self._api.offices.choice(DEFAULT)
         zone = choice.time_zone if choice else "UTC"
         return visit.show(template, way=way, endpoint_url=own.endpoint_urls[0], token=token, zone=zone)
@@ -95,9 +97,11 @@ class Start:
         return Way(reached, connections, chosen, trial, linked)
 
     async def _book(self, visit: Visit) -> Response:
+        visit.demand_all()
         await self._trial.book()
         return visit.go("/#step4")
 
     async def _cancel(self, visit: Visit) -> Response:
+        visit.demand_all()
         await self._trial.cancel()
         return visit.go("/#step4")
