@@ -56,6 +56,28 @@ def test_a_browser_gets_the_language_it_wants_most_of_those_there_are(
 
 
 @pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("The meeting was made.", "Tapaaminen luotiin."),
+        ("No meeting: the booking was cancelled.", "Ei tapaamista: varaus peruutettiin."),
+        ("Vello sent record.created (version 3).", "Vello lähetti: record.created (versio 3)."),
+        (
+            "Making the meeting was refused: zoom.us refuses the call (status 400). Tried again in about 2 s.",
+            "Tapaaminen, Luominen: hylättiin. zoom.us hylkää kutsun (tila 400). Uusi yritys: noin 2 s kuluttua.",
+        ),
+        ("Nobody ever said this.", "Nobody ever said this."),
+        ("", ""),
+    ],
+)
+def test_sentences_of_the_core_are_said_in_the_readers_language(text: str, said: str) -> None:
+    """What is filled into them as well."""
+    words.speak("fi")
+    assert words.said(text) == said
+    words.speak("en")
+    assert words.said(text) == text
+
+
+@pytest.mark.parametrize(
     ("language", "said"),
     [
         ("en", "Wed, 10 Mar 2027, 12:00 (EET)"),

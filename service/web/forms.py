@@ -36,7 +36,8 @@ class Field:
 
 def label_of(name: str) -> str:
     """A field's name as people read it."""
-    return name.replace("_", " ").capitalize()
+    words = [{"url": "URL", "id": "ID"}.get(word, word) for word in name.split("_")]
+    return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
 
 
 def fields_of(
