@@ -156,8 +156,9 @@ class ConnectionPages:
         except Problem:
             if not visit.asked("was"):  # else it was being taken out of use a moment ago, and now it is gone
                 raise
-        if row and (going := await self._connections.going(connection)):
-            if visit.asked("was") == f"{going.left}.{going.stuck}":
+        if row:
+            going = await self._connections.going(connection)
+            if going and visit.asked("was") == f"{going.left}.{going.stuck}":
                 return Response(None, 204, visit.pages.headers)
             row = next((each for each in await self._rows(visit) if each.id == connection), None)
         others = [each for each in await self._rows(visit) if each.id != connection]

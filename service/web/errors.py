@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from starlette.routing import Match
 
 from service.store import StoreUnavailable
 
@@ -36,12 +37,18 @@ def problem(status: int, code: str, message: str, headers: Mapping[str, str] | N
 def answer_errors(app: FastAPI) -> None:
     """Make every error of `app` leave in the one shape."""
 
-    async def known(_: Request, error: Exception) -> JSONResponse:
+    async def known(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
         if isinstance(error, Problem):
             return problem(error.status_code, error.code, error.detail, error.headers)
         code, message = _PLAIN.get(error.status_code, ("refused", f"{error.detail}."))
-        return problem(error.status_code, code, message, error.headers)
+        headers = error.headers if error.status_code != 405 else {"Allow": ", ".join(allowed(request))}
+        return problem(error.status_code, code, message, headers)
+
+    def allowed(request: Request) -> list[str]:
+        """Every method of an address; Starlette names only those of the first route that has it."""
+        found = [route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE]
+        return sorted({method for route in found for method in getattr(route, "methods", None) or ()})
 
     async def unread(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is registered for
