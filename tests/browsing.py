@@ -57,7 +57,9 @@ async def served(
 
 
 @asynccontextmanager
-async def browsers(profile: Path, scheme: Scheme = "light") -> AsyncIterator[BrowserContext]:
+async def browsers(
+    profile: Path, scheme: Scheme = "light", *, javascript: bool = True
+) -> AsyncIterator[BrowserContext]:
     """A fresh browser."""
     async with async_playwright() as driver:
         chromium = await driver.chromium.launch_persistent_context(
@@ -66,6 +68,7 @@ async def browsers(profile: Path, scheme: Scheme = "light") -> AsyncIterator[Bro
             args=["--no-sandbox", "--disable-dev-shm-usage"],
             color_scheme=scheme,
             locale="en-GB",
+            java_script_enabled=javascript,
         )
         yield chromium
         await chromium.close()

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ from playwright.async_api import Page, expect
 from service.vello import sign
 from tests.browsing import Scheme, browser, browsers, listening, log_in, pictured, served, violations
 from tests.events import body, record
+from tests.fakes.zoom_server import ZoomServer
 from tests.processes import ADMIN, TOKEN
 from tests.servers import MemoryServer
 from tests.waiting import wait_until
@@ -210,6 +212,73 @@ async def test_two_admins_at_once_do_not_overwrite_each_other(
         await expect(bert.get_by_label("Tag")).to_have_value("bert")
         stored = (await at.api("GET", "/offices/default")).json()
         assert (stored["name"], stored["tag"]) == ("Anna's", None)
+
+
+async def test_zoom_is_connected_on_its_own_consent_page_and_makes_a_meeting(
+    store_url: str, tmp_path: Path, zoom: ZoomServer
+) -> None:
+    async with listening() as (listener, public):
+        given: dict[str, Any] = {"ZOOM_CLIENT_ID": "user-app", "ZOOM_CLIENT_SECRET": "user-secret"}
+        given |= {"ZOOM_OAUTH_URL": zoom.oauth_url, "ZOOM_API_URL": zoom.api_url}
+        async with served(listener, public, store_url, **given), browser(tmp_path) as (page, complaints):
+            at = At(public)
+            await log_in(page, public, "/connections")
+            await page.get_by_role("link", name="Connect Zoom").click()
+            await page.get_by_role("link", name="Continue to Zoom").click()
+            await page.get_by_role("button", name="Allow").click()
+            await expect(page.get_by_role("heading", name="Zoom is connected")).to_be_visible()
+            assert await violations(page) == []
+            await page.get_by_role("link", name="Choose it for all offices").click()
+            await page.get_by_label("Who makes the meetings").select_option(index=1)
+            await expect(page.get_by_label("Waiting room")).to_be_visible()
+            await page.get_by_label("Waiting room").select_option(label="Yes")
+            await page.get_by_label("Join before host").select_option(label="Yes")
+            await page.get_by_role("button", name="Save").click()
+            await expect(page.get_by_role("alert")).to_be_visible()
+            await page.get_by_label("Join before host").select_option(label="No")
+            await page.get_by_role("button", name="Save").click()
+            await expect(page.get_by_role("status").first).to_contain_text("Saved")
+            assert await violations(page) == []
+            answer = (await at.vello("record.update_metadata", record())).json()
+            assert answer["metadata"]["video_link"].startswith("http")
+            assert [each["settings"]["waiting_room"] for each in await zoom.meetings()] == [True]
+            assert [line for line in complaints if "Content Security Policy" in line] == []
+
+
+async def test_all_of_it_works_without_javascript(at: At, tmp_path: Path, meeting_server: MemoryServer) -> None:
+    """Only what one waits for needs a reload then."""
+    await at.connect(meeting_server.url, "Ours")
+    async with browsers(tmp_path, javascript=False) as chromium:
+        page = await chromium.new_page()
+        await log_in(page, at.public, "/offices/default")
+        await page.get_by_label("Who makes the meetings").select_option(index=1)
+        await page.get_by_role("button", name="Only show what it will do").click()
+        await expect(page.locator("#impact")).to_contain_text("0 upcoming bookings: all stay as they are.")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("status").first).to_contain_text("Saved")
+        await page.get_by_role("link", name="Start").click()
+        await page.get_by_role("button", name="Make a test booking").click()
+        await page.reload()
+        await expect(page.get_by_label("Link", exact=True)).to_be_visible()
+        await page.get_by_role("button", name="Suomi").click()
+        await expect(page.get_by_role("button", name="Poista testivaraus")).to_be_visible()
+
+
+async def test_it_is_used_with_the_keyboard_alone(at: At, tmp_path: Path) -> None:
+    async with browser(tmp_path) as (page, _):
+        await page.goto(f"{at.public}/offices/default")
+        await page.keyboard.type(ADMIN)
+        await page.keyboard.press("Enter")
+        await page.wait_for_url(f"{at.public}/offices/default")
+        await page.keyboard.press("Tab")
+        await expect(page.get_by_role("link", name="To the content")).to_be_focused()
+        await page.keyboard.press("Enter")
+        for _step in range(4):  # the way back, who makes the meetings, connecting first, the name
+            await page.keyboard.press("Tab")
+        await page.keyboard.type("Typed")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("status").first).to_contain_text("Saved")
+    assert (await at.api("GET", "/offices/default")).json()["name"] == "Typed"
 
 
 async def test_a_session_that_ends_in_the_middle_of_a_form_loses_nothing(at: At, tmp_path: Path) -> None:
