@@ -4,6 +4,7 @@ Authlib writes the messages, joserfc reads the ID token, `providers.http` sends.
 """
 
 import asyncio
+import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ LEEWAY: Final = 60
 
 _FRESH = 3600.0  # seconds for which the provider's addresses and keys are believed
 _AGAIN = 30.0  # seconds before its keys are asked for again because of one that is unknown
+_PAUSE = 5.0  # seconds after a failure before it is asked again
 _SIGNERS = ("client_secret_basic", "client_secret_post")
 
 
@@ -76,6 +78,7 @@ class Oidc:
         self._allowed = {each if each.startswith("group:") else each.lower() for each in allowed}
         self._companies = companies
         self._lock = asyncio.Lock()
+        self._down_until = 0.0
         self._metadata: tuple[float, Mapping[str, Any]] | None = None
         self._keys: tuple[float, KeySet] | None = None
 
@@ -134,9 +137,12 @@ class Oidc:
         async with self._lock:
             now = time.monotonic()
             if self._metadata is None or now - self._metadata[0] > _FRESH:
+                if now < self._down_until:  # nobody waits for it in a row
+                    raise TemporaryError("The login provider cannot be reached at the moment.")
+                self._down_until = now + _PAUSE
                 url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-                answer = await self._http.send("GET", url)
-                found = answer.object()
+                found = (await self._http.send("GET", url)).object()
+                self._down_until = 0.0
                 if str(found.get("issuer", "")).rstrip("/") != self._issuer.rstrip("/"):
                     raise _operator("names another issuer than OIDC_ISSUER")
                 if not all(
@@ -200,11 +206,11 @@ class Oidc:
 
     def _identity(self, claims: Mapping[str, Any]) -> Identity:
         email = str(claims.get("email") or "").lower()
-        if claims.get("email_verified") is False:
+        if claims.get("email_verified") is False or not re.fullmatch(r"[^@\s]+@[^@\s]+", email):
             email = ""
         groups = claims.get("groups")
         named = {f"group:{group}" for group in groups} if isinstance(groups, list) else set()
-        domain = f"@{email.rpartition('@')[2]}" if "@" in email else ""
+        domain = f"@{email.rpartition('@')[2]}" if email else ""
         if not self._allowed & ({email, domain} | named) - {""}:
             raise NotAllowed(email or str(claims["sub"])[:100])
         return Identity(email or str(claims["sub"])[:200], self._seen(claims))
@@ -219,8 +225,3 @@ class Oidc:
 
 def _operator(what: str) -> ProviderError:
     return PermanentError(f"The login provider {what}.", "operator")
-
-
-def temporary(error: ProviderError) -> bool:
-    """Whether trying again soon may help."""
-    return isinstance(error, TemporaryError)

@@ -6,10 +6,13 @@ from typing import Any
 
 import httpx
 import pytest
+from joserfc.jwk import RSAKey
 
 from service.store import Store
 from service.web.session import ATTEMPTS, IDLE, LIFE
 from tests.authority import CLIENT, SECRET, Authority, signed_in
+from tests.issuer import CLIENT as CLIENT_ID
+from tests.issuer import Issuer
 from tests.running import ADMIN, PUBLIC, Running, running
 from tests.servers import RawServer, http
 from tests.stores import StoreServer
@@ -307,3 +310,99 @@ async def test_every_key_of_a_login_lives_for_a_time(service: Running, store: St
     eternal = [key for key in keys if int(await store.execute("TTL", key)) < 0]
     assert {key.rpartition(":")[0] for key in keys} >= {"vm:session", "vm:sessions", "vm:logins", "vm:kept"}
     assert [key for key in eternal if not ETERNAL.fullmatch(key)] == []
+
+
+@pytest.fixture
+async def issuer() -> AsyncIterator[Issuer]:
+    async with Issuer() as issuer:
+        yield issuer
+
+
+async def lets_in(service: Running, issuer: Issuer) -> int:
+    """The status of the way back from an OpenID provider that says what it says."""
+    gone = await service.client.get(f"{LOGIN}/oidc")
+    assert gone.status_code == 303, gone.text
+    async with httpx.AsyncClient(trust_env=False) as person:
+        back = (await person.get(gone.headers["location"])).headers["location"]
+    return (await service.client.get(back)).status_code
+
+
+async def test_a_token_that_is_right_lets_its_person_in(store_url: str, issuer: Issuer) -> None:
+    async with running(store_url, **issuer.environment) as service:
+        assert await lets_in(service, issuer) == 303
+        issuer.claims = {"aud": [CLIENT_ID], "email_verified": True, "azp": CLIENT_ID}
+        assert await lets_in(service, issuer) == 303
+        issuer.claims = {"email": None}
+        issuer.told = {"sub": "anna", "email": "anna@example.org"}
+        assert await lets_in(service, issuer) == 303
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"iss": "https://elsewhere.example"},
+        {"aud": "another-client"},
+        {"aud": [CLIENT_ID, "another-client"]},
+        {"azp": "another-client"},
+        {"nonce": "of-another-login"},
+        {"nonce": None},
+        {"exp": 1_000_000_000},
+        {"exp": None},
+        {"sub": None},
+        {"iat": 32_503_680_000},
+    ],
+    ids=str,
+)
+async def test_a_token_that_is_not_for_us_now_and_this_login_lets_nobody_in(
+    store_url: str, issuer: Issuer, claims: dict[str, Any]
+) -> None:
+    issuer.claims = claims
+    async with running(store_url, **issuer.environment) as service:
+        assert await lets_in(service, issuer) == 502
+        assert sessions(service) == []
+
+
+@pytest.mark.parametrize("signed", ["none", "HS256"])
+async def test_a_token_that_nobody_or_everybody_can_sign_lets_nobody_in(
+    store_url: str, issuer: Issuer, signed: str
+) -> None:
+    issuer.signed = signed
+    async with running(store_url, **issuer.environment) as service:
+        assert (await lets_in(service, issuer), sessions(service)) == (502, [])
+
+
+async def test_a_token_signed_with_another_key_lets_nobody_in_until_the_key_is_shown(
+    store_url: str, issuer: Issuer
+) -> None:
+    async with running(store_url, **issuer.environment) as service:
+        issuer.key = RSAKey.generate_key(2048, {"kid": "one"})
+        assert (await lets_in(service, issuer), sessions(service)) == (502, [])
+    issuer.shown = issuer.key
+    async with running(store_url, **issuer.environment) as service:
+        assert await lets_in(service, issuer) == 303
+
+
+@pytest.mark.parametrize(
+    ("claims", "told"),
+    [
+        ({"email_verified": False}, None),
+        ({"email": None}, {"sub": "mallory", "email": "anna@example.org"}),
+        ({"email": "anna@example.org.evil"}, None),
+        ({"email": "@example.org"}, None),
+        ({"email": None, "sub": "@example.org"}, None),
+        ({"email": None, "groups": "@example.org"}, None),
+    ],
+    ids=str,
+)
+async def test_an_address_that_is_not_that_persons_counts_for_nothing(
+    store_url: str, issuer: Issuer, claims: dict[str, Any], told: dict[str, Any] | None
+) -> None:
+    issuer.claims, issuer.told = claims, told
+    async with running(store_url, **issuer.environment) as service:
+        assert (await lets_in(service, issuer), sessions(service)) == (403, [])
+
+
+async def test_a_provider_that_calls_itself_otherwise_is_not_believed(store_url: str, issuer: Issuer) -> None:
+    issuer.metadata = {"issuer": "https://elsewhere.example"}
+    async with running(store_url, **issuer.environment) as service:
+        assert (await service.client.get(f"{LOGIN}/oidc")).status_code == 502

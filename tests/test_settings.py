@@ -1,8 +1,10 @@
 """The settings as an attacker and as other admins meet them: sessions, companies, what others wrote, what is secret."""
 
+import hashlib
 import re
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -58,6 +60,13 @@ async def become(service: Running, store: Store, *companies: str) -> None:
     await Sessions(store, PUBLIC).begin(Request(scope), response, Person("limited@example.org", companies))
     service.client.cookies.clear()
     service.client.cookies.set("vello_meetings", response.headers["set-cookie"].split("=")[1].split(";")[0])
+
+
+def test_the_script_of_others_is_the_one_that_was_taken() -> None:
+    """npm's htmx.org 2.0.11, dist/htmx.min.js."""
+    script = Path(__file__).parent.parent / "service" / "web" / "static" / "htmx.min.js"
+    digest = hashlib.sha256(script.read_bytes()).hexdigest()
+    assert digest == "d6fdc75f204e6bdefa99b69bf1e6d4ac69b8a364f77929f45c13476b4000f717"
 
 
 async def test_nobody_without_a_session_sees_or_does_anything(service: Running) -> None:

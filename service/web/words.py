@@ -22,6 +22,7 @@ from babel.messages.pofile import read_po
 LANGUAGES: Final[Mapping[str, str]] = {"en": "English", "fi": "Suomi", "sv": "Svenska"}
 """Every language there is, in its own words; the first one is what the sources are written in."""
 
+_LONGEST = 1000  # characters of a sentence that is looked for: nothing of ours is longer
 _LOCALES = {"en": "en_GB", "fi": "fi_FI", "sv": "sv_FI"}
 
 _language: ContextVar[str] = ContextVar("language", default="en")
@@ -84,7 +85,7 @@ def said(text: str) -> str:
     catalogue, and is itself a sentence that may be there.
     """
     language = _language.get()
-    if language == "en" or not text:
+    if language == "en" or not text or len(text) > _LONGEST:
         return text
     known = catalogue(language).gettext(text)
     if known != text:
