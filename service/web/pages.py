@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -30,18 +29,8 @@ class Pages:
         self.headers: Mapping[str, str] = {**HEADERS, "Content-Security-Policy": _POLICY}
         if public_url.startswith("https:"):
             self.headers = {**self.headers, "Strict-Transport-Security": "max-age=31536000"}
-        self._templates = Environment(
-            loader=PackageLoader("service.web"),
-            autoescape=select_autoescape(),
-            undefined=StrictUndefined,
-            extensions=["jinja2.ext.i18n"],
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.install_gettext_callables(words._, _plural, newstyle=True)  # type: ignore[attr-defined]
-        self._templates.globals |= {"root": self.root, "languages": words.LANGUAGES, "language": words.language}
-        self._templates.globals |= {"when": words.when, "day": words.day, "ago": words.ago}
-        self._templates.globals |= {"said": words.said, "label": label_of, "plain": _plain, "names": _names}
+        self._templates = words.environment()
+        self._templates.globals |= {"root": self.root, "label": label_of, "plain": _plain, "names": _names}
         words.load()
 
     def speak(self, request: Request) -> None:
@@ -84,7 +73,3 @@ def _plain(value: object) -> str:
 def _names(ids: Sequence[str], known: Mapping[str, str]) -> str:
     """Things by their names, by their ids where they have none."""
     return ", ".join(known.get(each, each) for each in ids)
-
-
-def _plural(one: str, many: str, num: int, **values: object) -> str:
-    return words.several(one, many, num, **values)

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from babel.dates import format_skeleton, format_time, format_timedelta
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 LANGUAGES: Final[Mapping[str, str]] = {"en": "English", "fi": "Suomi", "sv": "Svenska"}
 """Every language there is, in its own words; the first one is what the sources are written in."""
@@ -46,6 +47,21 @@ def catalogue(language: str) -> gettext.NullTranslations:
     write_mo(compiled, read_po(io.BytesIO(source), locale=language))
     compiled.seek(0)
     return gettext.GNUTranslations(compiled)
+
+
+def environment() -> Environment:
+    """Templates whose texts are said in the language of the request."""
+    made = Environment(
+        loader=PackageLoader("service.web"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.install_gettext_callables(_, several, newstyle=True)  # type: ignore[attr-defined] # the extension's
+    made.globals |= {"languages": LANGUAGES, "language": language, "when": when, "day": day, "ago": ago, "said": said}
+    return made
 
 
 def speak(language: str) -> None:
