@@ -173,8 +173,10 @@ def _declared() -> Iterator[tuple[str, str]]:
 
 def _of_model(model: type[BaseModel], names: list[str], where: str) -> Iterator[tuple[str, str]]:
     for name in names:
-        field = model.model_fields[name]
         yield label_of(name), where
+        field = model.model_fields.get(name)
+        if field is None:
+            continue
         if field.description:
             yield field.description, where
         if get_origin(field.annotation) is Literal:

@@ -220,7 +220,9 @@ async def _fields(visit: Visit, info: ProviderInfo) -> tuple[dict[str, Any], dic
         if isinstance(value, UploadFile) and (value.size or 0) > 0:
             raw = await value.read(_LONGEST_FILE)
             sent[name.removesuffix(".file")] = raw.decode("utf-8", "replace")
-    return read(info.settings, _PREFIX, sent), sent_of(info.settings, _PREFIX, sent)
+    return read(info.settings, _PREFIX, sent, [*(info.asks or ()), *info.asks_more]), sent_of(
+        info.settings, _PREFIX, sent
+    )
 
 
 def _split(info: ProviderInfo, sent: Mapping[str, str], errors: Mapping[str, str]) -> tuple[list[Field], list[Field]]:

@@ -48,15 +48,18 @@ def fields_of(
     only: Iterable[str] | None = None,
 ) -> list[Field]:
     """The fields of `model`, with what was typed or is stored in `values` (see `typed`), by the model's names."""
-    shown = model.model_fields if only is None else {name: model.model_fields[name] for name in only}
-    return [_field(name, info, prefix, values, errors or {}) for name, info in shown.items()]
+    names = model.model_fields if only is None else only
+    return [_field(name, _declared(model, name), prefix, values, errors or {}) for name in names]
 
 
-def read(model: type[BaseModel], prefix: str, sent: Mapping[str, str]) -> dict[str, Any]:
-    """What a form says of a model's fields; empty ones are left out, what cannot be read stays as it was typed."""
+def read(model: type[BaseModel], prefix: str, sent: Mapping[str, str], more: Iterable[str] = ()) -> dict[str, Any]:
+    """What a form says of a model's fields, and of `more` that its validators take apart.
+
+    Empty ones are left out, what cannot be read stays as it was typed.
+    """
     found: dict[str, Any] = {}
-    for name, info in model.model_fields.items():
-        kind, plain = _kind(name, info)
+    for name in {**model.model_fields, **dict.fromkeys(more)}:
+        kind, plain = _kind(name, _declared(model, name))
         text = sent.get(_sent(name, kind, prefix), "").strip()
         if text:
             found[name] = _value(text, kind, plain)
@@ -85,6 +88,11 @@ def errors_of(error: ValidationError, *within: str) -> dict[str, str]:
         name = ".".join([*within, *place[:1]]) if place else ""
         found.setdefault(name, said(each["msg"].removeprefix("Value error, ").rstrip(".") + "."))
     return found
+
+
+def _declared(model: type[BaseModel], name: str) -> FieldInfo:
+    """A field of a model; what the model only takes apart, such as a key file, is a secret of several lines."""
+    return model.model_fields.get(name) or FieldInfo(annotation=SecretStr, default=None)
 
 
 def _field(name: str, info: FieldInfo, prefix: str, values: Mapping[str, str], errors: Mapping[str, str]) -> Field:
