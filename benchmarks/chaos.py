@@ -34,6 +34,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--store-restarts", type=int, default=4, help="kill -9 of the store")
     parser.add_argument("--store-full", type=int, default=3, help="times the store has no memory left")
     parser.add_argument("--store-read-only", type=int, default=4, help="times the store takes no writes")
+    parser.add_argument("--google", choices=["space", "calendar"], help="over a Google, with meetings of this kind")
     parser.add_argument("--seconds", type=float, default=180.0, help="over which all of it is spread")
     parser.add_argument("--minutes", type=float, default=10.0, help="after which it is stopped, whatever is missing")
     return parser.parse_args()
@@ -46,6 +47,9 @@ def _plan(asked: argparse.Namespace) -> Plan:
         events=asked.events,
         seconds=asked.seconds,
         services=asked.services,
+        forgetful=() if asked.google else (True, False),
+        google=asked.google,
+        hosts=max(12, asked.bookings // 8) if asked.google else 1,
         troubles={
             "kills": asked.kills,
             "stops": asked.stops,

@@ -8,7 +8,7 @@ Errors, by what the caller does next::
     ProviderError
     ├── TemporaryError      try later, not before `retry_after`
     │   ├── NoRoom          it was never sent: too many calls are in flight here
-    │   └── BudgetSpent     what the vendor allows in a day is used up
+    │   └── BudgetSpent     what the vendor allows a host in a while is used up
     ├── OutcomeUnknown      the call may have happened: `find` before any second create
     ├── MeetingNotFound     delete: done; update: create anew
     ├── ReconnectRequired   the account is dead until a person reconnects it
@@ -16,17 +16,25 @@ Errors, by what the caller does next::
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from providers.accounts import Account as Account
+from providers.accounts import Authorizer as Authorizer
+from providers.accounts import Delegation as Delegation
+from providers.accounts import OAuth as OAuth
+from providers.accounts import Scope as Scope
 
 if TYPE_CHECKING:
     from providers.http import Http
 
 Role = Literal["host", "guest"]
 Fixer = Literal["admin", "operator", "developer"]
+
+DAY = 86_400  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +78,15 @@ class Meeting:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How often a vendor lets one host be served in a day that begins at 00:00 UTC.
+    """How often a vendor lets one host be served in `seconds`: a day begins at 00:00 UTC, a shorter while at any time.
 
     `verbs` draw from it; the last `reserve` calls are for `create` alone, so that moved bookings never cost a new one
     its meeting.
     """
 
-    per_host_per_day: int
-    reserve: int
+    per_host: int
+    reserve: int = 0
+    seconds: int = DAY
     verbs: tuple[Literal["create", "update", "delete"], ...] = ("create", "update")
 
 
@@ -104,7 +113,11 @@ class Capabilities:
     one_at_a_time: bool = False
     """A host's second meeting at the same time is made, and fails when it is joined."""
     budget: Budget | None = None
-    """What the vendor allows each host in a day, None if it does not count."""
+    """How often the vendor lets each host be served in a while, None if it does not count."""
+    burns_keys: bool = False
+    """What was removed never comes back under its key and generation, although its link may still open something."""
+    finds: bool = True
+    """What a lost answer made can be found again; without it such a meeting stays behind, empty, its link unknown."""
 
 
 class ProviderError(Exception):
@@ -132,11 +145,18 @@ class NoRoom(TemporaryError):
 
 
 class BudgetSpent(TemporaryError):
-    """Nothing is left today of what the vendor allows the meeting's host; a new day begins in `retry_after`."""
+    """Nothing is left of what the vendor allows the meeting's host; there will be in `retry_after`."""
 
 
 class OutcomeUnknown(ProviderError):
-    """The call was sent and its answer lost: it may have happened. `find` before any second create."""
+    """The call was sent and its answer lost: it may have happened. `find` before any second create.
+
+    `well` says that the provider did answer, and is not done yet.
+    """
+
+    def __init__(self, text: str, *, well: bool = False) -> None:
+        super().__init__(text)
+        self.well = well
 
 
 class MeetingNotFound(ProviderError):
@@ -184,14 +204,25 @@ class ProviderSettings(BaseModel, ABC):
     def account(self) -> str:
         """Which account or server this is, for people."""
 
+    @property
+    def account_key(self) -> str:
+        """Which account its hosts belong to, for programs: the same for every connection that reaches them."""
+        return self.account
+
+    @property
+    def person(self) -> tuple[str, ...]:
+        """All names of who connected it, first the one that hosts are named by; () if it was nobody."""
+        return ()
+
     def warnings(self) -> list[str]:
         """What an admin should know about these settings, one sentence each."""
         return []
 
-    def token_request(self) -> Mapping[str, str] | None:
+    def token_request(self, delegation: Delegation | None = None) -> Mapping[str, str] | None:
         """The body with which this connection gets access tokens by itself, None if it has a grant or needs none.
 
-        It is sent by the client that the settings' fields `client_id` and `client_secret` name.
+        It is sent by the client that the settings' fields `client_id` and `client_secret` name, if they have them.
+        With a `delegation` the token is to be one for that; only adapters that ask for one are given one.
         """
         return None
 
@@ -252,6 +283,14 @@ class MeetingProvider(Protocol):
 
 
 @runtime_checkable
+class Kinds(Protocol):
+    """A provider that makes meetings of several kinds, as offices choose; `capabilities` are the usual one's."""
+
+    def promises(self, spec: MeetingSpec, meeting: Meeting | None) -> Capabilities:
+        """What holds for this meeting, or for the one that `spec` would make."""
+
+
+@runtime_checkable
 class HostLinks(Protocol):
     """A provider whose hosts come in by a link of their own; with all others it is `join_url` in the role of host."""
 
@@ -260,54 +299,6 @@ class HostLinks(Protocol):
 
         Raises: MeetingNotFound, TemporaryError, ReconnectRequired, PermanentError.
         """
-
-
-class Authorizer(Protocol):
-    """Gives `Http` the access tokens of one connection; adapters never see them."""
-
-    async def token(self, refused: str | None = None) -> str:
-        """An access token that is good now; `refused` is the one the vendor has just refused, so that another comes.
-
-        Raises: TemporaryError, ReconnectRequired, PermanentError.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """One thing an adapter must be allowed to do: for people, and the scopes any one of which allows it."""
-
-    need: str
-    any_of: tuple[str, ...]
-    optional: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Whose account a grant is for. `id` is the vendor's own, stable one; `name` is for people (an e-mail address).
-
-    `settings` are fields of the adapter's settings model that only the vendor knows, such as a regional API address.
-    """
-
-    id: str
-    name: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class OAuth:
-    """What the core must know to connect accounts of a provider by OAuth 2.0 (RFC 6749, 7009, 7636)."""
-
-    authorization_endpoint: str
-    token_endpoint: str
-    revocation_endpoint: str | None
-    scopes: tuple[Scope, ...]
-    identify: "Callable[[Http, Mapping[str, Any]], Awaitable[Account]]"
-    """Asks the vendor whose account it is, with an authorised client and the token endpoint's answer without tokens."""
-    client_authentication: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"
-    sends_scopes: bool = True
-    """The authorization request names the scopes; without it they are fixed where the app was registered."""
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    """What the vendor wants beside the standard's parameters in an authorization request."""
 
 
 class NoticeRefused(Exception):

@@ -32,6 +32,7 @@ import httpx
 
 from providers.base import (
     Authorizer,
+    Delegation,
     OutcomeUnknown,
     PermanentError,
     ProviderError,
@@ -167,8 +168,10 @@ class Http:
         max_body: int = MAX_BODY,
         hosts: Hosts | None = None,
         authorizer: Authorizer | None = None,
+        addresses: Mapping[str, str] | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
+        self._addresses = addresses or {}
         self._headers = _lowered(headers)
         self._explain = explain
         self._patience = connect
@@ -186,6 +189,16 @@ class Http:
     def base_url(self) -> str:
         """Where calls go; what an adapter is given says where the operator wants them to go, "" if nowhere special."""
         return self._base_url
+
+    def address(self, api: str, usual: str) -> str:
+        """Where the operator wants calls to go of one of a vendor's several APIs, `usual` if nowhere special."""
+        return self._addresses.get(api, usual)
+
+    def on_behalf_of(self, delegation: Delegation) -> Self:
+        """The same, with tokens for one person of the account."""
+        other = copy.copy(self)
+        other._authorizer = self._authorizer and self._authorizer.on_behalf_of(delegation)
+        return other
 
     def at(
         self,
@@ -299,7 +312,8 @@ class Http:
 
     async def _answer(self, host: str, response: httpx.Response, safe: bool) -> Answer:
         body = bytearray()
-        async for chunk in response.aiter_raw():
+        assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - _Transport has no other
+        async for chunk in response.stream:
             body += chunk
             if len(body) > self._max_body:
                 break

@@ -88,7 +88,7 @@ class Zoom:
             max_duration=MAX_MINUTES * 60,
             opens_early=True,
             one_at_a_time=True,
-            budget=Budget(per_host_per_day=100, reserve=20),
+            budget=Budget(per_host=100, reserve=20),
         )
 
     async def create(self, spec: MeetingSpec) -> Meeting:

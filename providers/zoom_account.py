@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from providers.base import Account, OAuth, Options, ProviderSettings, Scope
+from providers.base import Account, Delegation, OAuth, Options, ProviderSettings, Scope
 from providers.http import Http
 from providers.zoom_answers import explain
 
@@ -88,13 +88,23 @@ class ZoomSettings(ProviderSettings):
         """A meeting's host must be named; otherwise it is who connected the account."""
         return self.admin_managed or self.method == "server_to_server"
 
+    @property
+    def account_key(self) -> str:
+        """The Zoom account."""
+        return self.account_id or self.account
+
+    @property
+    def person(self) -> tuple[str, ...]:
+        """Their e-mail address and user id."""
+        return tuple(name for name in (self.email, self.user_id) if name)
+
     def warnings(self) -> list[str]:
         """That Basic accounts end every meeting early."""
         if self.user_type == BASIC and not self.names_hosts:
             return [f"Zoom ends every meeting of a Basic account after {BASIC_MINUTES} minutes."]
         return []
 
-    def token_request(self) -> Mapping[str, str] | None:
+    def token_request(self, delegation: Delegation | None = None) -> Mapping[str, str] | None:
         """The grant that only Zoom has, for a Server-to-Server app."""
         if self.method != "server_to_server":
             return None

@@ -23,7 +23,7 @@ from service.changes import Changes
 from service.choices import DEFAULT, Choice, Choices
 from service.companies import Companies, Company
 from service.config import Config, ConfigError
-from service.connections import BUILT_IN, Connection, Connections, ensure_built_in
+from service.connections import BUILT_IN, ROBOT, Connection, Connections, ensure_built_in
 from service.embedded import EmbeddedValkey
 from service.endpoint import Client, Vendor
 from service.farewell import Farewells
@@ -36,6 +36,7 @@ from service.observer import Observer
 from service.oidc import Oidc
 from service.reconcile import Reconciler
 from service.rotation import KEYS, Rotated, Rotation
+from service.runs import Runs
 from service.settings import Settings
 from service.store import Store
 from service.upkeep import Upkeep
@@ -59,6 +60,7 @@ from service.web.session import Attempts, Sessions
 from service.web.settings import Frame
 from service.web.start import Start
 from service.web.trial import Trial
+from service.web.views import Views
 from service.web.webhook import Webhook
 from service.worker import Worker
 
@@ -71,6 +73,10 @@ RENEWAL: Final = 30.0
 Role = Literal["all", "web", "worker"]
 
 _API_URLS: Mapping[str, Callable[[Config], str]] = {"zoom": lambda config: config.zoom_api_url}
+_ADDRESSES: Mapping[str, Callable[[Config], Mapping[str, str]]] = {
+    "google_meet": lambda config: {"meet": config.google_meet_url, "calendar": config.google_calendar_url}
+}
+_PREFIXES: Mapping[str, str] = {"google_meet": "GOOGLE"}
 _log = structlog.get_logger(__name__)
 
 
@@ -100,7 +106,8 @@ async def opened(
 
         def http_for(name: str, authorizer: Authorizer | None = None) -> Http:
             url = _API_URLS[name](config) if name in _API_URLS else ""
-            http = Http(url, authorizer=authorizer, hosts=hosts)
+            addresses = _ADDRESSES[name](config) if name in _ADDRESSES else None
+            http = Http(url, authorizer=authorizer, hosts=hosts, addresses=addresses)
             clients.push_async_callback(http.close)
             return http
 
@@ -111,7 +118,7 @@ async def opened(
             return info.connect(made, http_for(info.name, authorizer))
 
         vendors = {
-            name: Vendor(info, info.oauth, _client(config, name), http_for(name))
+            name: Vendor(info, info.oauth, _client(config, name), http_for(name), _PREFIXES.get(name, name.upper()))
             for name, info in known.items()
             if info.oauth
         }
@@ -121,26 +128,25 @@ async def opened(
         settings = Settings(Choices(store), connections)
         ledger = Ledger(store, vault, config.lease_seconds)
         await settings.load()
-        if config.jitsi_url:
-            await _built_in(settings, ledger, config.jitsi_url)
+        await _built_in(settings, ledger, config)
         changes = Changes(store)
         farewells = Farewells(store, ledger, settings, broker, changes)
-        gate, budgets, meetings = Gate(store), Budgets(store), Meetings(store)
-        reconciler = Reconciler(ledger, settings, Calls(gate, budgets, observer), Agendas(store), meetings)
-        stack.push_async_callback(reconciler.drain, DRAIN)
+        gate, budgets, agendas, meetings = Gate(store), Budgets(store), Agendas(store), Meetings(store)
+        reconciler = Reconciler(ledger, settings, Calls(gate, budgets, observer), agendas)
+        runs = Runs(ledger, settings, reconciler, meetings, observer)
+        stack.push_async_callback(runs.drain, DRAIN)
         own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
         companies = Companies(store, vault, own)
         routes: list[BaseRoute] = [*Health(store, ledger, gate, connections, observer.metrics).routes()]
         api: APIRouter | None = None
         webhook: Webhook | None = None
         if role != "worker":
-            webhook = Webhook(
-                ledger, reconciler, settings, companies, config.public_url, config.answer_deadline, observer
-            )
+            webhook = Webhook(ledger, runs, settings, companies, config.public_url, config.answer_deadline, observer)
             join = Join(ledger, settings, config.public_url)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
-            operations = Api(ledger, settings, companies, broker, budgets, changes, farewells, config.public_url, token)
+            views = Views(settings, broker, budgets, agendas, config.public_url)
+            operations = Api(ledger, settings, companies, broker, views, changes, farewells, config.public_url, token)
             pages, sessions = Pages(config.public_url), Sessions(store, config.public_url)
             oidc = _oidc(config, http_for("oidc"))
             login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
@@ -160,7 +166,7 @@ async def opened(
             api = operations.router()
         app = _application(routes, api)
         if role != "web":
-            worker = Worker(store, ledger, reconciler)
+            worker = Worker(store, ledger, runs)
             worker.start()
             stack.push_async_callback(worker.stop)
             upkeep = Upkeep(ledger, settings, broker, farewells)
@@ -206,23 +212,30 @@ def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
 
 def _known(config: Config, providers: Mapping[str, ProviderInfo]) -> Mapping[str, ProviderInfo]:
     """The providers as this installation's environment wants them."""
-    zoom = providers.get("zoom")
-    if zoom is None or zoom.oauth is None:
-        return providers
     at = config.zoom_oauth_url
-    oauth = replace(
-        zoom.oauth,
-        authorization_endpoint=f"{at}/authorize",
-        token_endpoint=f"{at}/token",
-        revocation_endpoint=f"{at}/revoke",
-    )
-    return {**providers, "zoom": replace(zoom, oauth=oauth)}
+    endpoints = {
+        "zoom": (f"{at}/authorize", f"{at}/token", f"{at}/revoke"),
+        "google_meet": (config.google_authorize_url, config.google_token_url, config.google_revoke_url),
+    }
+    return {name: _moved(info, endpoints[name]) if name in endpoints else info for name, info in providers.items()}
+
+
+def _moved(info: ProviderInfo, endpoints: tuple[str, str, str]) -> ProviderInfo:
+    """A provider whose accounts are connected elsewhere."""
+    if info.oauth is None:
+        return info
+    authorize, token, revoke = endpoints
+    oauth = replace(info.oauth, authorization_endpoint=authorize, token_endpoint=token, revocation_endpoint=revoke)
+    return replace(info, oauth=oauth)
 
 
 def _client(config: Config, provider: str) -> Client | None:
-    if provider == "zoom" and config.zoom_client_id and config.zoom_client_secret:
-        return Client(config.zoom_client_id, config.zoom_client_secret.get_secret_value())
-    return None
+    clients = {
+        "zoom": (config.zoom_client_id, config.zoom_client_secret),
+        "google_meet": (config.google_client_id, config.google_client_secret),
+    }
+    client_id, client_secret = clients.get(provider, (None, None))
+    return Client(client_id, client_secret.get_secret_value()) if client_id and client_secret else None
 
 
 def _oidc(config: Config, http: Http) -> Oidc | None:
@@ -251,20 +264,28 @@ async def _store(config: Config, stack: AsyncExitStack) -> Store:
     return store
 
 
-async def _built_in(settings: Settings, ledger: Ledger, url: str) -> None:
-    """Make JITSI_URL's connection, and at the very first start the default choice that uses it."""
-    try:
-        done = await ensure_built_in(settings.connections, url)
-    except ValidationError as error:
-        what = error.errors(include_input=False, include_url=False)[0]["msg"]
-        raise ConfigError({"JITSI_URL": what.removeprefix("Value error, ")}) from None
-    if done == "new":
-        await settings.choices.put(DEFAULT, Choice(connection=BUILT_IN), only_new=True)
-    if done != "same":
-        await ledger.bump_revision()
-        await settings.load()
-    for warning in settings.connections.settings_of(settings.connections.get(BUILT_IN)).warnings():
-        _log.warning("jitsi", warning=warning)
+async def _built_in(settings: Settings, ledger: Ledger, config: Config) -> None:
+    """Make the connections that the environment asks for; Jitsi is the default choice of the very first start."""
+    key, subject = config.google_service_account_key, config.google_service_account_subject
+    wanted = []
+    if config.jitsi_url:
+        wanted.append((BUILT_IN, "jitsi", "Jitsi", {"url": config.jitsi_url}, "JITSI_URL"))
+    if key and subject:
+        fields = {"key": key.get_secret_value(), "subject": subject}
+        wanted.append((ROBOT, "google_meet", "Google Meet", fields, "GOOGLE_SERVICE_ACCOUNT_KEY"))
+    for id_, provider, name, fields, variable in wanted:
+        try:
+            done = await ensure_built_in(settings.connections, id_, provider, name, fields)
+        except ValidationError as error:
+            what = error.errors(include_input=False, include_url=False)[0]["msg"]
+            raise ConfigError({variable: what.removeprefix("Value error, ")}) from None
+        if done == "new" and id_ == BUILT_IN:
+            await settings.choices.put(DEFAULT, Choice(connection=BUILT_IN), only_new=True)
+        if done != "same":
+            await ledger.bump_revision()
+            await settings.load()
+        for warning in settings.connections.settings_of(settings.connections.get(id_)).warnings():
+            _log.warning(provider, warning=warning)
 
 
 async def _check_keys(store: Store, config: Config) -> None:

@@ -15,9 +15,11 @@ from typing import Final, TypeVar
 
 from providers.base import OutcomeUnknown
 from service.budget import Budgets, Purse
+from service.connections import Connections
 from service.entry import Entry
 from service.gate import Gate, Held, Passage
 from service.observer import Observer
+from service.plan import Action
 from service.store import StoreUnavailable
 
 CALL_LIMIT: Final = 60.0
@@ -116,9 +118,16 @@ class Calls:
         self._places = {True: inline, False: background}
         self._rooms: dict[tuple[str, bool], Room] = {}
 
+    async def able(self, connections: Connections, action: Action) -> tuple[str, ...]:
+        """The hosts of `action` who may get a meeting today. Raises StoreUnavailable."""
+        return await self._budgets.able(connections, action)
+
     @contextlib.asynccontextmanager
     async def permit(self, connection: str, purse: Purse | None, *, inline: bool) -> AsyncIterator[Permit]:
-        """The right to call `connection` once, drawn from `purse`, before anything is begun. Raises Held."""
+        """The right to call `connection` once, drawn from `purse`, before anything is begun.
+
+        Raises: Held, Spent.
+        """
         passage = await self._gate.enter(connection)
         try:
             async with self._room(connection, inline).place():

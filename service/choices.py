@@ -94,6 +94,11 @@ class Choice(BaseModel):
         default=None, description="Title of meetings; {office} and {record_number} are filled in."
     )
     tag: Line | None = Field(default=None, description="Tag that Vello gets together with the link.")
+    move: bool = Field(
+        default=False,
+        description="Meetings that stand on a connection this office chose before are made anew on `connection`, and "
+        "get another direct link; else they stay there until their booking ends.",
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="What the provider's adapter declares.")
 
     @property

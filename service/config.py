@@ -222,6 +222,31 @@ class Config(BaseSettings):
     zoom_api_url: Annotated[str, BeforeValidator(_web_address)] = Field(
         "https://api.zoom.us/v2", validation_alias="ZOOM_API_URL"
     )
+    google_client_id: Annotated[str | None, BeforeValidator(_printable)] = Field(
+        None, validation_alias="GOOGLE_CLIENT_ID"
+    )
+    google_client_secret: Annotated[SecretStr | None, BeforeValidator(_printable)] = Field(
+        None, validation_alias="GOOGLE_CLIENT_SECRET"
+    )
+    google_service_account_key: SecretStr | None = Field(None, validation_alias="GOOGLE_SERVICE_ACCOUNT_KEY")
+    google_service_account_subject: Annotated[str | None, BeforeValidator(_printable)] = Field(
+        None, validation_alias="GOOGLE_SERVICE_ACCOUNT_SUBJECT"
+    )
+    google_authorize_url: Annotated[str, BeforeValidator(_web_address)] = Field(
+        "https://accounts.google.com/o/oauth2/v2/auth", validation_alias="GOOGLE_AUTHORIZE_URL"
+    )
+    google_token_url: Annotated[str, BeforeValidator(_web_address)] = Field(
+        "https://oauth2.googleapis.com/token", validation_alias="GOOGLE_TOKEN_URL", repr=False
+    )
+    google_revoke_url: Annotated[str, BeforeValidator(_web_address)] = Field(
+        "https://oauth2.googleapis.com/revoke", validation_alias="GOOGLE_REVOKE_URL"
+    )
+    google_calendar_url: Annotated[str, BeforeValidator(_web_address)] = Field(
+        "https://www.googleapis.com/calendar/v3", validation_alias="GOOGLE_CALENDAR_URL"
+    )
+    google_meet_url: Annotated[str, BeforeValidator(_web_address)] = Field(
+        "https://meet.googleapis.com/v2", validation_alias="GOOGLE_MEET_URL"
+    )
     generated: frozenset[str] = frozenset()
     """Names of the variables whose values come from generated.json."""
 
@@ -294,6 +319,8 @@ class Config(BaseSettings):
 
 _TOGETHER = (
     ("ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET"),
+    ("GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET"),
+    ("GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_SERVICE_ACCOUNT_SUBJECT"),
     ("OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_ALLOWED"),
 )
 

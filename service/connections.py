@@ -8,16 +8,28 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
-from providers.base import Account, Budget, Capabilities, MeetingProvider, Options, ProviderInfo, ProviderSettings
+from providers.base import (
+    Account,
+    Budget,
+    Capabilities,
+    Kinds,
+    MeetingProvider,
+    Options,
+    ProviderInfo,
+    ProviderSettings,
+)
+from service.entry import Placement
 from service.store import Store, version_of
-from service.vault import Vault
+from service.vault import Damaged, UnknownKey, Vault
 
 BUILT_IN: Final = "jitsi"
 """Id of the connection that JITSI_URL makes."""
+ROBOT: Final = "google"
+"""Id of the connection that GOOGLE_SERVICE_ACCOUNT_KEY makes."""
 
 CONNECTIONS: Final = "vm:connections"
 
@@ -80,7 +92,9 @@ class Connections:
         self._connect = connect
         self._rows: Mapping[str, Connection] = {}
         self._versions: Mapping[str, str] = {}
+        self._settings: dict[str, tuple[Connection, ProviderSettings]] = {}
         self._adapters: dict[str, tuple[Connection, MeetingProvider]] = {}
+        self._people: dict[tuple[str, str], str] | None = None  # who is known by several names, if anybody asked
         self._health: dict[str, Health] = {}
         self._looked = 0.0
 
@@ -89,6 +103,7 @@ class Connections:
         rows = await self._store.execute("HGETALL", CONNECTIONS)
         self._rows = {key: Connection(**json.loads(row)) for key, row in rows.items()}
         self._versions = {key: version_of(row) for key, row in rows.items()}
+        self._people = None
         self._health, self._looked = await self.health(), time.monotonic()
 
     @property
@@ -114,8 +129,13 @@ class Connections:
         """A connection's settings with its secrets, from their envelope."""
         if connection.provider not in self._registry:
             raise UnknownConnection(connection.id)
+        kept = self._settings.get(connection.id)
+        if kept and kept[0] == connection:
+            return kept[1]
         revealed = json.loads(self._vault.open(connection.envelope, connection_purpose(connection.id)))
-        return self._registry[connection.provider].settings.model_validate(revealed)
+        settings = self._registry[connection.provider].settings.model_validate(revealed)
+        self._settings[connection.id] = (connection, settings)
+        return settings
 
     def provider(self, connection: str) -> MeetingProvider:
         """The adapter that speaks for a connection. Raises UnknownConnection."""
@@ -135,13 +155,47 @@ class Connections:
         except UnknownConnection:
             return None
 
+    def promises(self, placed: Placement) -> Capabilities | None:
+        """What a connection can promise of one meeting; None when there is no such connection."""
+        try:
+            provider = self.provider(placed.connection)
+        except UnknownConnection:
+            return None
+        if isinstance(provider, Kinds):
+            return provider.promises(placed.spec, placed.meeting)
+        return provider.capabilities
+
     def budget(self, connection: str) -> tuple[str, Budget] | None:
-        """The account whose hosts share a budget, over all its connections; None where the vendor does not count."""
+        """The account whose hosts are counted, over all its connections; None where the vendor does not count."""
         capabilities = self.capabilities(connection)
         if capabilities is None or capabilities.budget is None:
             return None
+        return self._account(self.get(connection)), capabilities.budget
+
+    def host_of(self, connection: str, host: str | None) -> tuple[str, str]:
+        """Which account's host it is, and by one name whatever she is called and whichever connection reaches her.
+
+        Raises: UnknownConnection.
+        """
         row = self.get(connection)
-        return f"{row.provider}\0{row.account}", capabilities.budget
+        account, name = self._account(row), (host or "me").lower()
+        if not self.provider(connection).capabilities.needs_host:
+            name = next(iter(self.settings_of(row).person), "me").lower()
+        if self._people is None:
+            self._people = dict(self._named())
+        return account, self._people.get((account, name), name)
+
+    def _account(self, row: Connection) -> str:
+        return f"{row.provider}\0{self.settings_of(row).account_key}"
+
+    def _named(self) -> Iterator[tuple[tuple[str, str], str]]:
+        """Every name of everybody who connected an account, and the one to call them by."""
+        for row in self._rows.values():
+            try:
+                account, person = self._account(row), [name.lower() for name in self.settings_of(row).person]
+            except (UnknownConnection, UnknownKey, Damaged):
+                continue  # whoever uses it will be told
+            yield from (((account, name), person[0]) for name in person)
 
     def gives_notice(self, connection: str) -> bool:
         """Whether a connection's vendor tells us what people change there."""
@@ -245,15 +299,17 @@ class Connections:
         return self._registry[provider].settings.model_validate(dict(fields))
 
 
-async def ensure_built_in(connections: Connections, url: str) -> Literal["new", "changed", "same"]:
-    """Make the connection that JITSI_URL asks for, or move it to another URL; says what there was to do."""
+async def ensure_built_in(
+    connections: Connections, key: str, provider: str, name: str, fields: Mapping[str, Any]
+) -> Literal["new", "changed", "same"]:
+    """Make the connection that the environment asks for, or change it to these fields; says what there was to do."""
     try:
-        row = connections.get(BUILT_IN)
+        row = connections.get(key)
     except UnknownConnection:
-        await connections.add("jitsi", "Jitsi", connections.validated("jitsi", {"url": url}), connection=BUILT_IN)
+        await connections.add(provider, name, connections.validated(provider, fields), connection=key)
         return "new"
     settings = connections.settings_of(row)
-    wanted = connections.validated("jitsi", {**settings.reveal(), "url": url})
+    wanted = connections.validated(provider, {**settings.reveal(), **fields})
     if wanted == settings:
         return "same"
     await connections.change(row, wanted)

@@ -3,10 +3,10 @@
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from providers.base import Meeting, MeetingSpec
@@ -27,13 +27,16 @@ _spec = attrgetter(*(each.name for each in fields(MeetingSpec)))
 _meeting = attrgetter(*(each.name for each in fields(Meeting)))
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Where a meeting stands: the connection, what was asked of it, and the meeting (None while it is an intent)."""
+class Placement(NamedTuple):
+    """Where a meeting stands: the connection, what was asked of it, and the meeting (None while it is an intent).
+
+    `office` is the one whose choice it was made by.
+    """
 
     connection: str
     spec: MeetingSpec
     meeting: Meeting | None
+    office: str | None = None
 
     @property
     def name(self) -> str:
@@ -43,13 +46,13 @@ class Placement:
 
     def dump(self) -> tuple[Any, ...]:
         """For the vault, as JSON: it holds the join URL in clear. Fields in their order, so new ones come last."""
-        return self.connection, _spec(self.spec), _meeting(self.meeting) if self.meeting else None
+        return self.connection, _spec(self.spec), _meeting(self.meeting) if self.meeting else None, self.office
 
     @classmethod
     def load(cls, data: Sequence[Any]) -> "Placement":
         """The inverse of `dump`."""
-        connection, spec, meeting = data
-        return cls(connection, MeetingSpec(*spec), _loaded(meeting) if meeting else None)
+        connection, spec, meeting, *rest = data
+        return cls(connection, MeetingSpec(*spec), _loaded(meeting) if meeting else None, *rest)
 
 
 def _loaded(fields: Sequence[Any]) -> Meeting:
@@ -66,8 +69,7 @@ class Reason:
     who_can_fix: str
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One record as the ledger holds it. `wish` is None when Vello deleted it or never said what it was.
 
     `generation` counts changes of what is wanted; `settled` is the last one that was carried out. `made` counts the
@@ -88,7 +90,7 @@ class Entry:
     asked: int = 0
     generation: int = 0
     settled: int = 0
-    token: str | None = field(default=None, repr=False)
+    token: str | None = None
     meeting: Placement | None = None
     intent: Placement | None = None
     intent_age: float = math.inf
@@ -105,6 +107,11 @@ class Entry:
     refusals: int = 0
     leased_until: int = 0
     parked: str | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"Entry(record={self.record!r}, state={self.state!s}, generation={self.generation}, settled={self.settled})"
+        )
 
     @property
     def live(self) -> bool:

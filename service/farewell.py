@@ -13,6 +13,7 @@ from typing import Final, Literal
 import structlog
 
 from service.changes import Changes
+from service.choices import DEFAULT
 from service.connections import UnknownConnection
 from service.entry import Entry, State
 from service.ledger import Ledger
@@ -66,18 +67,30 @@ class Farewells:
 
     async def begin(self, connection: str, how: How, to: str | None, who: str) -> None:
         """Take a connection from all offices, give them `to` in its place, and begin with its meetings."""
-        total = await self.upcoming(connection)
+        held = [entry async for entry in self._held(connection)]
+        total = len(held)
         for office in self._settings.choices.using(connection):
             choice = self._settings.choices.own(office)
             if choice:
                 shared = {name: value for name, value in choice.options.items() if name == "opens_before"}
-                changed = choice.model_copy(update={"connection": to, "options": shared})
+                changed = choice.model_copy(update={"connection": to, "options": shared, "move": how != "keep"})
                 await self._settings.choices.put(office, changed)
                 await self._changes.note(who, "office", office, "set", {"connection": (connection, to)})
+        if how != "keep":
+            await self._move_what_stayed(connection, held)
         await self._keep(Farewell(connection, how, to, who, int(time.time()), total, total))
         await self._settings.announce(self._ledger)
         await self._ledger.unpark(connection)
         await self.step(connection)
+
+    async def _move_what_stayed(self, connection: str, held: list[Entry]) -> None:
+        """Have offices that chose another connection before take the meetings there that still stand on this one."""
+        choices = self._settings.choices
+        for wanted in {entry.wish.office for entry in held if entry.wish}:
+            office = wanted if wanted and choices.own(wanted) else DEFAULT
+            choice = choices.own(office)
+            if choice and choice.connection not in (None, connection) and not choice.move:
+                await choices.put(office, choice.model_copy(update={"move": True}))
 
     async def step(self, connection: str) -> Farewell | None:
         """Go on with one; None when there is none, or none any more because it is done."""

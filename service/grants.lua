@@ -29,11 +29,14 @@ function verbs.look()
 end
 
 -- Lock the grant for owner ARGV[2] and ARGV[4] ms if it is still at version ARGV[3], and count one more request
--- whose outcome is not known yet. Answers now, the fence (0: not locked), the grant.
+-- whose outcome is not known yet: it may be sent from now on. An owner who asks again has heard no answer and so sent
+-- nothing; nobody else may have had the lock since. Answers now, the fence (0: not locked), the grant.
 function verbs.lock()
   local e, flat = load()
-  local mine = e.owner == ARGV[2] and tonumber(e.lock or 0) > now
-  if mine then return {now, tonumber(e.fence), flat} end
+  if e.owner == ARGV[2] then
+    redis.call('HSET', key, 'lock', now + tonumber(ARGV[4]))
+    return {now, tonumber(e.fence), flat}
+  end
   local free = tonumber(e.lock or 0) <= now and tonumber(e.held or 0) <= now
   if (e.version or '0') ~= ARGV[3] or e.dead or not free then return {now, 0, flat} end
   local fence = tonumber(e.fence or 0) + 1

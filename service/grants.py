@@ -9,12 +9,12 @@ import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from typing import Any, Final
 
-from providers.base import Fixer
-from service.endpoint import Tokens
+from providers.base import Delegation, Fixer, ProviderSettings
+from service.endpoint import Client, Tokens, Vendor
 from service.store import Script, Store
 from service.vault import Vault
 
@@ -26,10 +26,14 @@ _SCRIPT = Script(resources.files("service").joinpath("grants.lua").read_text())
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why a renewal did not work: a sentence for people, and who can fix it, None if it may pass by itself."""
+    """Why a renewal did not work: a sentence for people, and who can fix it, None if it may pass by itself.
+
+    `well`: the vendor answered.
+    """
 
     text: str
     who_can_fix: Fixer | None
+    well: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,8 @@ class Grant:
     """One grant as it was at one moment of the store's clock; times are seconds from then.
 
     `version` counts renewals, 0 before the first. `tries` counts requests with these tokens whose outcome nobody knows,
-    the running one included. `dead` says why the vendor no longer accepts it, `trouble` why it is not asked before
-    `held_for` seconds have passed.
+    the running one included: it is written before a request is sent. `dead` says why the vendor no longer accepts it,
+    `trouble` why it is not asked before `held_for` seconds have passed.
     """
 
     id: str
@@ -73,6 +77,33 @@ def grant_key(grant: str) -> str:
 def token_purpose(provider: str, grant: str) -> str:
     """What an envelope with tokens is bound to."""
     return f"token:{provider}:{grant}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a connection's tokens come from: the grant of an account, or the connection's `own` settings.
+
+    `client` is None where nobody set one, and where a request of one's own needs none. A `delegation` names for whom.
+    """
+
+    vendor: Vendor
+    grant: str
+    client: Client | None
+    own: ProviderSettings | None = field(default=None, repr=False)
+    delegation: Delegation | None = None
+
+    def on_behalf_of(self, delegation: Delegation) -> "Source":
+        """Where the tokens for one person of the account come from: each has one of its own."""
+        if self.own is None:
+            return self
+        return replace(
+            self, grant=grant_id(self.grant, delegation.subject.lower(), *delegation.scopes), delegation=delegation
+        )
+
+    @property
+    def once(self) -> bool:
+        """What it asks with is good for one request."""
+        return self.own is None and self.vendor.oauth.rotates
 
 
 class Grants:

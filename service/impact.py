@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from providers.base import Capabilities
 from service.choices import Choice
-from service.entry import Entry
+from service.entry import Entry, Placement
 from service.plan import Verdict, plan
 
 CapabilitiesOf = Callable[[str | None], Capabilities | None]
@@ -38,10 +38,11 @@ def impact(
     before: Choice | None,
     after: Choice | None,
     capabilities: CapabilitiesOf,
+    standing: Callable[[Placement], Capabilities | None],
     *,
     complete: bool = True,
 ) -> Impact:
-    """Weigh `after` against `before` for the entries of the offices they serve.
+    """Weigh `after` against `before` for the entries of the offices they serve; `standing` as `plan` has it.
 
     What happens to a booking anyhow, whichever of the two holds, is not counted.
     """
@@ -51,8 +52,9 @@ def impact(
     was_able = capabilities(before.connection if before else None)
     for entry in entries:
         upcoming += 1
-        verdict = plan(entry, after, able).verdict
-        if verdict not in counted or verdict is plan(entry, before, was_able).verdict:
+        stands = standing(entry.meeting) if entry.meeting else None
+        verdict = plan(entry, after, able, stands).verdict
+        if verdict not in counted or verdict is plan(entry, before, was_able, stands).verdict:
             continue
         counted[verdict] += 1
         if verdict in (Verdict.REPLACE, Verdict.DELETE) and entry.meeting and entry.told and not entry.hosted:

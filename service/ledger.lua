@@ -246,9 +246,28 @@ local function change(set, del, lines)
   for i = 1, #lines, 2 do tell(lines[i], lines[i + 1]) end
 end
 
+-- Vello is told the link with digest `link`, the booking's page if `hosted` is '1'; `answer` as in `told` below.
+local function remember(link, hosted, answer)
+  local told, kept = redis.call('HGET', entry, 'told') or '', {}
+  for digest in string.gmatch(told, '[^,]+') do
+    if digest ~= link then kept[#kept + 1] = digest end
+  end
+  kept[#kept + 1] = link
+  while #kept > 8 do table.remove(kept, 1) end
+  redis.call('HSET', entry, 'told', table.concat(kept, ','))
+  if hosted == '1' then redis.call('HSET', entry, 'hosted', '1') end
+  if answer == '' or (hosted ~= '1' and redis.call('HEXISTS', entry, 'hosted') == 1) then
+    redis.call('HDEL', entry, 'answer')
+  else
+    redis.call('HSET', entry, 'answer', answer)
+  end
+  if string.match(told, '[^,]*$') == link then return end
+  tell('told', hosted == '1' and "Vello was told the booking's page." or "Vello was told the meeting's own link.")
+end
+
 -- Write what a run found out; compare-and-set on the fence.
 -- ARGV 3 fence  4 nonce of this commit  5 generation the run planned for  6 hold|done|retry|park|back
---      7 delay ms  8 lease ms  9 connection to park on  10 {set, del, journal}  11 retention s  12 tombstone s
+--      7 delay ms  8 lease ms  9 connection to park on  10 {set, del, journal, told}  11 retention s  12 tombstone s
 --      13 '1' without the entry in the answer
 -- Answers ok | moved (Vello wants something newer: go round again, the lease is kept) | lost, now, rev, the entry.
 function verbs.commit()
@@ -277,6 +296,9 @@ function verbs.commit()
       redis.call('HSET', entry, 'settled', ARGV[5])
       redis.call('HDEL', entry, 'attempts', 'refusals')
       redis.call('ZREM', due, record)
+      -- Who waited may have given up and said the hosted link; that one stays.
+      local told = what.told ~= cjson.null and what.told
+      if told and (told[2] == '1' or not e.hosted) then remember(told[1], told[2], told[3]) end
     elseif moved then
       put_due(record, now)
     elseif mode == 'back' then
@@ -331,23 +353,8 @@ end
 -- Remember that Vello was told the link with digest ARGV[3]; ARGV[4] '1' when it is the hosted one. ARGV[5]:
 -- generation:revision:what, the answer that holds as long as neither moves ('' none).
 function verbs.told()
-  local told, kept = redis.call('HGET', entry, 'told'), {}
-  local news = string.match(told or '', '[^,]*$') ~= ARGV[3]
-  for digest in string.gmatch(told or '', '[^,]+') do
-    if digest ~= ARGV[3] then kept[#kept + 1] = digest end
-  end
-  kept[#kept + 1] = ARGV[3]
-  while #kept > 8 do table.remove(kept, 1) end
   if redis.call('EXISTS', entry) == 0 then return 0 end
-  redis.call('HSET', entry, 'told', table.concat(kept, ','))
-  if ARGV[4] == '1' then redis.call('HSET', entry, 'hosted', '1') end
-  if ARGV[5] == '' or (ARGV[4] ~= '1' and redis.call('HEXISTS', entry, 'hosted') == 1) then
-    redis.call('HDEL', entry, 'answer')
-  else
-    redis.call('HSET', entry, 'answer', ARGV[5])
-  end
-  if not news then return 1 end
-  tell('told', ARGV[4] == '1' and "Vello was told the booking's page." or "Vello was told the meeting's own link.")
+  remember(ARGV[3], ARGV[4], ARGV[5])
   return 1
 end
 

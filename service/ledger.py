@@ -11,14 +11,12 @@ The only place that knows these keys. n is a record's shard, so everything about
     vm:wake                  channel: the shard in which something became due
 """
 
-import base64
 import hashlib
 import itertools
 import math
 import secrets
 import zlib
 from collections.abc import Awaitable, Iterator, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
 from operator import attrgetter
@@ -31,7 +29,7 @@ from service.entry import Entry, Placement, Reason, State, digest, meeting_purpo
 from service.store import Script, Store
 from service.vault import Damaged, UnknownKey, Vault
 from service.vello import UPDATE_METADATA, Event, Rank, Record
-from service.verbs import Accepted, Backlog, Change, Claimed, Committed, JournalLine, Lease, Page, Told
+from service.verbs import Accepted, Backlog, Change, Claimed, Committed, JournalLine, Lease, Page, Telling, Told
 
 SHARDS: Final = 64
 WAKE_CHANNEL: Final = "vm:wake"
@@ -57,11 +55,11 @@ def shard_of(record: str) -> int:
     return zlib.crc32(record.encode()) % SHARDS
 
 
-def _random() -> Iterator[bytes]:
-    """128 random bits again and again; many are asked for at once, since asking costs more than the bits."""
+def _random() -> Iterator[str]:
+    """22 random letters (132 bits) again and again; many at once, since asking costs more than they do."""
     while True:
-        block = secrets.token_bytes(1024)
-        yield from (block[at : at + 16] for at in range(0, len(block), 16))
+        block = secrets.token_urlsafe(1056)
+        yield from (block[at : at + 22] for at in range(0, len(block), 22))
 
 
 def entry_key(record: str) -> str:
@@ -149,6 +147,7 @@ class Ledger:
             "set": [text for pair in change.set.items() for text in pair],
             "del": list(change.drop),
             "journal": [text for line in change.journal for text in line],
+            "told": change.telling and (change.telling.link, str(int(change.telling.hosted)), change.telling.answer),
         }
         return self._call(
             "commit",
@@ -188,10 +187,10 @@ class Ledger:
 
     async def told(self, entry: Entry, link: str, revision: str, *, hosted: bool) -> None:
         """Remember the link that Vello is being told; while nothing moves, `accept` says it again by itself."""
-        answer, print_ = _answer(entry, revision, hosted), digest(link)
-        remembered = entry.told[-1:] == (print_,) and (entry.hosted or not hosted)
-        if not remembered or answer != entry.answer:
-            await self._call("told", entry.record, print_, int(hosted), answer)
+        said = telling(entry, link, revision, hosted=hosted)
+        remembered = entry.told[-1:] == (said.link,) and (entry.hosted or not hosted)
+        if not remembered or said.answer != entry.answer:
+            await self._call("told", entry.record, said.link, int(hosted), said.answer)
 
     async def unpark(self, connection: str) -> int:
         """Make every record due that waited for `connection`; answers how many."""
@@ -278,9 +277,8 @@ class Ledger:
         return revision
 
     def _new_token(self, record: str) -> str:
-        """A link token: one character that names the record's shard, then 128 random bits."""
-        bits = base64.urlsafe_b64encode(next(self._random))
-        return _ALPHABET[shard_of(record)] + bits[:22].decode()
+        """A link token: one character that names the record's shard, then random ones."""
+        return _ALPHABET[shard_of(record)] + next(self._random)
 
     def _owner(self) -> str:
         """A name for a lease or a commit that no other has, here or in another process."""
@@ -342,7 +340,7 @@ class Ledger:
         names = sorted(name for name in row if name.startswith("x:"))
         if not names:
             return entry
-        return replace(entry, retired=tuple(self._placement(record, row[name]) for name in names))
+        return entry._replace(retired=tuple(self._placement(record, row[name]) for name in names))
 
     def _told(self, record: str, answer: str, token: str, envelope: str) -> Told:
         placed = self._placement(record, envelope) if answer[0] == _DIRECT else None
@@ -353,11 +351,12 @@ class Ledger:
         return Placement.load(orjson.loads(self._vault.open(envelope, meeting_purpose(record))))
 
 
-def _answer(entry: Entry, revision: str, hosted: bool) -> str:
-    """What the ledger keeps of an answer to Vello, so that it holds for this generation and revision only."""
+def telling(entry: Entry, link: str, revision: str, *, hosted: bool) -> Telling:
+    """What to keep of an answer, so that it is repeated for this generation and revision only."""
     if entry.state is not State.READY or entry.unsettled or entry.wish is None:
-        return ""
-    return f"{entry.generation}:{revision}:{_HOSTED if hosted else _DIRECT}{entry.wish.office or ''}"
+        return Telling(digest(link), hosted, "")
+    office = entry.wish.office or ""
+    return Telling(digest(link), hosted, f"{entry.generation}:{revision}:{_HOSTED if hosted else _DIRECT}{office}")
 
 
 @lru_cache(_KEPT)

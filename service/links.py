@@ -39,19 +39,27 @@ def hosted_url(public_url: str, token: str) -> str:
     return f"{public_url}/m/{token}"
 
 
-def link_for(entry: Entry, choice: Choice | None, capabilities: Capabilities | None, public_url: str) -> Link | None:
-    """The link Vello is to have now; None where no video meeting is wanted.
+def link_for(
+    entry: Entry,
+    choice: Choice | None,
+    capabilities: Capabilities | None,
+    public_url: str,
+    standing: Capabilities | None = None,
+) -> Link | None:
+    """The link Vello is to have now; None where no video meeting is wanted. The flags are those that `plan` takes.
 
     A direct link needs a meeting that is there; once Vello has a hosted link it keeps it, so that what was sent to
     a customer stays the truth.
     """
     if unwanted(entry, choice) is not None or choice is None or entry.token is None:
         return None
-    mints = capabilities is not None and capabilities.mints_link
-    meeting = entry.meeting.meeting if entry.meeting else None
+    placed = entry.meeting
+    meeting = placed.meeting if placed else None
+    promised = standing if placed and placed.connection != choice.connection else capabilities
+    mints = promised is not None and promised.mints_link
     direct = choice.link == "direct" and not mints and not entry.hosted
     # A meeting that is about to be replaced is no link to hand out.
-    if direct and meeting and plan(entry, choice, capabilities).verdict is not Verdict.REPLACE:
+    if direct and meeting and plan(entry, choice, capabilities, standing).verdict is not Verdict.REPLACE:
         return Link(meeting.join_url, hosted=False)
     return Link(hosted_url(public_url, entry.token), hosted=True)
 

@@ -4,22 +4,28 @@ Laws of a renewal, since most vendors give each refresh token out once:
 
 - One process renews a grant at a time; everybody else waits for it and reads what it wrote.
 - What the vendor answered is stored before anybody uses it, and a renewal is never stopped half-way.
-- An answer that was lost is asked for once more, later: it may be that the vendor never got the question.
-- Only a refusal of the tokens that are still stored makes a grant dead.
+- A refresh token is marked as sent before it leaves. If nobody knows what became of it, because the answer was lost or
+  the process died, it is never sent again: a vendor that sees one twice may end all that came of it. Only where the
+  vendor refused without touching it (429, 500, 503, a wrong client), or where nothing left this process, it is.
+- A vendor that does not rotate refresh tokens is simply asked again.
+- Only a refusal of the tokens that are still stored, or such a loss, makes a grant dead. Its access token is used until
+  it ends or is refused.
 """
 
 import asyncio
 import random
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
 
 import structlog
 
 from providers.base import (
     Account,
     Authorizer,
+    Delegation,
     OutcomeUnknown,
     PermanentError,
     ProviderError,
@@ -42,7 +48,7 @@ from service.endpoint import (
     requested,
     revoked,
 )
-from service.grants import KEPT, Grant, Grants, Trouble, grant_id
+from service.grants import KEPT, Grant, Grants, Source, Trouble, grant_id
 from service.observer import Observer
 from service.store import StoreUnavailable
 from service.vault import Damaged, UnknownKey
@@ -61,17 +67,8 @@ _PAUSE = 0.5
 _MARGIN = 5.0  # seconds for which a token must still be good to be used at all
 _ROUNDS = 3
 
+_Answer = TypeVar("_Answer")
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a connection's tokens come from: the grant of an account, or with `body` the connection itself."""
-
-    vendor: Vendor
-    grant: str
-    client: Client | None
-    body: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +90,9 @@ class _Tokens:
     async def token(self, refused: str | None = None) -> str:
         return await self.broker.token(self.source, refused)
 
+    def on_behalf_of(self, delegation: Delegation) -> Authorizer:
+        return replace(self, source=self.source.on_behalf_of(delegation))
+
 
 @dataclass(frozen=True, slots=True)
 class _Fresh:
@@ -105,6 +105,9 @@ class _Fresh:
         if refused:
             raise PermanentError(f"{self.title} refuses the access it has just given.", "operator")
         return self.access_token
+
+    def on_behalf_of(self, delegation: Delegation) -> Authorizer:
+        return self
 
 
 class Broker:
@@ -132,11 +135,13 @@ class Broker:
         """Where a vendor sends browsers back to; it must be entered there exactly so."""
         return f"{self._public_url}/connect/{provider}/callback"
 
-    def authorization(self, vendor: Vendor, client: Client) -> Authorization:
+    def authorization(self, vendor: Vendor, client: Client, feature: str | None = None) -> Authorization:
         """A new authorization request."""
-        return authorization(vendor, client, self.redirect_uri(vendor.info.name))
+        return authorization(vendor, client, self.redirect_uri(vendor.info.name), feature)
 
-    async def exchange(self, vendor: Vendor, client: Client, code: str, code_verifier: str) -> Granted:
+    async def exchange(
+        self, vendor: Vendor, client: Client, code: str, code_verifier: str, feature: str | None = None
+    ) -> Granted:
         """Turn a code into a grant that is stored, and find out whose account it is.
 
         Raises: InvalidGrant for a code that is used up or too old, TemporaryError, PermanentError.
@@ -151,7 +156,7 @@ class Broker:
         name = vendor.info.name
         grant = grant_id(name, client.client_id, account.id)
         await self._kept(lambda: self._grants.put(grant, tokens, name, client.client_id, account.id))
-        lacking = missing(vendor.oauth.scopes, tokens.scopes) if tokens.scopes is not None else ()
+        lacking = missing(vendor.oauth, tokens.scopes, feature) if tokens.scopes is not None else ()
         return Granted(grant, account, lacking)
 
     def source(self, row: Connection, settings: ProviderSettings) -> Source | None:
@@ -159,12 +164,11 @@ class Broker:
         vendor = self.vendors.get(row.provider)
         if vendor is None:
             return None
-        body = settings.token_request()
-        if body is None:
+        if settings.token_request() is None:
             return Source(vendor, row.grant or "", vendor.client)
         given = settings.reveal()
-        client = Client(given.get("client_id", ""), given.get("client_secret", ""))
-        return Source(vendor, grant_id(row.provider, row.id), client, body)
+        client = Client(given["client_id"], given["client_secret"]) if "client_secret" in given else None
+        return Source(vendor, grant_id(row.provider, row.id), client, settings)
 
     def authorizer(self, source: Source) -> Authorizer:
         """What gives an HTTP client the tokens of a connection."""
@@ -177,13 +181,16 @@ class Broker:
         """
         for _ in range(_ROUNDS):
             grant = await self._usable(source)
-            held = self._opened(grant, source)[0] if grant.envelope else refused
-            if held and held != refused and grant.good_for > _early(grant):
+            held = self._held(grant, source) if grant.envelope else refused
+            good = grant.good_for if held != refused else 0.0
+            if held and good > (_MARGIN if grant.dead else _early(grant)):
                 return held
+            if grant.dead:
+                raise ReconnectRequired(grant.dead)
             try:
                 await self._renew(source, grant.version)
             except TemporaryError:
-                if held and held != refused and grant.good_for > _MARGIN:  # it was only early
+                if held and good > _MARGIN:  # it was only early
                     return held
                 raise
         raise TemporaryError(f"{source.vendor.info.title} gives out tokens that are of no use when they arrive.")
@@ -192,7 +199,8 @@ class Broker:
         """Renew a grant that is still at `version`, although its token may be good. Raises what `token` raises."""
         await self._usable(source)
         await self._renew(source, version)
-        await self._usable(source)
+        if dead := (await self._usable(source)).dead:
+            raise ReconnectRequired(dead)
 
     async def look(self, source: Source) -> Grant:
         """What a connection's tokens come from, as it is now."""
@@ -212,7 +220,7 @@ class Broker:
 
     async def forget(self, source: Source) -> None:
         """Revoke a grant at its vendor and forget it here; a vendor that cannot be reached does not hinder that."""
-        if source.client and source.body is None:
+        if source.client and source.own is None:
             try:
                 access_token = await self.token(source)
                 _, refresh_token = self._opened(await self._grants.look(source.grant), source)
@@ -229,9 +237,9 @@ class Broker:
             await asyncio.wait(list(self._renewals.values()), timeout=seconds)
 
     async def _usable(self, source: Source) -> Grant:
-        """The grant as it is now, unless nothing can be done with it."""
+        """The grant as it is now, which may be dead, unless it is none of this client's."""
         grant, title = await self._grants.look(source.grant), source.vendor.info.title
-        if source.body is not None:
+        if source.own is not None:
             return grant
         if source.client is None:
             raise PermanentError(f"{title} is not set up: its client id and secret are missing.", "operator")
@@ -241,8 +249,6 @@ class Broker:
             raise ReconnectRequired(
                 f"This account was connected with another app of {title}. {self.cure(source.vendor)}"
             )
-        if grant.dead:
-            raise ReconnectRequired(grant.dead)
         return grant
 
     async def _renew(self, source: Source, version: int) -> None:
@@ -259,7 +265,8 @@ class Broker:
         loop = asyncio.get_running_loop()
         owner, end = secrets.token_hex(8), loop.time() + self._patience
         while True:
-            grant = await self._grants.lock(source.grant, owner, version, self._lock_seconds)
+            # The lock marks the token as sent: whoever did not hear that he has it must come back for it.
+            grant = await self._kept(lambda: self._grants.lock(source.grant, owner, version, self._lock_seconds))
             if grant.version != version or grant.dead:
                 return
             if grant.fence:
@@ -279,16 +286,18 @@ class Broker:
             tokens = await self._asked(source, grant)
         except InvalidGrant:
             outcome = "invalid_grant"
-            text = self._farewell(source, lost=grant.tries > 1)
-            await self._kept(lambda: self._grants.bury(grant.id, grant.version, text))
+            await self._bury(source, grant, lost=False)
         except OutcomeUnknown as error:
             outcome = "unknown"
+            if source.once:
+                await self._bury(source, grant, lost=True)
+                return
             raise await self._put_off(grant, TemporaryError(error.text), known=False) from None
         except ProviderError as error:
             outcome = type(error).__name__
             raise await self._put_off(grant, error, known=True) from None
         else:
-            kept, name = KEPT if source.body is None else tokens.life, vendor.info.name
+            kept, name = KEPT if source.own is None else tokens.life, vendor.info.name
             if not await self._kept(lambda: self._grants.renewed(grant.id, grant.version, tokens, name, kept=kept)):
                 outcome = "late"
         finally:
@@ -296,14 +305,16 @@ class Broker:
 
     async def _asked(self, source: Source, grant: Grant) -> Tokens:
         vendor, client = source.vendor, source.client
+        if source.own is not None:
+            return await requested(vendor, client, source.own.token_request(source.delegation) or {})
         if client is None:
             text = f"{vendor.info.title} is not set up: its client id and secret are missing."
             raise PermanentError(text, "operator")
-        if source.body is not None:
-            return await requested(vendor, client, source.body)
         _, refresh_token = self._opened(grant, source)
         if refresh_token is None:
             raise InvalidGrant
+        if source.once and grant.tries > 1:
+            raise OutcomeUnknown("A process that asked before died before it knew the answer.")
         return await refreshed(vendor, client, refresh_token)
 
     async def _put_off(self, grant: Grant, error: ProviderError, *, known: bool) -> ProviderError:
@@ -311,11 +322,15 @@ class Broker:
         who = error.who_can_fix if isinstance(error, PermanentError) else None
         wanted = error.retry_after if isinstance(error, TemporaryError) else None
         hold = wanted or min(60.0, 2.0 ** min(grant.tries, 6))
-        trouble = Trouble(error.text, who)
-        await self._grants.release(grant.id, grant.fence, known=known, hold=hold, trouble=trouble)
+        trouble = Trouble(error.text, who, well=isinstance(error, TemporaryError) and error.well)
+        await self._kept(lambda: self._grants.release(grant.id, grant.fence, known=known, hold=hold, trouble=trouble))
         return _error(trouble, hold)
 
-    async def _kept(self, write: Callable[[], Awaitable[bool]]) -> bool:
+    async def _bury(self, source: Source, grant: Grant, *, lost: bool) -> None:
+        text = self._farewell(source, grant, lost=lost)
+        await self._kept(lambda: self._grants.bury(grant.id, grant.version, text))
+
+    async def _kept(self, write: Callable[[], Awaitable[_Answer]]) -> _Answer:
         """Bring what cannot be asked for again into the store, however long that is away."""
         loop = asyncio.get_running_loop()
         end = loop.time() + _PERSIST
@@ -332,17 +347,28 @@ class Broker:
         page = f"{self._public_url}/connect/{vendor.info.name}"
         return f"An admin connects it again at {page}; bookings that wait then go on by themselves."
 
-    def _farewell(self, source: Source, *, lost: bool) -> str:
-        title = source.vendor.info.title
+    def _farewell(self, source: Source, grant: Grant, *, lost: bool) -> str:
+        title, oauth = source.vendor.info.title, source.vendor.oauth
         why = (
             f"{title} no longer accepts this account's access: it was revoked, ran out or was replaced by a newer one."
         )
-        if lost:
+        if oauth.why_dead:
+            why = oauth.why_dead(time.time() - grant.connected_at, grant.idle_for) or why
+        elif lost:
             why = (
                 "The answer to a renewal of this account's access was lost in a crash or an outage, "
                 f"and {title} gives each one out only once."
             )
         return f"{why} {self.cure(source.vendor)}"
+
+    def _held(self, grant: Grant, source: Source) -> str | None:
+        """The access token that is stored; what a connection can ask for itself is worth no key that is gone."""
+        try:
+            return self._opened(grant, source)[0]
+        except PermanentError:
+            if source.own is None:
+                raise
+            return None
 
     def _opened(self, grant: Grant, source: Source) -> tuple[str, str | None]:
         try:
@@ -363,5 +389,5 @@ def _early(grant: Grant) -> float:
 
 def _error(trouble: Trouble, wait: float) -> ProviderError:
     if trouble.who_can_fix is None:
-        return TemporaryError(trouble.text, wait)
+        return TemporaryError(trouble.text, wait, well=trouble.well)
     return PermanentError(trouble.text, trouble.who_can_fix)

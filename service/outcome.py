@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from providers.base import (
+    Capabilities,
     Fixer,
     Meeting,
     OutcomeUnknown,
@@ -18,7 +19,7 @@ from providers.base import (
     ReconnectRequired,
     TemporaryError,
 )
-from service.entry import Entry, Reason, State
+from service.entry import Entry, Placement, Reason, State
 from service.ledger import reason_text
 from service.verbs import Change
 
@@ -35,6 +36,23 @@ class Step:
 
     entry: Entry
     change: Change
+
+    @property
+    def failed(self) -> bool:
+        """It did not do what it was to do."""
+        return self.change.mode in ("retry", "park")
+
+    @property
+    def made(self) -> Placement | None:
+        """The meeting it leaves, or the one it may have made when nobody knows."""
+        if self.failed and self.entry.intent is not None and "intent" not in self.change.drop:
+            return self.entry.intent
+        return self.entry.meeting
+
+    @property
+    def settled(self) -> Entry:
+        """The entry once a step that settles it is committed."""
+        return self.entry._replace(state=State(self.change.set["state"]), settled=self.entry.generation)
 
 
 def back_off(attempts: int) -> float:
@@ -112,6 +130,11 @@ def refused(entry: Entry, doing: str, error: PermanentError, revision: str, drop
     _log.error("given_up", reason=error.text, who_can_fix=error.who_can_fix)
     text = f"{doing} the meeting was refused {refusals} times and is given up: {error.text}"
     return Step(entry, Change("done", {**sets, "state": State.FAILED}, drop, (("failed", text),)))
+
+
+def gone_for_good(capabilities: Capabilities | None) -> bool:
+    """Whether a removed meeting's name must not be used again: a process that was slow could remove it once more."""
+    return capabilities is None or capabilities.enforces_teardown or capabilities.burns_keys
 
 
 def _about(seconds: float) -> str:

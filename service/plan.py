@@ -7,10 +7,13 @@ yes       no                CREATE
 yes       elsewhere         REPLACE   (another connection or host, or a provider that cannot keep the link)
 yes       outdated          UPDATE
 yes       as wanted         DELETE what is left over from a replacement, else KEEP
+
+A meeting that stands on a connection its office chose before stays there until its booking ends, and follows the
+booking, unless the office's choice says to move it; its link may be in somebody's calendar.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from providers.base import Capabilities, MeetingSpec
@@ -89,32 +92,60 @@ def spec_of(entry: Entry, wish: Record, choice: Choice, *, generation: int, open
     )
 
 
-def plan(entry: Entry, choice: Choice | None, capabilities: Capabilities | None) -> Action:
-    """The next thing to do for `entry`; `capabilities` are those of the chosen connection."""
+def plan(
+    entry: Entry, choice: Choice | None, capabilities: Capabilities | None, standing: Capabilities | None = None
+) -> Action:
+    """The next thing to do for `entry`.
+
+    `capabilities` are those of the chosen connection, `standing` those of the connection where the meeting stands, None
+    if that is gone; the latter count where the two are not the same.
+    """
     why = unwanted(entry, choice)
     if why is not None:
-        standing = entry.meeting or next(iter(entry.retired), None)
-        return Action(Verdict.DELETE if standing else Verdict.IGNORE, why, target=standing)
+        stands = entry.meeting or next(iter(entry.retired), None)
+        return Action(Verdict.DELETE if stands else Verdict.IGNORE, why, target=stands)
     assert choice is not None and entry.wish is not None and choice.connection is not None  # noqa: S101, PT018 - unwanted() says so
-    now, hosts = entry.meeting, choice.hosts_of(entry.wish.resource)
+    now, hosts, office = entry.meeting, choice.hosts_of(entry.wish.resource), entry.wish.office
+    if now is not None and (stayed := _stayed(now, entry.wish, choice, standing)):
+        return _settled(entry, now, stayed)
     early = _opens_early(now, capabilities)
     generation = now.spec.generation if now else entry.made
     spec = spec_of(entry, entry.wish, choice, generation=generation, opens_early=early)
-    wanted = Placement(choice.connection, spec, now.meeting if now else None)
+    wanted = Placement(choice.connection, spec, now.meeting if now else None, office)
     if now is None:
         return Action(Verdict.CREATE, "Vello wants a link and there is no meeting", wanted=wanted, hosts=hosts)
     replacement = _replacement(now, wanted, capabilities)
     if replacement:
         anew = spec_of(entry, entry.wish, choice, generation=entry.made + 1, opens_early=early)
-        return Action(Verdict.REPLACE, replacement, now, Placement(choice.connection, anew, None), hosts)
-    if now.spec != spec:
-        return Action(Verdict.UPDATE, _difference(now.spec, spec), now, wanted)
+        return Action(Verdict.REPLACE, replacement, now, Placement(choice.connection, anew, None, office), hosts)
+    return _settled(entry, now, wanted)
+
+
+def _settled(entry: Entry, now: Placement, wanted: Placement) -> Action:
+    """What is left to do for a meeting that stands where it is to stand."""
+    if now.spec != wanted.spec or now.office not in (None, wanted.office):
+        return Action(Verdict.UPDATE, _difference(now.spec, wanted.spec), now, wanted)
     if entry.doubt:
         return Action(Verdict.UPDATE, "an earlier change was interrupted", now, wanted)
     for leftover in entry.retired:
         if leftover.name != now.name:
             return Action(Verdict.DELETE, "it was replaced", leftover)
     return Action(Verdict.KEEP, "the meeting is as wanted", now)
+
+
+def _stayed(now: Placement, wish: Record, choice: Choice, standing: Capabilities | None) -> Placement | None:
+    """What a meeting is to be that stays on the connection its office chose before; None when it does not stay.
+
+    Its host and its options are words of its own provider, so they stay as they were.
+    """
+    if now.connection == choice.connection or now.office != wish.office or choice.move or standing is None:
+        return None
+    start, duration = wish.start or 0, wish.duration or 0
+    if not standing.keeps_link and (now.spec.start, now.spec.duration) != (start, duration):
+        return None
+    title, zone = choice.title_of(wish), choice.time_zone
+    spec = replace(now.spec, title=title, start=start, duration=duration, time_zone=zone)
+    return now._replace(spec=spec)
 
 
 def _opens_early(now: Placement | None, capabilities: Capabilities | None) -> bool:

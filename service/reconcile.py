@@ -1,18 +1,15 @@
 """Makes what stands at a provider match what Vello wants, for one record at a time.
 
-A run holds the record's lease and repeats three steps until nothing is left to do: plan, call one provider verb,
-commit with the fencing token. It never looks at the event. Before a create its intent is committed, so that whoever
-comes after a crash asks the provider (`find`) before anything is made a second time.
+A step plans and calls one provider verb; whoever asked for it holds the record's lease and commits what it did. It
+never looks at the event. Before a create its intent is committed, so that whoever comes after a crash asks the provider
+(`find`) before anything is made a second time.
 """
 
-import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final, TypeVar
-
-import structlog
 
 from providers.base import (
     BudgetSpent,
@@ -26,32 +23,26 @@ from providers.base import (
     TemporaryError,
 )
 from service.agenda import Agendas
-from service.budget import purse_of
+from service.budget import Spent, purse_of
 from service.calls import Calls, Permit
 from service.connections import UnknownConnection
 from service.entry import Entry, Placement, State
 from service.gate import Held
-from service.leases import renewing
 from service.ledger import Ledger
-from service.meetings import Meetings
-from service.outcome import Step, again, back_off, failed, held, refused, warned
+from service.outcome import Step, back_off, failed, gone_for_good, held, refused, warned
 from service.plan import Action, Verdict, plan
 from service.settings import Settings
 from service.store import StoreUnavailable
 from service.verbs import Change, Lease
 
-ROUNDS: Final = 16
-"""Steps one run may take before it hands the record back."""
 SETTLING: Final = 30.0
 """Seconds for which a create without an answer may still come true: twice as long as one is waited for."""
-_HANDED_BACK: Final = Change("back", journal=(("back", "The process that worked on this was stopped; it goes on."),))
 
 _Answer = TypeVar("_Answer")
-_log = structlog.get_logger(__name__)
 
 
 class Reconciler:
-    """Runs records; every run is a task that outlives whoever started it."""
+    """Takes one step at a time."""
 
     def __init__(
         self,
@@ -59,101 +50,26 @@ class Reconciler:
         settings: Settings,
         calls: Calls,
         agendas: Agendas,
-        meetings: Meetings | None = None,
         *,
         settling: float = SETTLING,
     ) -> None:
         self._ledger = ledger
         self._agendas = agendas
-        self._meetings = meetings
         self._settings = settings
         self._calls = calls
         self._settling = settling
-        self._running: dict[str, asyncio.Task[Entry | None]] = {}
 
-    def start(self, lease: Lease, revision: str, *, inline: bool = False) -> asyncio.Task[Entry | None]:
-        """Begin to work on a leased record in a task of its own, with the settings of `revision`.
-
-        `inline` says that Vello waits for it. The task answers the entry as it left it, None when it does not know.
-        """
-        record = lease.entry.record
-        task = asyncio.create_task(self._run(lease, revision, inline), name=f"reconcile {record}")
-        self._running[record] = task
-
-        def done(finished: asyncio.Task[Entry | None]) -> None:
-            if self._running.get(record) is finished:
-                del self._running[record]
-
-        task.add_done_callback(done)
-        return task
-
-    def running(self, record: str | None = None) -> list[asyncio.Task[Entry | None]]:
-        """The tasks at work, or the one that works on `record`."""
-        if record is None:
-            return list(self._running.values())
-        return [self._running[record]] if record in self._running else []
-
-    async def drain(self, patience: float) -> None:
-        """Let the runs finish for `patience` seconds, then stop them; a stopped run hands its lease back."""
-        tasks = self.running()
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=patience)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late, timeout=patience)
-
-    async def _run(self, lease: Lease, revision: str, inline: bool) -> Entry | None:
-        structlog.contextvars.bind_contextvars(record=lease.entry.record)
-        try:
-            with self._calls.observer.run(lease):
-                await self._settings.refresh(revision)
-                async with renewing(self._ledger, lease):
-                    return await self._rounds(lease, inline)
-        except StoreUnavailable as error:
-            _log.warning("run_stopped", reason=str(error))  # the lease expires and somebody takes over
-        except asyncio.CancelledError:
-            with contextlib.suppress(StoreUnavailable):
-                await asyncio.shield(self._ledger.commit(lease, _HANDED_BACK))
-            raise
-        except Exception:  # a fault of ours must not stop the loop that feeds every other record
-            _log.exception("run_failed")
-            with contextlib.suppress(StoreUnavailable):
-                await self._ledger.commit(lease, again(lease.entry, "This service made a mistake; its log says which."))
-        return None
-
-    async def _rounds(self, lease: Lease, inline: bool) -> Entry | None:
-        for _ in range(ROUNDS):
-            step = await self._step(lease, inline)
-            if step is None:
-                return None
-            committed = await self._ledger.commit(lease, step.change)
-            if committed.verdict == "lost":
-                await self._give_away(lease.entry, step, committed.entry)
-                return None
-            await self._remember(step)
-            if committed.entry is None or (committed.verdict == "ok" and step.change.mode != "hold"):
-                return committed.entry
-            await self._settings.refresh(committed.revision)
-            lease = replace(lease, entry=committed.entry)
-        _log.error("rounds_exhausted", rounds=ROUNDS)
-        return (await self._ledger.commit(lease, again(lease.entry, f"Not done after {ROUNDS} steps."))).entry
-
-    async def _remember(self, step: Step) -> None:
-        """Let a vendor's word about this meeting find its record."""
-        placed = step.entry.meeting if "meeting" in step.change.set else None
-        if self._meetings and placed and self._settings.connections.gives_notice(placed.connection):
-            await self._meetings.touched(step.entry.record, placed)
-
-    async def _step(self, lease: Lease, inline: bool) -> Step | None:
-        """One plan carried out; None when the lease was lost before the provider was called.
+    async def step(self, lease: Lease, *, inline: bool) -> Step | None:
+        """Carry out one plan; None when the lease was lost before the provider was called.
 
         Whether the provider may be called at all is asked before anything is begun.
         """
         entry, connections = lease.entry, self._settings.connections
         action = self._plan(entry)
-        if entry.intent is None:
-            action = await self._agendas.hosted(connections, action)
+        able: tuple[str, ...] = ()
+        if entry.intent is None and len(action.hosts) > 1:
+            able = await self._calls.able(connections, action)
+            action = await self._agendas.hosted(connections, action, able or action.hosts)
         placement = entry.intent or (action.target if action.verdict is not Verdict.REPLACE else None) or action.wanted
         if placement is None or (entry.intent is None and action.verdict is Verdict.KEEP):
             return self._finish(Step(entry, Change("hold")))
@@ -166,14 +82,19 @@ class Reconciler:
             async with self._calls.permit(placement.connection, purse, inline=inline) as permit:
                 return await self._carry_out(lease, action, permit)
         except Held as error:
-            return held(entry, str(error), error.wait, self._settings.revision)
+            drop = ("intent",) if entry.intent is None else ()
+            if able and isinstance(error, Spent):  # the next round takes another host
+                await self._agendas.gone(connections, placement, entry.meeting)
+                return Step(entry, Change("hold", drop=drop))
+            return held(entry, str(error), error.wait, self._settings.revision, drop)
 
     def _uncertain(self, entry: Entry) -> float:
         """Seconds for which it is too early to ask what became of a create; a vendor may be slower than we wait."""
         if entry.intent is None or entry.intent_age >= self._settling:
             return 0.0
-        capabilities = self._settings.connections.capabilities(entry.intent.connection)
-        return 0.0 if capabilities is None or capabilities.idempotent_create else self._settling - entry.intent_age
+        capabilities = self._settings.connections.promises(entry.intent)
+        waits = capabilities is not None and not capabilities.idempotent_create and capabilities.finds
+        return self._settling - entry.intent_age if waits else 0.0
 
     async def _carry_out(self, lease: Lease, action: Action, permit: Permit) -> Step | None:
         """Call the provider.
@@ -202,7 +123,7 @@ class Reconciler:
         sealed = self._ledger.seal(entry.record, wanted)
         if not await self._began(lease, Change("hold", {"intent": sealed}, journal=((action.verdict, text),))):
             return None
-        intended = replace(entry, intent=wanted)
+        intended = entry._replace(intent=wanted)
         return await self._guarded(intended, permit, "Making", lambda: self._create(intended, wanted), ("intent",))
 
     async def _began(self, lease: Lease, change: Change) -> bool:
@@ -214,8 +135,7 @@ class Reconciler:
 
     def _plan(self, entry: Entry) -> Action:
         choice = self._settings.choices.of(entry.wish.office if entry.wish else None)
-        connection = choice.connection if choice else None
-        return plan(entry, choice, self._settings.connections.capabilities(connection))
+        return plan(entry, choice, *self._settings.promises(entry, choice))
 
     async def _create(self, entry: Entry, intent: Placement) -> Step:
         provider = self._settings.connections.provider(intent.connection)
@@ -234,18 +154,21 @@ class Reconciler:
                 entry, intent, found, "A meeting whose making was interrupted was found.", doubt=True
             )
         text = "The provider was asked for a meeting whose making was interrupted: it has none."
-        return Step(replace(entry, intent=None), Change("hold", drop=("intent",), journal=(("find", text),)))
+        capabilities = self._settings.connections.promises(intent)
+        if capabilities and not capabilities.finds:
+            text = "If a meeting was made, nobody can find it: it stays empty, and nobody has its link."
+        return Step(entry._replace(intent=None), Change("hold", drop=("intent",), journal=(("find", text),)))
 
     async def _adopt(
         self, entry: Entry, intent: Placement, meeting: Meeting, text: str, *, doubt: bool = False
     ) -> Step:
-        placed = Placement(intent.connection, intent.spec, meeting)
+        placed = intent._replace(meeting=meeting)
         sets = {"meeting": self._ledger.seal(entry.record, placed), "made": str(intent.spec.generation)}
         retired = tuple(old for old in entry.retired if old.name != placed.name)
         if entry.meeting is not None and entry.meeting.name != placed.name:
             retired += (entry.meeting,)
             sets[f"x:{entry.meeting.name}"] = self._ledger.seal(entry.record, entry.meeting)
-        after = replace(entry, meeting=placed, intent=None, doubt=doubt, retired=retired, made=intent.spec.generation)
+        after = entry._replace(meeting=placed, intent=None, doubt=doubt, retired=retired, made=intent.spec.generation)
         sets |= {"doubt": "1"} if doubt else {}
         taken = await self._agendas.noted(self._settings.connections, placed)
         drop = ("intent", f"x:{placed.name}", *(() if doubt else ("doubt",)))
@@ -257,40 +180,41 @@ class Reconciler:
         try:
             meeting = await self._call(entry, "update", wanted, provider.update(now.meeting, wanted.spec))
         except MeetingNotFound:
-            after = replace(entry, meeting=None, doubt=False, made=entry.made + 1)
+            after = entry._replace(meeting=None, doubt=False, made=entry.made + 1)
             text = "The provider no longer has the meeting; a new one is made."
             gone = Change("hold", {"made": str(after.made)}, ("meeting", "doubt"), (("vanished", text),))
             return Step(after, gone)
-        placed = replace(wanted, meeting=meeting)
+        placed = wanted._replace(meeting=meeting)
         sets = {"meeting": self._ledger.seal(entry.record, placed)}
         taken = await self._agendas.noted(self._settings.connections, placed)
         journal = (("update", f"The meeting was changed: {why}."), *warned(meeting), *taken)
         change = Change("hold", sets, ("doubt",), journal)
-        return self._finish(Step(replace(entry, meeting=placed, doubt=False), change))
+        return self._finish(Step(entry._replace(meeting=placed, doubt=False), change))
 
     def _retire(self, entry: Entry, target: Placement) -> Step | None:
         """Give up the current meeting: from here on it is a leftover to remove, and nothing brings it back."""
         if entry.meeting is None or entry.meeting.name != target.name:
             return None
-        capabilities = self._settings.connections.capabilities(target.connection)
-        made = entry.made + (1 if capabilities is None or capabilities.enforces_teardown else 0)
+        capabilities = self._settings.connections.promises(target)
+        made = entry.made + gone_for_good(capabilities)
         others = tuple(old for old in entry.retired if old.name != target.name)
-        after = replace(entry, meeting=None, doubt=False, retired=(target, *others), made=made)
+        after = entry._replace(meeting=None, doubt=False, retired=(target, *others), made=made)
         sets = {f"x:{target.name}": self._ledger.seal(entry.record, target), "made": str(made)}
         return Step(after, Change("hold", sets, ("meeting", "doubt")))
 
     async def _delete(self, entry: Entry, target: Placement, why: str) -> Step:
-        capabilities = self._settings.connections.capabilities(target.connection)
+        capabilities = self._settings.connections.promises(target)
         made, text = entry.made, f"The meeting was removed: {why}."
         if capabilities is None:
             text = "The meeting's connection no longer exists, so it could not be removed there."
         elif not await self._removed(entry, target):
             text = "What a process that had lost its lease may have made is not there."
-        elif not capabilities.enforces_teardown:
-            text = f"The meeting was given up: {why}. Whoever has its link can still open the room."
-        elif entry.meeting is None:  # what a zombie made is torn down for good as well
-            made = max(made, target.spec.generation + 1)
-        after = replace(entry, retired=tuple(old for old in entry.retired if old.name != target.name), made=made)
+        else:
+            if not capabilities.enforces_teardown:
+                text = f"The meeting was given up: {why}. Whoever has its link can still open the room."
+            if entry.meeting is None and gone_for_good(capabilities):  # what a zombie made is so as well
+                made = max(made, target.spec.generation + 1)
+        after = entry._replace(retired=tuple(old for old in entry.retired if old.name != target.name), made=made)
         change = Change("hold", {"made": str(made)}, (f"x:{target.name}",), (("delete", text),))
         return self._finish(Step(after, change))
 
@@ -298,7 +222,7 @@ class Reconciler:
         """Remove a leftover. One without a meeting is what a zombie may have made: the provider is asked first."""
         provider = self._settings.connections.provider(target.connection)
         meeting = target.meeting or await self._call(entry, "find", target, provider.find(target.spec))
-        found = replace(target, meeting=meeting)
+        found = target._replace(meeting=meeting)
         if meeting is None or (entry.meeting is not None and entry.meeting.name == found.name):
             return False
         await self._call(entry, "delete", target, provider.delete(meeting))
@@ -334,7 +258,7 @@ class Reconciler:
     ) -> Step:
         """Carry out one act; what the provider refuses becomes what the caller of its error must do.
 
-        `doing` the meeting is what did not work then; `closes` are fields to drop when nothing happened.
+        `doing` the meeting is what did not work then; `closes` are fields to drop when nothing happened. Raises Spent.
         """
         revision = self._settings.revision
         try:
@@ -348,7 +272,7 @@ class Reconciler:
         except ProviderError as error:
             await self._judge(permit, error)
             if isinstance(error, BudgetSpent) and error.retry_after:
-                return held(entry, error.text.rstrip("."), error.retry_after, revision, closes)
+                raise Spent(error.text.rstrip("."), error.retry_after) from None
             anew = {"intent": self._ledger.seal(entry.record, entry.intent)} if entry.intent else {}
             return failed(entry, doing, permit.connection, error, revision, closes, anew)
         await self._calls.well(permit)
@@ -366,7 +290,7 @@ class Reconciler:
         connection, mark = permit.connection, self._settings.connections.mark
         if not isinstance(error, OutcomeUnknown):
             await self._calls.nothing_came(permit, spent=isinstance(error, BudgetSpent))
-        if isinstance(error, OutcomeUnknown) or (isinstance(error, TemporaryError) and not error.well):
+        if isinstance(error, OutcomeUnknown | TemporaryError) and not error.well:
             if await self._calls.unwell(permit):
                 await mark(connection, "failing", f"{error.text} It is left alone for a while and tried by itself.")
             return
@@ -375,19 +299,3 @@ class Reconciler:
             await mark(connection, "failing", error.text)
         elif isinstance(error, ReconnectRequired):
             await mark(connection, "reconnect", error.text)
-
-    async def _give_away(self, before: Entry, step: Step, now: Entry | None) -> None:
-        """This run lost its lease while it worked: what it did behind its heir's back must not stay."""
-        made, failed = step.entry.meeting, step.change.mode in ("retry", "park")
-        if failed and step.entry.intent is not None and "intent" not in step.change.drop:
-            made = step.entry.intent  # nobody knows whether it was made
-        if made is None or now is None:
-            return
-        known = {placed.name for placed in (now.meeting, *now.retired) if placed}
-        if made != before.meeting and made.name not in known:
-            _log.warning("lease_lost_after_create")
-            await self._ledger.orphan(before.record, made)
-        elif now.meeting is not None and now.meeting.name == made.name and (failed or now.meeting.spec != made.spec):
-            _log.warning("lease_lost_after_update")
-            text = "A process that had lost its lease changed the meeting; it is set right."
-            await self._ledger.nudge(before.record, text, doubt=True)

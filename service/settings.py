@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from providers.base import Capabilities
 from service.choices import Choice, Choices
 from service.connections import Connections
+from service.entry import Entry
 from service.ledger import Ledger
 
 
@@ -14,6 +16,11 @@ class Settings:
     choices: Choices
     connections: Connections
     revision: str = field(default="", init=False)
+
+    def promises(self, entry: Entry, choice: Choice | None) -> tuple[Capabilities | None, Capabilities | None]:
+        """What the chosen connection can promise, and what the one can where the record's meeting stands."""
+        chosen = self.connections.capabilities(choice.connection if choice else None)
+        return chosen, self.connections.promises(entry.meeting) if entry.meeting else None
 
     async def load(self) -> None:
         """Read everything again, choices first: a choice is made after the connection it names."""

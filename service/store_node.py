@@ -4,8 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hiredis import pack_command
 from redis import exceptions as errors
@@ -36,12 +35,11 @@ _OPTIONS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Request:
+class _Request(NamedTuple):
     """What one caller sends at once, packed, and where it waits for all the answers."""
 
     packed: bytes
-    count: int
+    commands: int
     since: float
     answers: "asyncio.Future[list[Any]]"
 
@@ -121,11 +119,11 @@ class Node:
         count, oldest = 0, asyncio.get_running_loop().time() - self._patience
         while self._waiting and self._waiting[0].since < oldest:
             _fail([self._waiting.popleft()], errors.TimeoutError(_BUSY))
-        while self._waiting and (not batch or count + self._waiting[0].count <= DEPTH):
+        while self._waiting and (not batch or count + self._waiting[0].commands <= DEPTH):
             request = self._waiting.popleft()
             if not request.answers.done():
                 batch.append(request)
-                count += request.count
+                count += request.commands
         return batch
 
     async def _exchange(self, batch: list[_Request]) -> None:
@@ -135,7 +133,7 @@ class Node:
                 await _connect(connection)
                 await connection.send_packed_command(b"".join([one.packed for one in batch]), check_health=False)
                 for request in batch:
-                    answers = [await _answer(connection) for _ in range(request.count)]
+                    answers = [await _answer(connection) for _ in range(request.commands)]
                     if not request.answers.done():
                         request.answers.set_result(answers)
         except (errors.RedisError, OSError) as error:  # asyncio's timeout is an OSError too

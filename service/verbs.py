@@ -1,6 +1,7 @@
 """What the ledger's verbs take and answer. Pure."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from service.entry import Entry
 
@@ -17,17 +18,29 @@ class Lease:
     inherited: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """What Vello was told the last time, good still: the meeting's own link, or else the page behind `token`."""
 
     office: str | None
-    token: str | None = field(repr=False)
-    direct: str | None = field(repr=False)
+    token: str | None
+    direct: str | None
+
+    def __repr__(self) -> str:
+        return f"Told(office={self.office!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Telling(NamedTuple):
+    """What the ledger keeps of an answer to Vello: the link's digest, whether it is ours, and when it can be repeated.
+
+    `answer` is `generation:revision:what` and holds while neither moves; '' for one that cannot be repeated.
+    """
+
+    link: str
+    hosted: bool
+    answer: str
+
+
+class Accepted(NamedTuple):
     """What became of an event: its verdict (new, old, same, foreign), and a lease if one was granted.
 
     Where Vello asked and nothing has changed since it was last told, `told` comes in the place of the entry.
@@ -55,7 +68,7 @@ class Change:
     """What one run writes.
 
     `mode`: hold the lease, done, retry after `delay` seconds, park on a connection, back (after `delay` seconds, and
-    no attempt is counted).
+    no attempt is counted). `telling` is what Vello, who waits for it, is told when it is done.
     """
 
     mode: str
@@ -64,6 +77,7 @@ class Change:
     journal: tuple[tuple[str, str], ...] = ()
     delay: float = 0.0
     park: str = ""
+    telling: Telling | None = None
 
 
 @dataclass(frozen=True, slots=True)

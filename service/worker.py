@@ -8,7 +8,7 @@ from typing import Any, Final
 import structlog
 
 from service.ledger import SHARDS, WAKE_CHANNEL, Ledger
-from service.reconcile import Reconciler
+from service.runs import Runs
 from service.store import Store, StoreUnavailable
 
 CONCURRENCY: Final = 256
@@ -21,16 +21,16 @@ _log = structlog.get_logger(__name__)
 
 
 class Worker:
-    """Claims due records of every shard; `stop` ends the claiming, the reconciler drains what runs."""
+    """Claims due records of every shard; `stop` ends the claiming, the runs are drained apart."""
 
-    def __init__(self, store: Store, ledger: Ledger, reconciler: Reconciler) -> None:
+    def __init__(self, store: Store, ledger: Ledger, runs: Runs) -> None:
         self._store = store
         self._ledger = ledger
-        self._reconciler = reconciler
+        self._runs = runs
         self._wake = asyncio.Event()
         self._look_at = dict.fromkeys(range(SHARDS), 0.0)
         self._tasks: list[asyncio.Task[Any]] = []
-        self._runs: set[asyncio.Task[Any]] = set()
+        self._mine: set[asyncio.Task[Any]] = set()
 
     def start(self) -> None:
         """Begin to listen and to claim."""
@@ -58,7 +58,7 @@ class Worker:
         clock = asyncio.get_running_loop().time
         while True:
             self._wake.clear()
-            free = CONCURRENCY - len(self._runs)
+            free = CONCURRENCY - len(self._mine)
             ready = [shard for shard, at in self._look_at.items() if at <= clock()]
             if not ready or free <= 0:
                 until = _RESCAN if free <= 0 else max(0.0, min(self._look_at.values()) - clock())
@@ -80,9 +80,9 @@ class Worker:
             self._look_at[shard] = math.inf  # who wakes us from now on means something newer
         for shard, claimed in zip(shards, await self._ledger.claim(shards, max(1, free // len(shards))), strict=True):
             for lease in claimed.leases:
-                run = self._reconciler.start(lease, claimed.revision)
-                self._runs.add(run)
-                run.add_done_callback(self._runs.discard)
+                run = self._runs.start(lease, claimed.revision)
+                self._mine.add(run)
+                run.add_done_callback(self._mine.discard)
             next_in = _RESCAN if claimed.next_in is None else min(_RESCAN, claimed.next_in)
             self._look_at[shard] = min(self._look_at[shard], asyncio.get_running_loop().time() + next_in)
 
@@ -91,7 +91,7 @@ class Worker:
         waker = asyncio.create_task(self._wake.wait())
         waiting: set[asyncio.Task[bool] | asyncio.Task[Any]] = {waker}
         if busy:
-            waiting |= self._runs
+            waiting |= self._mine
         try:
             await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:

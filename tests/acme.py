@@ -10,7 +10,17 @@ from typing import Any
 
 from pydantic import Field, SecretStr
 
-from providers.base import Account, Notice, NoticeRefused, OAuth, Options, ProviderInfo, ProviderSettings, Scope
+from providers.base import (
+    Account,
+    Delegation,
+    Notice,
+    NoticeRefused,
+    OAuth,
+    Options,
+    ProviderInfo,
+    ProviderSettings,
+    Scope,
+)
 from providers.http import Http
 from providers.memory import Memory, MemorySettings
 
@@ -33,7 +43,7 @@ class AcmeSettings(ProviderSettings):
         """The account's id."""
         return self.account_id or self.url
 
-    def token_request(self) -> Mapping[str, str] | None:
+    def token_request(self, delegation: Delegation | None = None) -> Mapping[str, str] | None:
         """What an app asks with."""
         if self.client_secret is None:
             return None

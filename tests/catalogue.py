@@ -169,6 +169,8 @@ def _declared() -> Iterator[tuple[str, str]]:
         yield from _of_model(info.settings, shown, where)
         for scope in info.oauth.scopes if info.oauth else ():
             yield scope.need, where
+        for text in info.oauth.features.values() if info.oauth else ():
+            yield text, where
 
 
 def _of_model(model: type[BaseModel], names: list[str], where: str) -> Iterator[tuple[str, str]]:

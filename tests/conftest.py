@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 
 from service.store import Store
+from tests.fakes.google_server import GoogleServer
 from tests.fakes.zoom_server import ZoomServer
 from tests.servers import MemoryServer
 from tests.stores import StoreServer
@@ -65,3 +66,16 @@ async def zoom(_zoom_server: ZoomServer) -> ZoomServer:
     """A Zoom with three apps and two users, without meetings, tokens, faults and calls."""
     await _zoom_server.reset()
     return _zoom_server
+
+
+@pytest.fixture(scope="session")
+def _google_server() -> Iterator[GoogleServer]:
+    with GoogleServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def google(_google_server: GoogleServer) -> GoogleServer:
+    """A Google with three apps, a service account and three people, with no spaces, events, tokens, faults, calls."""
+    await _google_server.reset()
+    return _google_server

@@ -1,6 +1,5 @@
 """Ledger entries made up for tests of pure functions."""
 
-from dataclasses import replace
 from typing import Any
 
 from providers.base import Capabilities, Meeting, MeetingSpec
@@ -53,4 +52,4 @@ def ready(choice: Choice = CHOICE, **fields: Any) -> Entry:
     """The same with the meeting it wants."""
     entry = asked()
     meeting = placed(spec_of(entry, WISH, choice, generation=0), choice.connection or "")
-    return replace(entry, **{"meeting": meeting, "state": State.READY, "settled": 1, **fields})
+    return entry._replace(**{"meeting": meeting, "state": State.READY, "settled": 1, **fields})

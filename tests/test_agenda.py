@@ -85,3 +85,53 @@ async def test_who_was_given_back_is_free(service: Running, store: Store) -> Non
     assert (await booked(service))["host"] == ANNA
     for key in await store.execute("KEYS", "*agenda*"):
         assert await store.execute("TTL", key) > 0
+
+
+async def warnings(service: Running, id_: str) -> list[str]:
+    """What the API warns of, for one record and in the list alike."""
+    listed = (await service.admin("GET", "/records", warned="true")).json()["records"]
+    shown: list[str] = (await service.record(id_))["warnings"]
+    assert [one["warnings"] for one in listed if one["id"] == id_] == ([shown] if shown else [])
+    return shown
+
+
+async def test_both_bookings_warn_as_long_as_they_are_at_the_same_time(service: Running) -> None:
+    await own_app(service)
+    first, second = await booked(service), await booked(service, START + 1200)
+    alone = await booked(service, START + 86_400)
+    for one in (first, second):
+        (text,) = await warnings(service, one["id"])
+        assert text.startswith(BUSY)
+    assert await warnings(service, alone["id"]) == []
+    rest = (await service.admin("GET", "/records", warned="false")).json()["records"]
+    assert [one["id"] for one in rest] == [alone["id"]]
+    await service.say("record.updated", {**second["data"], "time": START + 7200, "version": 2})
+
+    async def apart() -> bool:
+        return not any([(await service.record(one["id"]))["warnings"] for one in (first, second)])
+
+    await wait_until(apart)
+    assert (await service.admin("GET", "/records", warned="true")).json()["records"] == []
+
+
+async def test_pages_of_records_with_warnings_leave_none_out(service: Running) -> None:
+    await own_app(service)
+    pairs = [
+        (await booked(service, START + day * 86_400), await booked(service, START + day * 86_400 + 60))
+        for day in range(3)
+    ]
+    await booked(service, START + 4000)
+    seen, cursor = [], "0."
+    while cursor:
+        page = (await service.admin("GET", "/records", warned="true", limit=2, cursor=cursor)).json()
+        seen += [one["id"] for one in page["records"]]
+        cursor = page["cursor"]
+    assert seen == [one["id"] for pair in pairs for one in pair]
+
+
+async def test_a_basic_hosts_long_booking_warns(service: Running, zoom: ZoomServer) -> None:
+    await own_app(service)
+    await zoom.user(ANNA, type=1)
+    assert await warnings(service, (await booked(service))["id"]) == []
+    (text,) = await warnings(service, (await booked(service, START + 86_400, duration=3600))["id"])
+    assert "ends the meeting after 40 minutes" in text

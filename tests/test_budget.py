@@ -1,5 +1,7 @@
 """What vendors allow each host in a day: counted over all processes, creates last, the vendor's word believed."""
 
+from itertools import pairwise
+
 import pytest
 
 from providers.base import Budget
@@ -7,7 +9,7 @@ from service.budget import Budgets, Purse
 from service.gate import Held
 from service.store import Store
 
-BUDGET = Budget(per_host_per_day=10, reserve=3)
+BUDGET = Budget(per_host=10, reserve=3)
 DAY = 86_400
 
 
@@ -85,3 +87,63 @@ async def test_a_new_day_begins_anew(store: Store) -> None:
     assert await budgets.left([("a", BUDGET)]) == [{}]
     assert await drawn(budgets, "create") == 10
     assert await budgets.left([("a", BUDGET)]) == [{"anna": 0}]
+
+
+MINUTE = Budget(per_host=4, seconds=60, verbs=("create",))
+
+
+async def pace(budgets: Budgets, host: str = "anna") -> float:
+    """Seconds until a call may be made, 0 if it was."""
+    try:
+        await budgets.draw(Purse("paced", host, MINUTE, "create"))
+    except Held as held:
+        return held.wait
+    return 0.0
+
+
+async def aged(store: Store, seconds: float) -> None:
+    """All calls, and the turns of those who wait, were so long ago."""
+    (key,) = await store.execute("KEYS", "*budget*")
+    row = await store.execute("HGETALL", key)
+    for name, times in row.items():
+        if name[:2] in ("c:", "q:"):
+            older = " ".join(str(int(int(at) - seconds * 1000)) for at in times.split())
+            await store.execute("HSET", key, name, older)
+
+
+async def test_a_minute_has_no_beginning_so_no_stretch_of_it_holds_too_many(store: Store) -> None:
+    budgets = Budgets(store)
+    assert [await pace(budgets) for _ in range(4)] == [0.0] * 4
+    assert 50 < await pace(budgets) < 62
+    assert await pace(budgets, "ben") == 0.0
+    assert await budgets.left([("paced", MINUTE)]) == [{"anna": 0, "ben": 3}]
+    await aged(store, 45)
+    assert 0 < await pace(budgets) < 62
+    await aged(store, 16)
+    assert await budgets.left([("paced", MINUTE)]) == [{"anna": 4, "ben": 4}]
+    assert await pace(budgets) == 0.0
+
+
+async def test_who_waits_has_a_turn_of_its_own(store: Store) -> None:
+    budgets = Budgets(store)
+    for _ in range(4):
+        await pace(budgets)
+    waits = [await pace(budgets) for _ in range(8)]
+    assert all(abs(later - sooner - 15) < 2.5 for sooner, later in pairwise(waits))
+
+
+async def test_nobody_waits_longer_than_ten_minutes_to_look_again(store: Store) -> None:
+    budgets = Budgets(store)
+    assert max([await pace(budgets) for _ in range(60)]) < 602
+
+
+async def test_in_a_minute_too_a_vendor_is_believed_and_what_came_to_nothing_is_given_back(store: Store) -> None:
+    budgets, paced = Budgets(store), Purse("paced", "anna", MINUTE, "create")
+    await budgets.spent(paced)
+    with pytest.raises(Held, match="4 new meetings a minute, and this one waits its turn"):
+        await budgets.draw(paced)
+    await budgets.give_back(paced)
+    assert await pace(budgets) == 0.0
+    assert await pace(budgets) > 0
+    (key,) = await store.execute("KEYS", "*budget*")
+    assert 60 < await store.execute("TTL", key) < 260

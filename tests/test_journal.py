@@ -197,15 +197,17 @@ async def test_a_link_of_somebody_else_and_another_choice(store_url: str, meetin
         ]
         await service.link(data)
         with MemoryServer() as other:
-            await service.connect(other.url)
-            await service.link(data)
+            moved = {"connection": await service.connect(other.url), "move": True}
+            await service.admin("PUT", "/offices/default", json=moved)
 
             async def replaced() -> bool:
                 return not await meeting_server.meetings()
 
             await wait_until(replaced, 20)
+            await service.settled(data["id"])
+            await service.link(data)
             assert (await told(service, data["id"]))[5:] == [
-                "Vello asked for the link again.",
+                "An admin asked to move the meeting to the connection chosen now.",
                 "Making a meeting: the office chose another connection.",
                 "The meeting was made.",
                 "The meeting was removed: it was replaced.",

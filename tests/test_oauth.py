@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from providers.base import PermanentError, ProviderError, ReconnectRequired, TemporaryError
+from providers.base import Delegation, PermanentError, ProviderError, ReconnectRequired, TemporaryError
 from providers.http import Http
 from service.connections import Connection
 from service.endpoint import Tokens
-from service.grants import Grants, Trouble, grant_key
-from service.oauth import IDLE, Broker, Source, idle
+from service.grants import Grants, Source, Trouble, grant_key
+from service.oauth import IDLE, Broker, idle
 from service.store import Store
+from service.vault import Vault
 from tests.acme import AcmeSettings
 from tests.authority import CLIENT
 from tests.chaos.renewer import VAULT, broker
@@ -36,7 +37,8 @@ async def bench(store: Store) -> AsyncIterator[Bench]:
     def process(vendor: RawServer, **more: Any) -> tuple[Broker, Source]:
         clients.append(Http(connect=0.5, read=more.pop("read", 2.0), deadline=5.0))
         here, at = broker(more.pop("store", store), clients[-1], f"{vendor.url}/oauth", more.pop("lock", 5.0))
-        return here, Source(at, GRANT, at.client)
+        oauth = replace(at.oauth, rotates=more.pop("rotates", True))
+        return here, Source(replace(at, oauth=oauth), GRANT, at.client)
 
     yield process
     await asyncio.gather(*(client.close() for client in clients))
@@ -130,31 +132,7 @@ async def test_new_tokens_outlive_a_store_that_is_away(bench: Bench) -> None:
         await store.close()
 
 
-PASSING: list[tuple[Reply, bool]] = [
-    (http(500), True),
-    (http(503), True),
-    (http(429, retry_after="7"), False),
-    (Misbehaviour.DROP, True),
-    (http(200, "not json"), True),
-    (http(200, "{}"), True),
-]
-
-
-@pytest.mark.parametrize(("reply", "unknown"), PASSING, ids=str)
-async def test_what_may_pass_is_temporary_and_is_not_asked_again_at_once(
-    store: Store, bench: Bench, reply: Reply, unknown: bool
-) -> None:
-    grants = await due(store)
-    async with RawServer(reply) as vendor:
-        here, source = bench(vendor)
-        assert isinstance(await failure(here, source), TemporaryError)
-        other, _ = bench(vendor)
-        waiting = await failure(other, source)
-        assert isinstance(waiting, TemporaryError)
-        assert waiting.retry_after
-        assert len(vendor.requests) == 1
-    stored = await grants.look(GRANT)
-    assert (stored.dead, stored.version, stored.tries) == (None, 1, int(unknown))
+LOST: list[Reply] = [http(502), http(504), Misbehaviour.DROP, http(200, "not json"), http(200, "{}")]
 
 
 async def test_while_the_vendor_is_down_a_token_that_is_still_good_is_used(store: Store, bench: Bench) -> None:
@@ -181,23 +159,81 @@ async def test_a_refused_refresh_token_is_dead_and_nobody_asks_with_it_again(sto
         assert len(vendor.requests) == 1
 
 
-async def test_a_lost_answer_is_asked_for_once_more_and_its_end_is_explained(store: Store, bench: Bench) -> None:
-    """The vendor never got the question: nothing was lost. It did: the grant is, and everybody is told why."""
+@pytest.mark.parametrize("reply", LOST, ids=str)
+async def test_a_refresh_token_whose_answer_was_lost_is_never_sent_again(
+    store: Store, bench: Bench, reply: Reply
+) -> None:
+    """The vendor may have used it; everybody is told so, in every process."""
     grants = await due(store)
-    async with RawServer(Misbehaviour.DROP, NEW) as vendor:
+    async with RawServer(reply, NEW) as vendor:
         here, source = bench(vendor)
-        assert isinstance(await failure(here, source), TemporaryError)
-        await store.execute("HDEL", grant_key(GRANT), "held")
-        assert await here.token(source) == "new"
-    await due(store)
-    async with RawServer(Misbehaviour.DROP, INVALID_GRANT) as vendor:
-        here, source = bench(vendor)
-        assert isinstance(await failure(here, source), TemporaryError)
-        await store.execute("HDEL", grant_key(GRANT), "held")
         error = await failure(here, source)
         assert isinstance(error, ReconnectRequired)
         assert "lost in a crash or an outage" in error.text
+        assert "/connect/zoom" in error.text
+        assert (await failure(bench(vendor)[0], source)).text == error.text
+        assert len(vendor.requests) == 1
     assert (await grants.look(GRANT)).dead == error.text
+
+
+async def test_after_a_loss_the_access_token_is_used_until_it_is_refused_or_ends(store: Store, bench: Bench) -> None:
+    await granted(store, replace(OLD, life=600))
+    await store.execute("HINCRBY", grant_key(GRANT), "expires", -560_000)
+    async with RawServer(Misbehaviour.DROP, NEW) as vendor:
+        here, source = bench(vendor)
+        assert [await here.token(source) for _ in range(3)] == ["old"] * 3
+        assert isinstance(await failure(here, source, refused="old"), ReconnectRequired)
+        assert await here.token(source) == "old"
+        await store.execute("HSET", grant_key(GRANT), "expires", "0")
+        assert isinstance(await failure(here, source), ReconnectRequired)
+        assert len(vendor.requests) == 1
+
+
+@pytest.mark.parametrize("reply", LOST, ids=str)
+async def test_a_vendor_that_does_not_rotate_is_asked_again_for_a_lost_answer(
+    store: Store, bench: Bench, reply: Reply
+) -> None:
+    grants = await due(store)
+    async with RawServer(reply, NEW) as vendor:
+        here, source = bench(vendor, rotates=False)
+        assert isinstance(await failure(here, source), TemporaryError)
+        waiting = await failure(bench(vendor)[0], source)
+        assert isinstance(waiting, TemporaryError)
+        assert waiting.retry_after
+        assert len(vendor.requests) == 1
+        stored = await grants.look(GRANT)
+        assert (stored.dead, stored.version, stored.tries) == (None, 1, 1)
+        await store.execute("HDEL", grant_key(GRANT), "held")
+        assert await here.token(source) == "new"
+
+
+@pytest.mark.parametrize(
+    ("reply", "well"), [(http(500), False), (http(503), False), (http(429, retry_after="7"), True)], ids=str
+)
+async def test_a_vendor_that_puts_us_off_used_no_token_and_is_asked_again_later(
+    store: Store, bench: Bench, reply: bytes, well: bool
+) -> None:
+    """One that wants fewer calls is not unwell, whoever hears of it."""
+    grants = await due(store)
+    async with RawServer(reply, NEW) as vendor:
+        here, source = bench(vendor)
+        for error in (await failure(here, source), await failure(bench(vendor)[0], source)):
+            assert isinstance(error, TemporaryError)
+            assert (bool(error.retry_after), error.well) == (True, well)
+        assert len(vendor.requests) == 1
+        stored = await grants.look(GRANT)
+        assert (stored.dead, stored.version, stored.tries) == (None, 1, 0)
+        await store.execute("HDEL", grant_key(GRANT), "held")
+        assert await here.token(source) == "new"
+
+
+async def test_a_vendor_that_cannot_be_reached_costs_no_grant(store: Store, bench: Bench) -> None:
+    grants = await due(store)
+    async with RawServer(NEW) as vendor:
+        here, source = bench(vendor)
+    assert isinstance(await failure(here, source), TemporaryError)
+    stored = await grants.look(GRANT)
+    assert (stored.dead, stored.tries) == (None, 0)
 
 
 async def test_a_refusal_of_tokens_that_were_replaced_meanwhile_kills_nothing(store: Store, bench: Bench) -> None:
@@ -249,12 +285,37 @@ async def test_a_vendor_that_does_not_rotate_leaves_the_refresh_token(store: Sto
     assert (await grants.look(GRANT)).scopes == ("openid",)
 
 
-async def test_a_dead_processs_lock_ends_and_another_one_renews(store: Store, bench: Bench) -> None:
+@pytest.mark.parametrize("rotates", [True, False])
+async def test_what_a_dead_process_may_have_sent_is_sent_again_only_where_that_is_harmless(
+    store: Store, bench: Bench, rotates: bool
+) -> None:
     grants = await due(store)
     assert (await grants.lock(GRANT, "somebody", 1, 0.5)).fence
     async with RawServer(NEW) as vendor:
-        here, source = bench(vendor)
-        assert await here.token(source) == "new"
+        here, source = bench(vendor, rotates=rotates)
+        if not rotates:
+            assert await here.token(source) == "new"
+            return
+        error = await failure(here, source)
+        assert isinstance(error, ReconnectRequired)
+        assert "lost in a crash" in error.text
+        assert vendor.requests == []
+
+
+async def test_who_did_not_hear_that_he_has_the_lock_takes_it_up_again(store: Store) -> None:
+    """He sent nothing, so nothing is lost, even if his lock has ended meanwhile."""
+    grants = await due(store)
+    unheard = await grants.lock(GRANT, "somebody", 1, 0.01)
+    await wait_until(lambda: ended(store))
+    again = await grants.lock(GRANT, "somebody", 1, 5)
+    assert (again.fence, again.tries) == (unheard.fence, 1)
+    assert not (await grants.lock(GRANT, "another", 1, 5)).fence
+
+
+async def ended(store: Store) -> bool:
+    """Whether the grant's lock is over by the store's clock."""
+    seconds, micros = await store.execute("TIME")
+    return int(await store.execute("HGET", grant_key(GRANT), "lock")) < int(seconds) * 1000 + int(micros) // 1000
 
 
 async def test_a_zombie_gives_back_no_lock_but_its_own(store: Store) -> None:
@@ -321,6 +382,33 @@ async def test_an_app_of_ones_own_account_shares_one_token_among_all_processes(s
     assert "app-token" not in str(await store.execute("HGETALL", key))
 
 
+async def test_what_a_connection_can_ask_for_itself_is_asked_for_when_its_key_is_gone(
+    store: Store, bench: Bench
+) -> None:
+    replies = [http(200, json.dumps({"access_token": token, "expires_in": 3600})) for token in ("first", "second")]
+    async with RawServer(*replies) as vendor:
+        here, _ = bench(vendor)
+        source = here.source(Connection("c1", "zoom", APP.method, "App", APP.account, ""), APP)
+        assert source
+        assert await here.token(source) == "first"
+        sealed = Vault([("k0", bytes(32))]).seal("{}", "token")
+        await store.execute("HSET", grant_key(source.grant), "token", sealed)
+        assert await here.token(source) == "second"
+
+
+async def test_each_person_that_a_connection_acts_for_has_a_token_of_its_own(store: Store, bench: Bench) -> None:
+    replies = [http(200, json.dumps({"access_token": token, "expires_in": 3600})) for token in ("anna's", "ben's")]
+    async with RawServer(*replies) as vendor:
+        here, granted = bench(vendor)
+        own = here.source(Connection("c1", "zoom", APP.method, "App", APP.account, ""), APP)
+        assert own
+        app = here.authorizer(own)
+        anna, ben = (app.on_behalf_of(Delegation(who, ("meet",))) for who in ("anna@x", "ben@x"))
+        assert (await anna.token(), await ben.token(), await anna.token()) == ("anna's", "ben's", "anna's")
+        assert await app.on_behalf_of(Delegation("Anna@X", ("meet",))).token() == "anna's"
+        assert granted.on_behalf_of(Delegation("anna@x", ("meet",))) == granted
+
+
 @pytest.mark.parametrize("reply", [http(400, '{"error": "invalid_grant"}'), http(400, '{"error": "invalid_client"}')])
 async def test_wrong_settings_of_an_app_are_the_admins_problem(store: Store, bench: Bench, reply: bytes) -> None:
     async with RawServer(reply) as vendor:
@@ -336,7 +424,7 @@ async def test_a_renewal_is_the_same_on_redis(redis_url: str, bench: Bench) -> N
     store = await Store.open(redis_url)
     await store.execute("FLUSHALL")
     grants = await due(store)
-    async with RawServer(Misbehaviour.DROP, INVALID_GRANT, NEW) as vendor:
+    async with RawServer(http(503), Misbehaviour.DROP, NEW) as vendor:
         here, source = bench(vendor, store=store)
         assert isinstance(await failure(here, source), TemporaryError)
         await store.execute("HDEL", grant_key(GRANT), "held")

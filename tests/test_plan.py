@@ -1,6 +1,5 @@
 """The plan: every verdict, and what it never says."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,11 +10,11 @@ from providers.base import Capabilities
 from service.choices import Choice
 from service.entry import Entry
 from service.plan import Verdict, key_of, plan, spec_of, unwanted
-from service.vello import Rank
+from service.vello import Rank, Record
 from tests.entries import CHOICE, RECORD, WISH, asked, capabilities, placed, ready
 
 OTHER = Choice(connection="jitsi-2")
-MOVED = replace(WISH, start=WISH.start + 3600 if WISH.start else 0)
+MOVED = WISH._replace(start=WISH.start + 3600 if WISH.start else 0)
 LEFTOVER = placed(spec_of(asked(), WISH, CHOICE, generation=0), "old", "m-0")
 
 
@@ -29,11 +28,11 @@ LEFTOVER = placed(spec_of(asked(), WISH, CHOICE, generation=0), "old", "m-0")
         (asked(foreign=True), CHOICE, {}, Verdict.IGNORE),
         (asked(rank=Rank.CANCELLED), CHOICE, {}, Verdict.IGNORE),
         (asked(rank=Rank.DELETED, wish=None), CHOICE, {}, Verdict.IGNORE),
-        (asked(wish=replace(WISH, archived=True)), CHOICE, {}, Verdict.IGNORE),
+        (asked(wish=WISH._replace(archived=True)), CHOICE, {}, Verdict.IGNORE),
         (asked(), Choice(connection="zoom-1", services=(WISH.service or "",)), {}, Verdict.CREATE),
         (asked(), Choice(connection="zoom-1", services=()), {}, Verdict.IGNORE),
         (
-            asked(wish=replace(WISH, service=None)),
+            asked(wish=WISH._replace(service=None)),
             Choice(connection="zoom-1", services=()),
             {},
             Verdict.IGNORE,
@@ -72,14 +71,51 @@ def test_a_replacement_is_made_before_the_old_one_is_removed() -> None:
     assert (action.verdict, action.target) == (Verdict.REPLACE, entry.meeting)
     assert action.wanted is not None
     assert (action.wanted.connection, action.wanted.spec.generation) == ("jitsi-2", 1)
-    replaced = replace(entry, meeting=placed(action.wanted.spec, "jitsi-2", "m-2"), retired=(placed_of(entry),), made=1)
+    replaced = entry._replace(meeting=placed(action.wanted.spec, "jitsi-2", "m-2"), retired=(placed_of(entry),), made=1)
     then = plan(replaced, OTHER, capabilities())
     assert (then.verdict, then.target) == (Verdict.DELETE, entry.meeting)
 
 
+STAYS = [
+    (WISH, {}, Verdict.KEEP),
+    (MOVED, {}, Verdict.UPDATE),
+    (MOVED, {"keeps_link": False}, Verdict.REPLACE),
+    (WISH._replace(office=None), {}, Verdict.REPLACE),
+    (WISH, None, Verdict.REPLACE),
+]
+
+
+@pytest.mark.parametrize(("wish", "flags", "verdict"), STAYS)
+def test_a_meeting_stays_on_the_connection_its_office_chose_before(
+    wish: Record, flags: dict[str, Any] | None, verdict: Verdict
+) -> None:
+    """As long as that connection is there and can move it; the booking's own change of office is another thing."""
+    made = ready()
+    assert made.meeting
+    entry = made._replace(wish=wish, meeting=made.meeting._replace(office=WISH.office))
+    standing = capabilities(**flags) if flags is not None else None
+    action = plan(entry, OTHER, capabilities(), standing)
+    assert action.verdict is verdict
+    assert plan(entry, Choice(connection="jitsi-2", move=True), capabilities(), standing).verdict is Verdict.REPLACE
+
+
+def test_a_meeting_that_stays_keeps_its_providers_own_words() -> None:
+    choice = Choice(connection="zoom-1", default_host="anna@x", options={"waiting_room": True})
+    made = ready(choice)
+    assert made.meeting
+    entry = made._replace(wish=MOVED, meeting=made.meeting._replace(office=WISH.office))
+    other = Choice(
+        connection="meet-1", default_host="ben@x", options={"access": "OPEN"}, title="Call", time_zone="Asia/Tokyo"
+    )
+    wanted = plan(entry, other, capabilities(), capabilities(needs_host=True)).wanted
+    assert wanted
+    assert (wanted.connection, wanted.spec.host, wanted.spec.options) == ("zoom-1", "anna@x", {"waiting_room": True})
+    assert (wanted.spec.start, wanted.spec.title, wanted.spec.time_zone) == (MOVED.start, "Call", "Asia/Tokyo")
+
+
 def test_a_leftover_that_is_the_current_meeting_is_never_removed() -> None:
     entry = ready()
-    assert plan(replace(entry, retired=(placed_of(entry),)), CHOICE, capabilities()).verdict is Verdict.KEEP
+    assert plan(entry._replace(retired=(placed_of(entry),)), CHOICE, capabilities()).verdict is Verdict.KEEP
 
 
 def test_a_torn_down_meeting_comes_back_under_another_name() -> None:
@@ -91,7 +127,7 @@ def test_a_torn_down_meeting_comes_back_under_another_name() -> None:
 def test_the_host_is_the_resources_own_or_the_default() -> None:
     choice = Choice(connection="z", hosts={WISH.resource or "": "anna@x"}, default_host="desk@x")
     assert spec_of(asked(), WISH, choice, generation=0).host == "anna@x"
-    assert spec_of(asked(), replace(WISH, resource=None), choice, generation=0).host == "desk@x"
+    assert spec_of(asked(), WISH._replace(resource=None), choice, generation=0).host == "desk@x"
 
 
 def test_a_provider_is_never_told_vellos_ids() -> None:
@@ -112,7 +148,7 @@ def test_a_provider_is_never_told_vellos_ids() -> None:
 def test_nothing_unwanted_is_made_and_nothing_wanted_is_removed(
     rank: Rank, was_asked: bool, foreign: bool, stands: bool, chosen: Choice | None, flags: dict[str, bool]
 ) -> None:
-    entry = replace(ready() if stands else asked(), rank=rank, asked=int(was_asked), foreign=foreign)
+    entry = (ready() if stands else asked())._replace(rank=rank, asked=int(was_asked), foreign=foreign)
     action = plan(entry, chosen, capabilities(**flags))
     if unwanted(entry, chosen) is not None:
         assert action.verdict is (Verdict.DELETE if stands else Verdict.IGNORE)

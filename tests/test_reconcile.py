@@ -2,8 +2,10 @@
 
 import asyncio
 import time
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -27,8 +29,10 @@ from service.connections import Connections
 from service.entry import Entry
 from service.gate import Gate
 from service.ledger import Ledger, shard_of
+from service.meetings import Meetings
 from service.observer import Observer
 from service.reconcile import Reconciler
+from service.runs import Runs
 from service.settings import Settings
 from service.store import Store
 from service.vault import Vault
@@ -115,13 +119,82 @@ async def test_a_replacement_stands_before_the_old_meeting_goes(store_url: str, 
         async with running(store_url) as service:
             await service.connect(meeting_server.url)
             await service.link(data)
-            await service.connect(other.url)
             await other.faults(fail=[{"status": 503, "times": 2}], only="create")
+            await moved_to(service, await service.connect(other.url))
             await service.link(data)
             assert len(await meeting_server.meetings()) == 1
             await service.settled(data["id"], timeout=20)
             assert len(await other.meetings()) == 1
             await wait_until(lambda: _empty(meeting_server))
+
+
+async def moved_to(service: Running, connection: str, **more: Any) -> None:
+    """An admin has all meetings moved to a connection."""
+    answer = await service.admin("PUT", "/offices/default", json={"connection": connection, "move": True, **more})
+    assert answer.status_code == 200, answer.text
+
+
+async def test_another_choice_leaves_standing_meetings_where_they_are_until_an_admin_moves_them(
+    store_url: str, meeting_server: MemoryServer
+) -> None:
+    """The old ones follow their bookings there, new ones are made on the new connection, and every link works."""
+    direct, cancelled, new = record(), record(), record()
+    with MemoryServer() as other:
+        async with running(store_url) as service:
+            first = await service.connect(meeting_server.url)
+            links = [await service.link(data) for data in (direct, cancelled)]
+            second = await service.connect(other.url)
+            later = {**direct, "version": 2, "time": START + 3600}
+            assert await service.link(later) == links[0]
+            assert await service.link(new) in [one["join_url"] for one in await other.meetings()]
+            await service.say("record.cancelled", {**cancelled, "version": 2, "canceled": True})
+            await service.settled(cancelled["id"])
+            assert [one["start"] for one in await meeting_server.meetings()] == [START + 3600]
+            assert (await service.record(direct["id"]))["connection"] == first
+            assert (await service.record(new["id"]))["connection"] == second
+            await moved_to(service, second)
+            await wait_until(lambda: _empty(meeting_server))
+            moved = await service.settled(direct["id"])
+            assert (moved["connection"], moved["vello_told"]) == (second, False)
+            assert await service.link(later) == moved["join_url"]
+            assert len(await other.meetings()) == 2
+
+
+async def test_a_hosted_link_follows_its_meeting_to_another_connection(
+    store_url: str, meeting_server: MemoryServer
+) -> None:
+    data = record()
+    with MemoryServer() as other:
+        async with running(store_url) as service:
+            await service.connect(meeting_server.url, link="hosted")
+            link = str(await service.link(data))
+            second = await service.connect(other.url, link="hosted")
+            assert await service.link(data) == link
+            before = (await service.client.get(f"{link}/join")).headers["location"]
+            assert before == (await meeting_server.meetings())[0]["join_url"]
+            await moved_to(service, second, link="hosted")
+            await wait_until(lambda: _empty(meeting_server))
+            assert await service.link(data) == link
+            after = (await service.client.get(f"{link}/join")).headers["location"]
+            assert after == (await other.meetings())[0]["join_url"]
+
+
+async def test_a_booking_that_goes_to_another_office_is_made_there(
+    store_url: str, meeting_server: MemoryServer
+) -> None:
+    """The booking changed, not the office's choice."""
+    data = record(office=str(uuid.uuid4()))
+    with MemoryServer() as other:
+        async with running(store_url) as service:
+            await service.connect(other.url)
+            there = (await service.admin("GET", "/offices/default")).json()["connection"]
+            await service.connect(meeting_server.url)
+            elsewhere = str(uuid.uuid4())
+            await service.admin("PUT", f"/offices/{elsewhere}", json={"connection": there})
+            await service.link(data)
+            await service.say("record.updated", {**data, "version": 2, "office": elsewhere})
+            await wait_until(lambda: _empty(meeting_server))
+            assert len(await other.meetings()) == 1
 
 
 async def _empty(server: MemoryServer) -> bool:
@@ -208,11 +281,15 @@ class Bench:
 
         info = ProviderInfo("careless", "Careless", MemorySettings, Options, lambda made, http: vendor)
         self.settings = Settings(Choices(store), Connections(store, VAULT, {"careless": info}, connect))
-        calls = Calls(Gate(store), Budgets(store), Observer())
-        self.reconciler = Reconciler(self.ledger, self.settings, calls, Agendas(store), settling=settling)
+        self.runs = self.runs_on(self.ledger, settling)
+
+    def runs_on(self, ledger: Ledger, settling: float = 0.0) -> Runs:
+        calls = Calls(Gate(self.store), Budgets(self.store), Observer())
+        reconciler = Reconciler(ledger, self.settings, calls, Agendas(self.store), settling=settling)
+        return Runs(ledger, self.settings, reconciler, Meetings(self.store), Observer())
 
     def start(self, lease: Lease) -> asyncio.Task[Entry | None]:
-        return self.reconciler.start(lease, self.settings.revision)
+        return self.runs.start(lease, self.settings.revision)
 
     async def prepare(self) -> None:
         made = MemorySettings(url="http://127.0.0.1:1")
@@ -438,8 +515,7 @@ async def test_a_process_that_froze_before_its_call_makes_nothing_once_another_t
     vendor, data = bench.vendor, record()
     lease = await bench.lease(data)
     ledger = Freezing(bench.store)
-    calls = Calls(Gate(bench.store), Budgets(bench.store), Observer())
-    zombie = Reconciler(ledger, bench.settings, calls, Agendas(bench.store)).start(lease, bench.settings.revision)
+    zombie = bench.runs_on(ledger).start(lease, bench.settings.revision)
     await ledger.frozen.wait()
     await bench.start(await bench.seize(data["id"]))
     await outage(0.05)  # as long as a lease
@@ -494,7 +570,7 @@ async def test_a_stop_between_the_vendors_work_and_its_answer_makes_no_second_me
     vendor.answers.clear()
     bench.start(await bench.lease(data))
     await wait_until(lambda: bool(vendor.meetings))
-    await bench.reconciler.drain(0.05)
+    await bench.runs.drain(0.05)
     vendor.answers.set()
     await bench.start((await bench.ledger.claim([shard_of(data["id"])], 1))[0].leases[0])
     assert list(vendor.meetings) == ["m-1"]
@@ -505,8 +581,8 @@ async def test_a_stop_in_the_middle_hands_the_record_back_at_once(bench: Bench) 
     vendor.proceed.clear()
     bench.start(await bench.lease(data))
     await vendor.arrived.wait()
-    await bench.reconciler.drain(0.05)
-    assert bench.reconciler.running() == []
+    await bench.runs.drain(0.05)
+    assert bench.runs.running() == []
     vendor.proceed.set()
     leases = (await bench.ledger.claim([shard_of(data["id"])], 1))[0].leases
     assert [lease.entry.record for lease in leases] == [data["id"]]

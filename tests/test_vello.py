@@ -186,3 +186,21 @@ def test_made_up_json_is_refused_with_a_sentence(value: Any) -> None:
 def test_any_bytes_are_refused_not_a_fault(raw: bytes) -> None:
     with pytest.raises(InvalidEvent):
         parse(raw)
+
+
+_texts = st.text(st.sampled_from('ab"\\é\x7f'), max_size=6)
+
+
+@given(_texts, _texts, _texts, st.booleans())
+def test_a_field_that_comes_twice_is_refused_whatever_stands_around_it(
+    name: str, first: str, second: str, escaped: bool
+) -> None:
+    key, one, two = (json.dumps(text, ensure_ascii=escaped) for text in (name, first, second))
+    event = body("record.created", record(details={name: first}, properties=[second])).decode()
+    assert parse(event.encode()).record is not None
+    for twice in (f"{{{key}: {one}, {key}: {two}}}", f"{{{key}: {one}, {key}: [1, {{}}]}}"):
+        doubled = event.replace('"metadata": {}', f'"metadata": {{}}, "more": {twice}')
+        assert doubled != event
+        with pytest.raises(InvalidEvent) as refused:
+            parse(doubled.encode())
+        assert "twice" in refused.value.message

@@ -13,6 +13,7 @@ from tests.events import DOCUMENTED, DOCUMENTED_ID, START, body, record
 from tests.running import ADMIN, ENDPOINT, PUBLIC, TOKEN, Running, running, together
 from tests.servers import MemoryServer
 from tests.stores import StoreServer
+from tests.waiting import wait_until
 
 JITSI = "https://meet.example.org"
 
@@ -306,14 +307,20 @@ async def test_events_without_a_version_go_by_change_then_by_arrival(memory: Run
     assert (await memory.settled(data["id"]))["start"] == START + 90
 
 
-async def test_a_choice_change_shows_at_once_and_replaces_at_the_next_word(
+async def test_a_choice_change_leaves_the_link_and_a_move_shows_and_tells_another(
     jitsi: Running, meeting_server: MemoryServer
 ) -> None:
     data = record()
     first = await jitsi.link(data)
-    await jitsi.connect(meeting_server.url)
-    shown = await jitsi.record(data["id"])
-    assert not shown["vello_told"]
+    connection = await jitsi.connect(meeting_server.url)
+    assert (await jitsi.record(data["id"]))["vello_told"]
+    assert await jitsi.link(data) == first
+    await jitsi.admin("PUT", "/offices/default", json={"connection": connection, "move": True})
+
+    async def shown() -> bool:
+        return not (await jitsi.record(data["id"]))["vello_told"]
+
+    await wait_until(shown)
     second = await jitsi.link(data)
     assert first != second
     assert second

@@ -195,6 +195,89 @@ async def test_when_zoom_says_that_the_day_is_over_nobody_asks_again(service: Ru
     assert (await connection(service, id_))["state"] == "ready"
 
 
+async def test_a_user_has_one_budget_however_many_connections_reach_them(service: Running, zoom: ZoomServer) -> None:
+    """Zoom counts by user; so the agenda is one as well."""
+    own, person = await own_app(service), await connected(service)
+    await service.link(record())
+    await choose(service, person)
+    data = record(time=START + 600)
+    await service.link(data)
+    await choose(service, own, default_host=(await zoom.user(ANNA))["id"])
+    await service.link(record(time=START + 86_400))
+    assert [(await connection(service, id_))["budget"] for id_ in (own, person)] == [{ANNA: 97}] * 2
+    told = [line["text"] for line in (await service.record(data["id"]))["journal"]]
+    assert any("The host has another meeting at that time" in text for text in told)
+
+
+async def test_one_persons_connection_tells_nobody_elses_budget(service: Running, zoom: ZoomServer) -> None:
+    own, person = await own_app(service, default_host=BEN), await connected(service)
+    await service.link(record())
+    assert (await connection(service, own))["budget"] == {BEN: 99}
+    assert (await connection(service, person))["budget"] == {}
+
+
+async def test_of_several_hosts_one_with_nothing_left_today_is_skipped(
+    service: Running, zoom: ZoomServer, store: Store
+) -> None:
+    id_ = await own_app(service, default_host=f"{ANNA}, {BEN}")
+    await Budgets(store).spent(Purse("zoom\0account-1", ANNA, Budget(100, 20), "create"))
+    data = record()
+    await service.link(data)
+    assert (await service.record(data["id"]))["host"] == BEN
+    assert len(await zoom.calls("create")) == 1
+    assert (await connection(service, id_))["budget"] == {ANNA: 0, BEN: 99}
+
+
+async def test_when_zoom_says_that_a_hosts_day_is_over_another_host_is_taken_at_once(
+    service: Running, zoom: ZoomServer
+) -> None:
+    await own_app(service, default_host=f"{ANNA}, {BEN}")
+    await zoom.control("PUT", "limits", {"per_user": 1})
+    hosts = []
+    for late in (0, 3600):
+        data = record(time=START + late)
+        await service.link(data)
+        hosts.append((await service.settled(data["id"]))["host"])
+    assert hosts == [ANNA, BEN]
+    data = record(time=START + 7200)
+    await service.link(data)
+    await wait_until(lambda: held(service, data["id"]))
+    assert [call["verb"] for call in await zoom.calls("create")] == ["create"] * 4  # each host refused once
+    shown = await service.record(data["id"])
+    assert "today's are used up" in shown["reason"]
+
+
+async def test_bookings_at_the_same_time_share_what_is_left_of_two_hosts(
+    service: Running, zoom: ZoomServer, store: Store
+) -> None:
+    """All look before one draws; who comes too late takes the other host and does not wait for tomorrow."""
+    await own_app(service, default_host=f"{ANNA}, {BEN}")
+    budgets, purse = Budgets(store), Purse("zoom\0account-1", ANNA, Budget(100, 20), "create")
+    await budgets.spent(purse)
+    await budgets.give_back(purse)
+    bookings = [record(time=START + 3600 * number) for number in range(6)]
+    await asyncio.gather(*[service.link(data) for data in bookings])
+    hosts = [(await service.settled(data["id"]))["host"] for data in bookings]
+    assert sorted(hosts) == [ANNA, *[BEN] * 5]
+
+
+async def test_a_token_endpoint_that_wants_fewer_calls_is_not_unwell(service: Running, zoom: ZoomServer) -> None:
+    """No gate opens, and the connection is not said to fail."""
+    await zoom.faults(only="token", fail=[{"status": 429, "times": 100, "retry_after": 2}])
+    id_ = await own_app(service)
+    bookings = [record() for _ in range(8)]
+    for data in bookings:
+        assert str(await service.link(data)).startswith(f"{PUBLIC}/m/")
+    metrics = (await service.client.get("/metrics")).text
+    assert f'vello_meetings_breaker_state{{connection="{id_}"}} 0.0' in metrics
+    assert (await connection(service, id_))["state"] == "ready"
+    reasons = [(await service.record(data["id"]))["reason"] for data in bookings]
+    assert all("wants fewer calls" in reason for reason in reasons)
+    await zoom.faults()
+    for data in bookings:
+        assert (await service.settled(data["id"], 30))["state"] == "ready"
+
+
 async def test_what_came_to_nothing_costs_no_call_of_the_day(service: Running, zoom: ZoomServer) -> None:
     id_ = await own_app(service)
     await zoom.user(ANNA, may_host=False)
@@ -282,6 +365,34 @@ async def test_an_account_that_removes_the_app_is_to_be_connected_again(service:
     assert (await says(service, "app_deauthorized", gone)).status_code == 200
     await wait_until(lambda: is_in(service, id_, "reconnect"))
     assert "removed this service in Zoom" in (await connection(service, id_))["reason"]
+
+
+async def test_a_scope_that_an_app_lacks_is_named_when_it_is_connected(service: Running, zoom: ZoomServer) -> None:
+    """With what to tick, and still after its first meetings, which may work."""
+    granted = (await zoom.control("POST", "grant", {"client_id": "s2s-app"}))["scope"].split()
+    scopes = [scope for scope in granted if "update" not in scope]
+    await zoom.control("PUT", "apps", {"client_id": "s2s-app", "scopes": scopes})
+    id_ = await own_app(service)
+    row = await connection(service, id_)
+    assert (row["state"], row["missing_scopes"]) == ("failing", ["meeting:update:meeting"])
+    assert "move meetings (meeting:update:meeting or meeting:update:meeting:admin" in row["reason"]
+    data = record()
+    await service.link(data)
+    row = await connection(service, id_)
+    assert row["state"] == "ready"
+    assert "move meetings (meeting:update:meeting or" in row["warnings"][0]
+    await service.say("record.updated", {**data, "time": START + 3600, "version": 2})
+
+    async def told() -> bool:
+        return "meeting:update:meeting" in ((await service.record(data["id"]))["reason"] or "")
+
+    await wait_until(told)
+
+
+async def test_an_app_with_a_wrong_secret_is_known_when_it_is_connected(service: Running) -> None:
+    made = await service.admin("POST", "/connections", json={"provider": "zoom", **OWN_APP, "client_secret": "wrong"})
+    assert (made.status_code, made.json()["state"]) == (201, "failing")
+    assert "compare them with the app there" in made.json()["reason"]
 
 
 async def test_many_callers_share_one_token_of_an_app(service: Running, zoom: ZoomServer) -> None:

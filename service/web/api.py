@@ -4,7 +4,6 @@ from typing import Any
 
 from fastapi import APIRouter, Depends
 
-from service.budget import Budgets
 from service.changes import Changes
 from service.companies import Companies
 from service.farewell import Farewells
@@ -19,6 +18,7 @@ from service.web.guard import BEARER, guarded
 from service.web.schema import (
     Failure,
 )
+from service.web.views import Views
 
 
 class Api:
@@ -30,15 +30,15 @@ class Api:
         settings: Settings,
         companies: Companies,
         broker: Broker,
-        budgets: Budgets,
+        views: Views,
         changes: Changes,
         farewells: Farewells,
         public_url: str,
         admin_token: str,
     ) -> None:
         self.offices = OfficesApi(ledger, settings, changes)
-        self.records = RecordsApi(ledger, settings, public_url)
-        self.connections = ConnectionsApi(ledger, settings, broker, budgets, changes, farewells, public_url)
+        self.records = RecordsApi(ledger, settings, views)
+        self.connections = ConnectionsApi(ledger, settings, broker, views, changes, farewells, public_url)
         self._settings = settings
         self.companies = CompaniesApi(companies, changes, public_url)
         self._public_url = public_url

@@ -6,15 +6,14 @@ from typing import Annotated, Any
 from fastapi import Query, Response
 from pydantic import ValidationError
 
-from providers.base import ProviderInfo, Scope
-from service.budget import Budgets
+from providers.base import ProviderError, ProviderInfo, TemporaryError
 from service.changes import Change, Changes
 from service.choices import Choices
-from service.connections import Connection, Connections, Health, UnknownConnection
-from service.endpoint import Vendor, missing
+from service.connections import Connection, Connections, UnknownConnection
+from service.endpoint import Vendor, lacks, missing
 from service.farewell import Farewells
 from service.ledger import Ledger
-from service.oauth import Broker, Source
+from service.oauth import Broker
 from service.rehearsal import rehearse
 from service.settings import Settings
 from service.web.errors import BY_API, IfMatch, Problem, invalid, meanwhile, version_in
@@ -27,6 +26,7 @@ from service.web.schema import (
     Disconnection,
     Rehearsal,
 )
+from service.web.views import Views
 
 _SCAN = 5_000  # records that are looked at to count the meetings of a connection
 
@@ -39,7 +39,7 @@ class ConnectionsApi:
         ledger: Ledger,
         settings: Settings,
         broker: Broker,
-        budgets: Budgets,
+        views: Views,
         changes: Changes,
         farewells: Farewells,
         public_url: str,
@@ -47,7 +47,7 @@ class ConnectionsApi:
         self._ledger = ledger
         self._settings = settings
         self._broker = broker
-        self._budgets = budgets
+        self._views = views
         self._changes = changes
         self._farewells = farewells
         self._public_url = public_url
@@ -62,7 +62,7 @@ class ConnectionsApi:
 
     async def list_connections(self) -> ConnectionPage:
         """Every connection with its health."""
-        return ConnectionPage(connections=await self._shown(self._connections.all()))
+        return ConnectionPage(connections=await self._views.connections(self._connections.all()))
 
     async def add_connection(self, new: ConnectionNew) -> ConnectionRead:
         """Make a connection that needs no browser."""
@@ -86,7 +86,8 @@ class ConnectionsApi:
         row = await self._connections.add(new.provider, new.name or settings.account, settings, company=company)
         await self._changes.note(who, "connection", row.id, "added", {"name": (None, row.name)})
         await self._settings.announce(self._ledger)
-        return (await self._shown([row]))[0]
+        await self._tried(row)
+        return (await self._views.connections([row]))[0]
 
     async def get_connection(self, connection: str, response: Response) -> ConnectionRead:
         """One connection with its health."""
@@ -158,7 +159,7 @@ class ConnectionsApi:
 
     async def connection(self, connection: str) -> ConnectionRead:
         """One connection with its health."""
-        return (await self._shown([self._known(connection)]))[0]
+        return (await self._views.connections([self._known(connection)]))[0]
 
     def version(self, connection: str) -> str:
         """What another admin's change to the connection changes as well."""
@@ -226,6 +227,23 @@ class ConnectionsApi:
         if version is not None and version != self.version(row.id):
             raise meanwhile()
 
+    async def _tried(self, row: Connection) -> None:
+        """Ask an app that gets its own tokens for something, so that who enters it hears at once what is wrong."""
+        source, wrong = self._views.source(row), None
+        if source is None:
+            return
+        try:
+            await self._connections.provider(row.id).probe()
+        except TemporaryError:
+            return  # the first booking tells, if it does not pass
+        except ProviderError as error:
+            wrong = error.text
+        granted = (await self._broker.scopes([source]))[source.grant]
+        if granted and (lacking := missing(source.vendor.oauth, granted)):
+            wrong = lacks(source.vendor, lacking)
+        if wrong:
+            await self._connections.mark(row.id, "failing", wrong)
+
     def _known(self, connection: str) -> Connection:
         try:
             return self._connections.get(connection)
@@ -245,47 +263,3 @@ class ConnectionsApi:
                 break
             after = rows.last
         return count
-
-    async def _shown(self, rows: list[Connection]) -> list[ConnectionRead]:
-        health, sources = await self._connections.health(), {row.id: self._source(row) for row in rows}
-        scopes = await self._broker.scopes([source for source in sources.values() if source])
-        counted = {row.id: account for row in rows if (account := self._connections.budget(row.id))}
-        left = dict(zip(counted, await self._budgets.left(list(counted.values())), strict=True))
-        shown = []
-        for row in rows:
-            source = sources[row.id]
-            granted = scopes[source.grant] if source else ()
-            lacking = missing(source.vendor.oauth.scopes, granted) if source and granted else ()
-            read = self._connection(row, health.get(row.id, Health()), granted, lacking)
-            shown.append(read.model_copy(update={"budget": left.get(row.id)}))
-        return shown
-
-    def _source(self, row: Connection) -> Source | None:
-        try:
-            return self._broker.source(row, self._connections.settings_of(row))
-        except UnknownConnection:
-            return None
-
-    def _connection(
-        self, row: Connection, now: Health, granted: tuple[str, ...], lacking: tuple[Scope, ...]
-    ) -> ConnectionRead:
-        try:
-            warnings = self._connections.settings_of(row).warnings()
-        except UnknownConnection:
-            now, warnings = Health("failing", f"No adapter called {row.provider!r} is installed."), []
-        return ConnectionRead(
-            id=row.id,
-            provider=row.provider,
-            method=row.method,
-            name=row.name,
-            account=row.account,
-            state=now.state,
-            reason=now.reason,
-            scopes=list(granted),
-            missing_scopes=[scope.any_of[0] for scope in lacking],
-            warnings=warnings,
-            budget=None,
-            checked_at=now.checked_at,
-            in_use_by=self._choices.using(row.id),
-            company=row.company,
-        )

@@ -15,6 +15,7 @@ from service.connections import Connections, UnknownConnection
 from service.entry import Entry
 from service.impact import Impact, impact
 from service.ledger import Ledger
+from service.moving import moved
 from service.settings import Settings
 from service.web.errors import BY_API, IfMatch, Problem, invalid, meanwhile, version_in
 from service.web.schema import Office, OfficePage
@@ -63,7 +64,7 @@ class OfficesApi:
     async def put_office(
         self, office: OfficeId, choice: Choice, response: Response, if_match: IfMatch = None
     ) -> Office:
-        """Store an office's choice. It holds for a booking from the next time Vello says something about it."""
+        """Store an office's choice: it holds for a booking from its next event, with `move` for all from now on."""
         chosen = await self.choose(office, choice, BY_API, version_in(if_match))
         response.headers["ETag"] = f'"{self.version(office)}"'
         return chosen
@@ -114,6 +115,8 @@ class OfficesApi:
         if fields:
             await self._changes.note(who, "office", office, "set", fields)
         await self._settings.announce(self._ledger, before)
+        if choice.move:
+            await moved(self._ledger, self._settings, office)
         return self._office(office)
 
     async def forget(self, office: str, who: str, version: str | None = None) -> None:
@@ -135,7 +138,7 @@ class OfficesApi:
         after = choice or (self._choices.of(DEFAULT) if office != DEFAULT else None)
         entries = [entry async for entry in self._upcoming(office, int(time.time()))]
         before, able = self._choices.of(office), self._connections.capabilities
-        return impact(entries, before, after, able, complete=len(entries) < SCAN)
+        return impact(entries, before, after, able, self._connections.promises, complete=len(entries) < SCAN)
 
     async def carry_out(self, office: str, who: str) -> int:
         """Look at all upcoming bookings of an office again now; answers how many."""

@@ -5,15 +5,14 @@ from typing import Annotated
 
 from fastapi import Path, Query, Response
 
-from service.connections import UnknownConnection
 from service.entry import Entry, State
 from service.ledger import Ledger
-from service.links import link_for, vello_was_told
 from service.settings import Settings
 from service.verbs import JournalLine
 from service.web.errors import Problem
 from service.web.host import host_url
 from service.web.schema import HostLink, RecordPage, RecordRead
+from service.web.views import Views
 
 SCAN = 5_000
 """Records one request looks at, however few of them match."""
@@ -24,10 +23,10 @@ RecordId = Annotated[str, Path(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-
 class RecordsApi:
     """The API's operations on records."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, public_url: str) -> None:
+    def __init__(self, ledger: Ledger, settings: Settings, views: Views) -> None:
         self._ledger = ledger
         self._settings = settings
-        self._public_url = public_url
+        self._views = views
 
     async def list_records(
         self,
@@ -36,11 +35,12 @@ class RecordsApi:
         number: Annotated[str | None, Query(max_length=64, description="The booking's number in Vello.")] = None,
         since: Annotated[int, Query(ge=0, le=99_999_999_999, description="Starts then or later.")] = 0,
         until: Annotated[int | None, Query(ge=0, le=99_999_999_999, description="Starts before then.")] = None,
+        warned: Annotated[bool | None, Query(description="Only records with warnings, or only those without.")] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: Annotated[str | None, Query(pattern=r"^\d{1,11}\.[0-9a-f-]{0,36}$")] = None,
     ) -> RecordPage:
         """Records by the start of their meeting, the soonest first."""
-        return await self.find(state, office, number, since, until, limit, cursor)
+        return await self.find(state, office, number, since, until, warned, limit, cursor)
 
     async def find(
         self,
@@ -49,6 +49,7 @@ class RecordsApi:
         number: str | None = None,
         since: int = 0,
         until: int | None = None,
+        warned: bool | None = None,
         limit: int = 50,
         cursor: str | None = None,
         *,
@@ -60,15 +61,19 @@ class RecordsApi:
         after, looked = (int(start), last), 0
         while looked < SCAN:
             rows = await self._ledger.page(after, limit)
-            for at, entry in rows.entries:
-                if until is not None and at >= until:
-                    return RecordPage(records=found, cursor=None)
-                after, looked = (at, entry.record), looked + 1
-                if (state is None or entry.state is state) and sees(entry.realm) and _is_of(entry, office, number):
-                    found.append(self._record(entry))
+            wanted = [row for row in rows.entries if until is None or row[0] < until]
+            mine = [
+                (at, each)
+                for at, each in wanted
+                if (state is None or each.state is state) and sees(each.realm) and _is_of(each, office, number)
+            ]
+            for (at, each), read in zip(mine, await self._views.records([each for _, each in mine]), strict=True):
+                if warned is None or bool(read.warnings) == warned:
+                    found.append(read)
                 if len(found) == limit:
-                    return RecordPage(records=found, cursor=f"{after[0]}.{after[1]}")
-            if rows.last is None:
+                    return RecordPage(records=found, cursor=f"{at}.{each.record}")
+            looked += len(rows.entries)
+            if rows.last is None or len(wanted) < len(rows.entries):
                 return RecordPage(records=found, cursor=None)
             after = rows.last
         return RecordPage(records=found, cursor=f"{after[0]}.{after[1]}")
@@ -76,7 +81,7 @@ class RecordsApi:
     async def get_record(self, record: RecordId) -> RecordRead:
         """One record with its journal."""
         entry, journal, next_at = await self._found(record)
-        shown = self._record(entry)
+        shown = (await self._views.records([entry]))[0]
         return shown.model_copy(
             update={"journal": journal, "next_attempt_at": int(next_at) if next_at is not None else None}
         )
@@ -122,46 +127,6 @@ class RecordsApi:
         if found is None:
             raise Problem(404, "unknown_record", "Vello has not told us of this record, or it was long ago.")
         return found
-
-    def _record(self, entry: Entry) -> RecordRead:
-        wish, placed = entry.wish, entry.meeting
-        choice = self._settings.choices.of(wish.office if wish else None)
-        capabilities = self._settings.connections.capabilities(choice.connection if choice else None)
-        link = link_for(entry, choice, capabilities, self._public_url)
-        connection = placed.connection if placed else None
-        try:
-            provider = self._settings.connections.get(connection).provider if connection else None
-        except UnknownConnection:
-            provider = None
-        own = wish is not None and wish.office is not None and self._settings.choices.own(wish.office) is not None
-        named = choice is not None and wish is not None and (wish.resource or "") in choice.hosts
-        return RecordRead(
-            id=entry.record,
-            company=wish.company if wish else None,
-            realm=entry.realm,
-            office=wish.office if wish else None,
-            resource=wish.resource if wish else None,
-            service=wish.service if wish else None,
-            number=wish.record_number if wish else None,
-            version=entry.version,
-            start=wish.start if wish else None,
-            duration=wish.duration if wish else None,
-            state=entry.state,
-            reason=entry.reason.text if entry.reason else None,
-            who_can_fix=entry.reason.who_can_fix if entry.reason else None,
-            released=entry.released,
-            chosen_by="office" if own else "default" if choice else None,
-            host_by="resource" if named else "default_host" if choice and choice.default_host else None,
-            link=link.url if link else None,
-            vello_told=vello_was_told(entry, link),
-            provider=provider,
-            connection=connection,
-            host=placed.meeting.host if placed and placed.meeting else None,
-            meeting_id=placed.meeting.id if placed and placed.meeting else None,
-            join_url=placed.meeting.join_url if placed and placed.meeting else None,
-            attempts=entry.attempts,
-            next_attempt_at=None,
-        )
 
 
 def _is_of(entry: Entry, office: str | None, number: str | None) -> bool:

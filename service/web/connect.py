@@ -6,7 +6,7 @@ Key: `vm:connect:<hash of state>`, ten minutes: the browser's session and the co
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import structlog
@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from providers.base import PermanentError, ProviderError, Scope, TemporaryError
+from providers.base import PermanentError, ProviderError, TemporaryError
 from service.connections import Connection, UnknownConnection
-from service.endpoint import Authorization, Client, InvalidGrant, Vendor, missing
+from service.endpoint import Authorization, Client, InvalidGrant, Vendor, lacks, missing
 from service.ledger import Ledger
 from service.oauth import Broker, Granted
 from service.settings import Settings
@@ -24,7 +24,7 @@ from service.store import Script, Store
 from service.vault import Damaged, UnknownKey, Vault
 from service.web.session import Session
 from service.web.settings import Frame, Visit
-from service.web.words import _
+from service.web.words import _, said
 
 STATE_SECONDS: Final = 600
 """Seconds a person has at the vendor."""
@@ -77,7 +77,7 @@ class Connect:
                 return _page(visit, 404, _("There is nothing to connect here"), text)
             title = vendor.info.title
             if vendor.client is None:
-                names = (f"{name.upper()}_CLIENT_ID", f"{name.upper()}_CLIENT_SECRET")
+                names = (f"{vendor.prefix}_CLIENT_ID", f"{vendor.prefix}_CLIENT_SECRET")
                 text = _(
                     "The operator of this service makes an app in %(title)s's console, then sets %(client_id)s and "
                     "%(client_secret)s.",
@@ -91,7 +91,7 @@ class Connect:
                 return await handle(visit, vendor, vendor.client)
             except Page as page:
                 again = (f"/connect/{name}", _("Start again"))
-                return _page(visit, page.status, page.heading, *page.texts, action=again)
+                return _page(visit, page.status, page.heading, *page.texts, actions=[again])
 
         return handler
 
@@ -108,17 +108,20 @@ class Connect:
             _("To connect an account again, do the same with that account: its offices and bookings stay as they are."),
         )
         again = self._again(visit, visit.asked("again"))
-        where = f"/connect/{name}/start" + (f"?again={again.id}" if again else "")
-        action = (where, _("Continue to %(title)s", title=title))
-        return _page(visit, 200, _("Connect %(title)s", title=title), *texts, action=action)
+        start, more = f"/connect/{name}/start", f"again={again.id}" if again else ""
+        features = vendor.oauth.features.items()
+        actions = [("&".join(filter(None, (f"{start}?feature={name}", more))), said(text)) for name, text in features]
+        usual = (f"{start}?{more}" if more else start, _("Continue to %(title)s", title=title))
+        return _page(visit, 200, _("Connect %(title)s", title=title), *texts, actions=actions or [usual])
 
     async def _start(self, visit: Visit, vendor: Vendor, client: Client) -> Response:
         # A link, not a form: Chromium holds a form's redirects to form-action. So a page elsewhere could lead here.
         if visit.request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
             return visit.go(f"/connect/{vendor.info.name}")
-        begun = self._broker.authorization(vendor, client)
+        feature = _feature(visit, vendor)
+        begun = self._broker.authorization(vendor, client, feature)
         again = self._again(visit, visit.asked("again"))
-        await self._remember(begun, visit.session, vendor, again.id if again else None)
+        await self._remember(begun, visit.session, vendor, feature, again.id if again else None)
         return visit.leave(begun.url)
 
     async def _stranger(self, request: Request) -> Response:
@@ -128,14 +131,14 @@ class Connect:
 
     async def _return(self, visit: Visit, vendor: Vendor, client: Client) -> Response:
         title, query = vendor.info.title, visit.request.query_params
-        verifier, again = await self._verifier(visit, vendor)
+        verifier, feature, again = await self._begun(visit, vendor)
         if "error" in query:
             raise _declined(title, query["error"])
         if not query.get("code"):
             text = _("Nothing was connected. Please start again.")
             raise Page(400, _("%(title)s sent no code", title=title), text)
         try:
-            granted = await self._broker.exchange(vendor, client, query["code"], verifier)
+            granted = await self._broker.exchange(vendor, client, query["code"], verifier, feature)
         except InvalidGrant:
             text = _(
                 "%(title)s does not accept the code it sent: it is too old or was used. Please start again.",
@@ -147,7 +150,8 @@ class Connect:
             raise _failed(title, error) from None
         row = await self._adopt(vendor, granted, visit.company)
         other = f"&wanted={again}" if again and again != row.id else ""
-        return visit.go(f"/connect/{vendor.info.name}?connected={row.id}{other}")
+        for_what = f"&feature={feature}" if feature else ""
+        return visit.go(f"/connect/{vendor.info.name}?connected={row.id}{for_what}{other}")
 
     def _again(self, visit: Visit, connection: str) -> Connection | None:
         """The connection that is to be connected again."""
@@ -157,18 +161,21 @@ class Connect:
             return None
         return row if visit.owns(row.company) else None
 
-    async def _remember(self, begun: Authorization, session: Session, vendor: Vendor, again: str | None) -> None:
+    async def _remember(
+        self, begun: Authorization, session: Session, vendor: Vendor, feature: str | None, again: str | None
+    ) -> None:
         key = _key(begun.state)
         held = {
             "session": session.id,
             "provider": vendor.info.name,
+            "feature": feature,
             "again": again,
             "verifier": self._vault.seal(begun.code_verifier, key),
         }
         await self._store.execute("SET", key, json.dumps(held), "EX", STATE_SECONDS)
 
-    async def _verifier(self, visit: Visit, vendor: Vendor) -> tuple[str, str | None]:
-        """The code verifier of a request that this browser began, once, and what it was to connect again.
+    async def _begun(self, visit: Visit, vendor: Vendor) -> tuple[str, str | None, str | None]:
+        """The code verifier of a request that this browser began, once, its feature, and what it was to connect again.
 
         Raises: Page.
         """
@@ -188,7 +195,7 @@ class Connect:
             text = _("It was begun in another browser or for another provider. Nothing was connected.")
             raise Page(403, _("This is somebody else's request"), text)
         try:
-            return self._vault.open(begun["verifier"], _key(state)), begun["again"]
+            return self._vault.open(begun["verifier"], _key(state)), begun["feature"], begun["again"]
         except (UnknownKey, Damaged):
             raise Page(410, _("This took too long"), _("The service's keys were changed meanwhile.")) from None
 
@@ -204,7 +211,7 @@ class Connect:
             await self._broker.drop(before.grant)
         for each in connections.holding(granted.grant):
             if granted.missing:
-                await connections.mark(each.id, "failing", lacks(vendor.info.title, granted.missing))
+                await connections.mark(each.id, "failing", lacks(vendor, granted.missing))
             else:
                 await connections.mark(each.id, "ready")
             await self._ledger.unpark(each.id)
@@ -231,10 +238,10 @@ class Connect:
             text = _("Somebody removed it. You can connect the account again.")
             raise Page(404, _("This connection is gone"), text)
         granted = (await self._broker.scopes([source]))[source.grant]
-        lacking = missing(vendor.oauth.scopes, granted) if granted else ()
+        lacking = missing(vendor.oauth, granted, _feature(visit, vendor)) if granted else ()
         texts = [
             _("%(account)s is connected. Choose it for your offices now.", account=row.account),
-            _(lacks(title, lacking)) if lacking else _("Bookings that waited for this account are taken up now."),
+            said(lacks(vendor, lacking)) if lacking else _("Bookings that waited for this account are taken up now."),
         ]
         wanted = self._again(visit, visit.asked("wanted"))
         if wanted:
@@ -248,7 +255,7 @@ class Connect:
             for scope in lacking
         ]
         action = ("/offices/default", _("Choose it for all offices"))
-        return _page(visit, 200, _("%(title)s is connected", title=title), *texts, points=points, action=action)
+        return _page(visit, 200, _("%(title)s is connected", title=title), *texts, points=points, actions=[action])
 
 
 def _page(
@@ -257,11 +264,17 @@ def _page(
     heading: str,
     *texts: str,
     points: Sequence[str] = (),
-    action: tuple[str, str] | None = None,
+    actions: Sequence[tuple[str, str]] = (),
 ) -> Response:
     headers = {"Retry-After": "60"} if status == 503 else {}
-    values = {"heading": heading, "texts": texts, "points": points, "action": action}
+    values = {"heading": heading, "texts": texts, "points": points, "actions": actions}
     return visit.show("connect.html", status, headers=headers, **values)
+
+
+def _feature(visit: Visit, vendor: Vendor) -> str | None:
+    """What an account is connected for; the usual thing unless the address names another."""
+    asked = visit.asked("feature")
+    return asked if asked in vendor.oauth.features else next(iter(vendor.oauth.features), None)
 
 
 def _declined(title: str, code: str) -> Page:
@@ -271,12 +284,12 @@ def _declined(title: str, code: str) -> Page:
             title=title,
         )
         return Page(403, _("Access was denied"), text)
-    said = code if re.fullmatch(r"[a-z_]{1,40}", code) else _("an unknown error")
+    word = code if re.fullmatch(r"[a-z_]{1,40}", code) else _("an unknown error")
     text = _(
         "%(title)s answered %(said)s. The operator of this service compares the app in %(title)s's console with the "
         "settings here.",
         title=title,
-        said=said,
+        said=word,
     )
     return Page(502, _("%(title)s refuses the request", title=title), text)
 
@@ -292,14 +305,6 @@ def _failed(title: str, error: ProviderError) -> Page:
         "developer": _("The maker of this service can mend that. Nothing was connected."),
     }[error.who_can_fix if isinstance(error, PermanentError) else "operator"]
     return Page(502, _("%(title)s did not give access", title=title), text, who)
-
-
-def lacks(title: str, scopes: Iterable[Scope]) -> str:
-    """What an account does not allow, as its connection's health says it."""
-    needs = ", ".join(scope.need for scope in scopes)
-    return (
-        f"The account does not allow this service to: {needs}. Add the scopes in {title}'s console, then connect again."
-    )
 
 
 def _key(state: str) -> str:

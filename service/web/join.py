@@ -90,8 +90,8 @@ class Join:
     def _promise(self, entry: Entry) -> tuple[Choice | None, Capabilities | None]:
         """The office's choice, and what the connection that holds the meeting can promise."""
         choice = self._settings.choices.of(entry.wish.office if entry.wish else None)
-        connection = entry.meeting.connection if entry.meeting else choice.connection if choice else None
-        return choice, self._settings.connections.capabilities(connection)
+        chosen, standing = self._settings.promises(entry, choice)
+        return choice, standing if entry.meeting else chosen
 
     def _answer(
         self,

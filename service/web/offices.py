@@ -1,7 +1,7 @@
 """`/offices`: which connection makes the meetings of each office, and how; weighed before it is saved."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -33,6 +33,7 @@ class Draft:
     services: frozenset[str] | None
     hosts: Mapping[str, str]
     options: Mapping[str, str]
+    move: bool = False
     errors: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -159,9 +160,10 @@ class Offices:
             services=services,
             hosts=hosts,
             options={name: sent.get(f"options.{name}", "") for name in model.model_fields},
+            move=visit.text("move") == "yes",
         )
         fields: dict[str, Any] = {name: text for name, text in draft.lines.items() if text}
-        fields |= {"connection": connection or None, "link": draft.link or "direct"}
+        fields |= {"connection": connection or None, "link": draft.link or "direct", "move": draft.move}
         fields["services"] = sorted(services) if services is not None else None
         fields["hosts"] = {resource: host.strip() for resource, host in hosts.items() if host.strip()}
         fields["options"] = read(model, "options.", sent)
@@ -206,11 +208,12 @@ def _stored(choice: Choice) -> Draft:
         services=frozenset(choice.services) if choice.services is not None else None,
         hosts=choice.hosts,
         options=typed(choice.options),
+        move=choice.move,
     )
 
 
 def _wrong(draft: Draft, errors: Mapping[str, str]) -> Draft:
-    return Draft(draft.lines, draft.connection, draft.link, draft.services, draft.hosts, draft.options, errors)
+    return replace(draft, errors=errors)
 
 
 def _title(choice: Choice | None) -> str:

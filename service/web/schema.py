@@ -102,7 +102,8 @@ class RecordRead(BaseModel):
 
     `vello_told` is false while Vello holds another link than the one it would be told now. `chosen_by` is whose choice
     serves it, `host_by` what in it names the host. `realm` is the company whose webhook told of it, '' the
-    installation's own.
+    installation's own. `warnings`: the meeting stands, but not quite as the booking asks for it, or joining it may
+    fail.
     """
 
     id: str
@@ -130,6 +131,7 @@ class RecordRead(BaseModel):
     join_url: str | None
     attempts: int
     next_attempt_at: int | None
+    warnings: list[str]
     journal: list[JournalLine] | None = None
 
 

@@ -15,10 +15,10 @@ from service.choices import Choice
 from service.companies import OWN, Companies, Company
 from service.config import WEBHOOK_PATH
 from service.entry import Entry
-from service.ledger import Ledger
-from service.links import hosted_url, link_for
+from service.ledger import Ledger, telling
+from service.links import Link, hosted_url, link_for
 from service.observer import Observer, Seen
-from service.reconcile import Reconciler
+from service.runs import Runs
 from service.settings import Settings
 from service.store import StoreUnavailable
 from service.vello import (
@@ -31,7 +31,7 @@ from service.vello import (
     parse,
     verify,
 )
-from service.verbs import Accepted, Told
+from service.verbs import Accepted, Telling, Told
 from service.web.errors import Problem, problem, unavailable, unexpected
 from service.web.limits import read_body
 
@@ -68,7 +68,7 @@ class Webhook:
     def __init__(
         self,
         ledger: Ledger,
-        reconciler: Reconciler,
+        runs: Runs,
         settings: Settings,
         companies: Companies,
         public_url: str,
@@ -76,7 +76,7 @@ class Webhook:
         observer: Observer,
     ) -> None:
         self._ledger = ledger
-        self._reconciler = reconciler
+        self._runs = runs
         self._settings = settings
         self._companies = companies
         self._public_url = public_url
@@ -159,13 +159,20 @@ class Webhook:
 
     async def _link(self, record: Record, accepted: Accepted, due: float, seen: Seen) -> Answer:
         entry = await self._settled(record.id, accepted, due)
-        choice = self._settings.choices.of(entry.wish.office if entry.wish else record.office)
-        capabilities = self._settings.connections.capabilities(choice.connection if choice else None)
-        link = link_for(entry, choice, capabilities, self._public_url)
+        link, choice = self._link_of(entry)
         if link is None:
             return _NO_LINK
         await self._ledger.told(entry, link.url, self._settings.revision, hosted=link.hosted)
         return self._metadata(link.url, choice, seen)
+
+    def _tell(self, entry: Entry) -> Telling | None:
+        link, _ = self._link_of(entry)
+        return None if link is None else telling(entry, link.url, self._settings.revision, hosted=link.hosted)
+
+    def _link_of(self, entry: Entry) -> tuple[Link | None, Choice | None]:
+        choice = self._settings.choices.of(entry.wish.office if entry.wish else None)
+        chosen, standing = self._settings.promises(entry, choice)
+        return link_for(entry, choice, chosen, self._public_url, standing), choice
 
     def _metadata(self, url: str, choice: Choice | None, seen: Seen) -> Answer:
         seen.connection = choice.connection if choice else None
@@ -177,9 +184,9 @@ class Webhook:
         clock = asyncio.get_running_loop().time
         entry = accepted.entry
         assert entry is not None  # noqa: S101 - _take() looked
-        tasks = [self._reconciler.start(accepted.lease, accepted.revision, inline=True)] if accepted.lease else []
+        tasks = [self._runs.start(accepted.lease, accepted.revision, self._tell)] if accepted.lease else []
         while (tasks or (entry.unsettled and entry.leased_until >= accepted.now)) and clock() < due:
-            tasks = tasks or self._reconciler.running(record)
+            tasks = tasks or self._runs.running(record)
             left = None
             if tasks:
                 done, _ = await asyncio.wait(tasks, timeout=due - clock())

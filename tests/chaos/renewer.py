@@ -14,8 +14,8 @@ from providers.base import ProviderError
 from providers.http import Http
 from service import logs
 from service.endpoint import Client, Vendor
-from service.grants import Grants
-from service.oauth import Broker, Source
+from service.grants import Grants, Source
+from service.oauth import Broker
 from service.store import Store
 from service.vault import Vault
 from tests.acme import ACME, OAUTH

@@ -7,13 +7,16 @@ only; every process it starts it also ends.
 import asyncio
 import contextlib
 import random
+import re
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tests.chaos.booking import Booking
+from tests.chaos.google import Google
 from tests.chaos.troubles import Troubles
 from tests.chaos.vello import Vello
 from tests.chaos.verdict import Verdict, judge
@@ -25,6 +28,7 @@ _CALM = 150.0  # seconds after the storm until everything must be settled; the l
 _LATE = 0.7  # share of the time after which no new booking is made
 _AGAIN = 0.1  # share of the bookings whose whole history comes once more near the end
 _TWICE = 0.1  # share of the words that come twice at the same time
+_UNHEARD = re.compile(r" POST /v2/spaces .*(came: (lost|hung)|nobody listens)$")  # a Google room's making
 ROUGH: dict[str, Any] = {"refused": 0.07, "cut": 0.04, "lost": 0.08, "hung": 0.003, "delay": 0.4, "linger": 3.0}
 """Weather for all calls. No call happens later than a lease may end: a vendor that does what was asked after everybody
 gave up on it cannot be told from one that does not."""
@@ -44,8 +48,10 @@ class Plan:
     lease: float = 2.0
     forgetful: tuple[bool, ...] = (True, False)
     """One vendor for each."""
-    zoom: bool = False
-    """And a Zoom."""
+    zoom: Literal["app", "grant"] | None = None
+    """And a Zoom, with an app of its own account or with a grant that is renewed."""
+    google: str | None = None
+    """And a Google, with meetings of this kind."""
     hosts: int = 1
     """Of each vendor; for each there are two offices."""
     troubles: dict[str, int] = field(default_factory=dict)
@@ -67,13 +73,17 @@ class Storm:
         self._plan = plan
         self._chance = random.Random(plan.seed)  # noqa: S311 - it must be repeatable
         self._gate = asyncio.Semaphore(plan.at_once)
+        self._reconnected = 0
 
     async def run(self) -> Verdict:
         """Let it blow, wait for calm, judge."""
         plan, began = self._plan, time.monotonic()
-        vendors = [Vendor(forgetful=flag) for flag in plan.forgetful] + ([Zoom()] if plan.zoom else [])
+        vendors = [Vendor(forgetful=flag) for flag in plan.forgetful]
+        vendors += [Zoom(grant=plan.zoom == "grant")] if plan.zoom else []
+        vendors += [Google(plan.google)] if plan.google else []
         world = World(plan.services, vendors, plan.lease, plan.source, plan.hosts)
-        async with world, Vello(world.services, f"{PUBLIC}/webhooks/vello", self._chance) as vello:
+        told = Vello(world.services, f"{PUBLIC}/webhooks/vello", self._chance)
+        async with world, told as vello, self._tended(world):
             bookings = [self._booking(number, world) for number in range(plan.bookings)]
             troubles = Troubles(world, self._chance, plan.lease)
             for number, vendor in enumerate(world.vendors):
@@ -82,22 +92,42 @@ class Storm:
                 group.create_task(troubles.blow(plan.seconds, plan.troubles))
                 group.create_task(self._tell(vello, bookings))
             happened = {"bookings": plan.bookings, "events": vello.taken, **self._counted(troubles)}
-            befell = Counter[str]()
+            befell, unheard = Counter[str](), 0
             for vendor in world.vendors:
-                befell.update((await vendor.befell())["befell"])
+                seen = await vendor.befell()
+                befell.update(seen["befell"])
+                unheard += sum(_UNHEARD.search(line) is not None for line in seen["story"])
                 if not plan.lasting:
                     await vendor.weather()
             await self._calm(vello)
             for vendor in world.vendors:
                 await vendor.weather()
             verdict = await judge(world, vello, bookings)
-        verdict.befell = befell
+        verdict.befell, verdict.unheard = befell, unheard
+        if plan.zoom == "grant":
+            happened |= {"expiries": troubles.made["expiries"], "reconnected": self._reconnected}
         verdict.happened = happened | {"provider_calls": befell.total(), "seconds": round(time.monotonic() - began)}
         return verdict
 
     def _booking(self, number: int, world: World) -> Booking:
         chance = random.Random(f"{self._plan.seed}/{number}")  # noqa: S311 - it must be repeatable
         return Booking(chance, world.offices, self._plan.most)
+
+    @contextlib.asynccontextmanager
+    async def _tended(self, world: World) -> AsyncIterator[None]:
+        """An admin looks every second whether an account must be connected again."""
+
+        async def look() -> None:
+            while True:
+                await outage(1.0)
+                self._reconnected += await world.tend()
+
+        admin = asyncio.create_task(look())
+        try:
+            yield
+        finally:
+            admin.cancel()
+            await asyncio.wait([admin])
 
     def _counted(self, troubles: Troubles) -> dict[str, int]:
         made = troubles.made

@@ -25,12 +25,14 @@ class Troubles:
         self.made: Counter[str] = Counter()
 
     async def blow(self, seconds: float, plan: dict[str, int]) -> None:
-        """As many of each trouble as `plan` says, spread over `seconds`: the services' beside the store's."""
+        """As many of each trouble as `plan` says, spread over `seconds`: those of a kind one after the other."""
         of_services = self._drawn(plan, {"kills": self._kill, "freezes": self._freeze, "stops": self._stop})
         of_store = self._drawn(
             plan, {"restarts": self._restart, "full": self._full, "read_only": self._read_only, "alone": self._alone}
         )
-        await asyncio.gather(self._spread(of_services, seconds), self._spread(of_store, seconds))
+        of_access = self._drawn(plan, {"expiries": self._expire})
+        strands = (of_services, of_store, of_access)
+        await asyncio.gather(*[self._spread(strand, seconds) for strand in strands])
 
     def _drawn(self, plan: dict[str, int], troubles: dict[str, Trouble]) -> list[tuple[str, Trouble]]:
         drawn = [(name, trouble) for name, trouble in troubles.items() for _ in range(plan.get(name, 0))]
@@ -67,6 +69,10 @@ class Troubles:
         victim.process.send_signal(signal.SIGSTOP)
         await outage(self._lease * self._chance.uniform(1.3, 2.0))
         victim.process.send_signal(signal.SIGCONT)
+
+    async def _expire(self) -> None:
+        for vendor in self._world.vendors:
+            await vendor.expire()
 
     async def _restart(self) -> None:
         self._world.store.kill()

@@ -30,6 +30,10 @@ class Verdict:
     """What the ledger's journal and the vendors say of each of them, in order."""
     befell: Counter[str] = field(default_factory=Counter)
     """What the vendors' weather did to calls."""
+    unheard: int = 0
+    """Makings of rooms of that kind whose answer nobody got."""
+    empty: int = 0
+    """Rooms whose making was never heard of, at a vendor where nobody can find them: nobody has their links."""
 
     @property
     def good(self) -> bool:
@@ -44,22 +48,28 @@ class Verdict:
 
     def __str__(self) -> str:
         happened = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in self.happened.items())
-        return f"{happened}: " + ", ".join(f"{name.replace('_', ' ')} {self.wrong[name]}" for name in WRONGS)
+        wrongs = ", ".join(f"{name.replace('_', ' ')} {self.wrong[name]}" for name in WRONGS)
+        return f"{happened}: {wrongs}" + (f"; empty rooms apart {self.empty}" if self.empty else "")
 
 
 async def judge(world: World, vello: Vello, bookings: list[Booking]) -> Verdict:
     """Compare; last, Vello asks once more for every link and follows it."""
     verdict = Verdict()
     standing: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    nameless: dict[str, tuple[int, dict[str, Any]]] = {}
     for number, vendor in enumerate(world.vendors):
         for line in await vendor.junk():
             verdict.add("junk", line)
         for meeting in await vendor.meetings():
-            standing.setdefault(meeting["key"], []).append((number, meeting))
+            if meeting["key"] is None:
+                nameless[meeting["id"]] = (number, meeting)
+            else:
+                standing.setdefault(meeting["key"], []).append((number, meeting))
     right = []
     for booking in bookings:
         mine = standing.pop(key_of(booking.id), [])
         shown = (await vello.get(f"/api/v1/records/{booking.id}")).json()
+        mine += [nameless.pop(shown["meeting_id"])] if shown["meeting_id"] in nameless else []
         before = verdict.wrong.total()
         _compare(verdict, booking, mine, shown)
         if verdict.wrong.total() != before:
@@ -68,6 +78,12 @@ async def judge(world: World, vello: Vello, bookings: list[Booking]) -> Verdict:
             right.append((booking, mine[0][1]["join_url"]))
     for key, meetings in standing.items():
         verdict.add("orphaned", key, len(meetings))
+    known = {link for booking in bookings for link in booking.told}
+    for id_, (_, meeting) in nameless.items():
+        if meeting["join_url"] in known:
+            verdict.add("orphaned", id_)
+        else:
+            verdict.empty += 1
     for booking, join_url in right:
         await vello.say(booking, booking.words[0])
         for link in _promised(booking):
@@ -99,7 +115,9 @@ def _compare(verdict: Verdict, booking: Booking, mine: list[tuple[int, dict[str,
     right = [meeting for vendor, meeting in mine if vendor == booking.office.vendor]
     verdict.add("lost", booking.id, not right)
     when = (booking.data["time"], booking.data["duration"])
-    verdict.add("wrong_time", booking.id, any((one["start"], one["duration"]) != when for one in right))
+    verdict.add(
+        "wrong_time", booking.id, any((one["start"], one["duration"]) not in (when, (None, None)) for one in right)
+    )
     said = (shown["state"], shown["version"], shown["start"], shown["next_attempt_at"])
     true = said == ("ready", booking.data["version"], booking.data["time"], None)
     verdict.add("stale", booking.id, not (true and shown["meeting_id"] in [one["id"] for one in right]))

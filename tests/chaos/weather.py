@@ -109,6 +109,8 @@ class Sky:
         await outage(weather.hang if fate == "hung" else linger)
         if fate == "lost":
             return await _lose(scope, receive, send, int(which * (len(_EXCUSES) + 2)))
+        if scope["state"]["transport"].is_closing():
+            self._tell(about, "nobody listens")
         for message in answer:
             await send(message)
 

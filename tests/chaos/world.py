@@ -2,9 +2,11 @@
 
 import random
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
+
+import httpx
 
 from tests.chaos.booking import Office
 from tests.processes import Service
@@ -30,9 +32,17 @@ class Vendor(MemoryServer):
         return {}
 
     @property
-    def connection(self) -> dict[str, str]:
+    def connection(self) -> dict[str, Any]:
         """What it is connected by."""
         return {"provider": "memory", "url": self.url}
+
+    async def connect(self, service: Service) -> str:
+        """Connect it; answers the connection's id."""
+        made = await service.admin("POST", "/connections", json=self.connection)
+        return str(made.json()["id"])
+
+    async def expire(self) -> None:
+        """End the access that it gave out; whoever has it must renew it."""
 
     async def prepare(self, _: list[str]) -> None:
         """Make it what it is, with these hosts."""
@@ -90,7 +100,7 @@ class World:
             connections = []
             for vendor in self.vendors:
                 await vendor.prepare(sorted({office.host for office in self.offices}))
-                connections.append(await self._connected(vendor))
+                connections.append(await vendor.connect(self.services[0]))
             for office in self.offices:
                 choice = {"connection": connections[office.vendor], "link": office.link, "default_host": office.host}
                 (await self.services[0].admin("PUT", f"/offices/{office.id}", json=choice)).raise_for_status()
@@ -100,9 +110,17 @@ class World:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def _connected(self, vendor: Vendor) -> str:
-        made = await self.services[0].admin("POST", "/connections", json=vendor.connection)
-        return str(made.json()["id"])
+    async def tend(self) -> int:
+        """Connect again what a person must connect again, as an admin does who looks; answers how often that worked."""
+        done = 0
+        with suppress(httpx.HTTPError, AssertionError, KeyError):  # something is away: they look again
+            rows = (await self.services[0].admin("GET", "/connections")).json()["connections"]
+            dead = {row["provider"] for row in rows if row["state"] == "reconnect"}
+            for vendor in self.vendors:
+                if vendor.connection["provider"] in dead:
+                    await vendor.connect(self.services[0])
+                    done += 1
+        return done
 
     async def revive(self, service: Service) -> None:
         """Start a service again and again until it stays."""

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from providers.base import (
+    Delegation,
     MeetingNotFound,
     NoRoom,
     OutcomeUnknown,
@@ -620,6 +621,9 @@ class Tokens:
     def __init__(self, *tokens: str | ProviderError) -> None:
         self._tokens = list(tokens)
         self.refused: list[str | None] = []
+
+    def on_behalf_of(self, _: Delegation) -> "Tokens":
+        return self
 
     async def token(self, refused: str | None = None) -> str:
         """The next one."""

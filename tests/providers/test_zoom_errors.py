@@ -183,8 +183,8 @@ class TestLimits:
     async def test_what_may_be_spent_in_a_day_is_declared(self, anna: Zoom) -> None:
         budget = anna.capabilities.budget
         assert budget
-        assert (budget.per_host_per_day, budget.verbs) == (100, ("create", "update"))
-        assert 0 < budget.reserve < budget.per_host_per_day
+        assert (budget.per_host, budget.verbs) == (100, ("create", "update"))
+        assert 0 < budget.reserve < budget.per_host
 
 
 class TestAccount:

@@ -1,0 +1,138 @@
+"""Runs: work on one leased record until nothing is left to do, in a task that outlives whoever started it.
+
+A run repeats a step of the reconciler and its commit, which holds only as long as the lease's fencing token does.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from service.entry import Entry
+from service.leases import renewing
+from service.ledger import Ledger
+from service.meetings import Meetings
+from service.observer import Observer
+from service.outcome import Step, again
+from service.reconcile import Reconciler
+from service.settings import Settings
+from service.store import StoreUnavailable
+from service.verbs import Change, Lease, Telling
+
+Tell = Callable[[Entry], Telling | None]
+"""What Vello is told of a settled entry."""
+
+ROUNDS: Final = 16
+"""Steps one run may take before it hands the record back."""
+_HANDED_BACK: Final = Change("back", journal=(("back", "The process that worked on this was stopped; it goes on."),))
+
+_log = structlog.get_logger(__name__)
+
+
+class Runs:
+    """The runs of one process."""
+
+    def __init__(
+        self, ledger: Ledger, settings: Settings, reconciler: Reconciler, meetings: Meetings, observer: Observer
+    ) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._reconciler = reconciler
+        self._meetings = meetings
+        self._observer = observer
+        self._running: dict[str, asyncio.Task[Entry | None]] = {}
+
+    def start(self, lease: Lease, revision: str, tell: Tell | None = None) -> asyncio.Task[Entry | None]:
+        """Begin to work on a leased record in a task of its own, with the settings of `revision`.
+
+        `tell` is what becomes of it when Vello waits. The task answers the entry as it left it, None when it does
+        not know.
+        """
+        record = lease.entry.record
+        task = asyncio.create_task(self._run(lease, revision, tell), name=f"reconcile {record}")
+        self._running[record] = task
+
+        def done(finished: asyncio.Task[Entry | None]) -> None:
+            if self._running.get(record) is finished:
+                del self._running[record]
+
+        task.add_done_callback(done)
+        return task
+
+    def running(self, record: str | None = None) -> list[asyncio.Task[Entry | None]]:
+        """The tasks at work, or the one that works on `record`."""
+        if record is None:
+            return list(self._running.values())
+        return [self._running[record]] if record in self._running else []
+
+    async def drain(self, patience: float) -> None:
+        """Let the runs finish for `patience` seconds, then stop them; a stopped run hands its lease back."""
+        tasks = self.running()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=patience)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=patience)
+
+    async def _run(self, lease: Lease, revision: str, tell: Tell | None) -> Entry | None:
+        structlog.contextvars.bind_contextvars(record=lease.entry.record)
+        try:
+            with self._observer.run(lease):
+                await self._settings.refresh(revision)
+                async with renewing(self._ledger, lease):
+                    return await self._rounds(lease, tell)
+        except StoreUnavailable as error:
+            _log.warning("run_stopped", reason=str(error))  # the lease expires and somebody takes over
+        except asyncio.CancelledError:
+            with contextlib.suppress(StoreUnavailable):
+                await asyncio.shield(self._ledger.commit(lease, _HANDED_BACK))
+            raise
+        except Exception:  # a fault of ours must not stop the loop that feeds every other record
+            _log.exception("run_failed")
+            with contextlib.suppress(StoreUnavailable):
+                await self._ledger.commit(lease, again(lease.entry, "This service made a mistake; its log says which."))
+        return None
+
+    async def _rounds(self, lease: Lease, tell: Tell | None) -> Entry | None:
+        for _ in range(ROUNDS):
+            step = await self._reconciler.step(lease, inline=tell is not None)
+            if step is None:
+                return None
+            change = step.change
+            if tell and change.mode == "done":
+                change = replace(change, telling=tell(step.settled))
+            committed = await self._ledger.commit(lease, change)
+            if committed.verdict == "lost":
+                await self._give_away(lease.entry, step, committed.entry)
+                return None
+            await self._remember(step)
+            if committed.entry is None or (committed.verdict == "ok" and step.change.mode != "hold"):
+                return committed.entry
+            await self._settings.refresh(committed.revision)
+            lease = replace(lease, entry=committed.entry)
+        _log.error("rounds_exhausted", rounds=ROUNDS)
+        return (await self._ledger.commit(lease, again(lease.entry, f"Not done after {ROUNDS} steps."))).entry
+
+    async def _remember(self, step: Step) -> None:
+        """Let a vendor's word about this meeting find its record."""
+        placed = step.entry.meeting if "meeting" in step.change.set else None
+        if placed and self._settings.connections.gives_notice(placed.connection):
+            await self._meetings.touched(step.entry.record, placed)
+
+    async def _give_away(self, before: Entry, step: Step, now: Entry | None) -> None:
+        """This run lost its lease while it worked: what it did behind its heir's back must not stay."""
+        made = step.made
+        if made is None or now is None:
+            return
+        stands = now.meeting
+        if made != before.meeting and all(made.name != placed.name for placed in (stands, *now.retired) if placed):
+            _log.warning("lease_lost_after_create")
+            await self._ledger.orphan(before.record, made)
+        elif stands is not None and stands.name == made.name and (step.failed or stands.spec != made.spec):
+            _log.warning("lease_lost_after_update")
+            text = "A process that had lost its lease changed the meeting; it is set right."
+            await self._ledger.nudge(before.record, text, doubt=True)
