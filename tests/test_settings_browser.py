@@ -273,7 +273,7 @@ async def test_it_is_used_with_the_keyboard_alone(at: At, tmp_path: Path) -> Non
         await page.keyboard.press("Tab")
         await expect(page.get_by_role("link", name="To the content")).to_be_focused()
         await page.keyboard.press("Enter")
-        for _step in range(4):  # the way back, who makes the meetings, connecting first, the name
+        for _step in range(5):  # the way back, who makes the meetings, moving, connecting first, the name
             await page.keyboard.press("Tab")
         await page.keyboard.type("Typed")
         await page.keyboard.press("Enter")
