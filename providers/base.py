@@ -331,6 +331,10 @@ class ProviderInfo:
     options: type[Options]
     connect: Callable[[Any, "Http"], MeetingProvider]
     """Makes the adapter from its validated settings and an HTTP client, authorised where the connection needs it."""
+    asks: tuple[str, ...] | None = None
+    """Fields of `settings` that people fill in where no browser login does it, None for all; () offers no form."""
+    asks_more: tuple[str, ...] = ()
+    """Fields that few people need; the form hides them at first."""
     oauth: OAuth | None = None
     """How accounts are connected, for providers that use OAuth."""
     notice: Callable[[Mapping[str, str], bytes, str, float], Notice] | None = None

@@ -176,5 +176,7 @@ PROVIDER = ProviderInfo(
     settings=GoogleSettings,
     options=GoogleOptions,
     connect=GoogleMeet,
+    asks=("key", "subject"),
+    asks_more=("mode",),
     oauth=OAUTH,
 )

@@ -389,4 +389,12 @@ def _private_key(value: SecretStr) -> SecretStr:
     return SecretStr(pem)
 
 
-PROVIDER = ProviderInfo(name="jitsi", title="Jitsi Meet", settings=JitsiSettings, options=Options, connect=Jitsi)
+PROVIDER = ProviderInfo(
+    name="jitsi",
+    title="Jitsi Meet",
+    settings=JitsiSettings,
+    options=Options,
+    connect=Jitsi,
+    asks=("url", "app_id", "secret"),
+    asks_more=("private_key", "key_id", "tenant", "subject", "audience", "token_in", "host_features", "room_prefix"),
+)

@@ -167,5 +167,5 @@ def _explain(answer: Answer) -> ProviderError | None:
 
 
 PROVIDER = ProviderInfo(
-    name="memory", title="Reference server", settings=MemorySettings, options=Options, connect=Memory
+    name="memory", title="Reference server", settings=MemorySettings, options=Options, connect=Memory, asks=()
 )

@@ -366,6 +366,7 @@ PROVIDER = ProviderInfo(
     settings=ZoomSettings,
     options=ZoomOptions,
     connect=Zoom,
+    asks=("account_id", "client_id", "client_secret"),
     oauth=OAUTH,
     notice=notice,
 )

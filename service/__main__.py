@@ -85,7 +85,7 @@ def _greeting(config: Config, *, first: bool) -> str:
             f"vello-meetings {metadata.version('vello-meetings')} starts at {config.public_url}",
             f"In Vello, enter the webhook URL {config.endpoint_urls[0]}",
             f"and the token: {shown('VELLO_WEBHOOK_TOKEN', config.webhook_tokens[0])}",
-            f"Settings are at {config.public_url}/api/v1 (header `Authorization: Bearer ADMIN_TOKEN`),",
+            f"Settings are at {config.public_url} in a browser: it leads through the rest. Log in with",
             f"the admin token: {shown('ADMIN_TOKEN', config.admin_token)}",
             f"Made once, kept in {kept}: {', '.join(sorted(config.generated)) or 'nothing'}",
         )

@@ -19,18 +19,21 @@ from providers.transport import Hosts
 from service.agenda import Agendas
 from service.budget import Budgets
 from service.calls import Calls
+from service.changes import Changes
 from service.choices import DEFAULT, Choice, Choices
 from service.companies import Companies, Company
 from service.config import Config, ConfigError
 from service.connections import BUILT_IN, ROBOT, Connection, Connections, ensure_built_in
 from service.embedded import EmbeddedValkey
 from service.endpoint import Client, Vendor
+from service.farewell import Farewells
 from service.gate import Gate
 from service.grants import Grants
 from service.ledger import Ledger
 from service.meetings import Meetings
 from service.oauth import Broker
 from service.observer import Observer
+from service.oidc import Oidc
 from service.reconcile import Reconciler
 from service.rotation import KEYS, Rotated, Rotation
 from service.runs import Runs
@@ -39,14 +42,24 @@ from service.store import Store
 from service.upkeep import Upkeep
 from service.vault import Vault, fingerprint
 from service.web.api import Api
+from service.web.bookings import Bookings
+from service.web.companies import CompanyPages
 from service.web.connect import Connect
+from service.web.connections import ConnectionPages
 from service.web.door import Door
 from service.web.errors import answer_errors
 from service.web.health import Health
 from service.web.join import Join
+from service.web.kept import Kept
 from service.web.limits import BodyLimit
+from service.web.login import Login
 from service.web.notices import Notices
-from service.web.session import Login, Sessions
+from service.web.offices import Offices
+from service.web.pages import Pages
+from service.web.session import Attempts, Sessions
+from service.web.settings import Frame
+from service.web.start import Start
+from service.web.trial import Trial
 from service.web.views import Views
 from service.web.webhook import Webhook
 from service.worker import Worker
@@ -116,14 +129,15 @@ async def opened(
         ledger = Ledger(store, vault, config.lease_seconds)
         await settings.load()
         await _built_in(settings, ledger, config)
+        changes = Changes(store)
+        farewells = Farewells(store, ledger, settings, broker, changes)
         gate, budgets, agendas, meetings = Gate(store), Budgets(store), Agendas(store), Meetings(store)
         reconciler = Reconciler(ledger, settings, Calls(gate, budgets, observer), agendas)
         runs = Runs(ledger, settings, reconciler, meetings, observer)
         stack.push_async_callback(runs.drain, DRAIN)
         own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
         companies = Companies(store, vault, own)
-        health = Health(store, ledger, gate, connections, observer.metrics, own, config.public_url)
-        routes: list[BaseRoute] = [*health.routes(pages=role != "worker")]
+        routes: list[BaseRoute] = [*Health(store, ledger, gate, connections, observer.metrics).routes()]
         api: APIRouter | None = None
         webhook: Webhook | None = None
         if role != "worker":
@@ -131,19 +145,31 @@ async def opened(
             join = Join(ledger, settings, config.public_url)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
-            login = Login(store, Sessions(store, config.public_url), token)
-            connector = Connect(store, vault, ledger, settings, broker, login, config.public_url)
+            views = Views(settings, broker, budgets, agendas, config.public_url)
+            operations = Api(ledger, settings, companies, broker, views, changes, farewells, config.public_url, token)
+            pages, sessions = Pages(config.public_url), Sessions(store, config.public_url)
+            oidc = _oidc(config, http_for("oidc"))
+            login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
+            frame = Frame(pages, login, settings)
+            admin: list[BaseRoute] = [
+                *login.routes(),
+                *Connect(store, vault, ledger, settings, broker, frame).routes(),
+                *Start(frame, operations, companies, Trial(webhook, own)).routes(),
+                *Bookings(frame, operations.records, operations.offices, operations.connections).routes(),
+                *CompanyPages(frame, operations.companies).routes(),
+                *ConnectionPages(frame, operations.connections, operations.offices).routes(),
+                *Offices(frame, operations.offices, operations.connections).routes(),
+            ]
             secrets = {"zoom": config.zoom_webhook_secret.get_secret_value()} if config.zoom_webhook_secret else {}
             notices = Notices(ledger, meetings, settings, broker, secrets)
-            routes = [*notices.routes(), *join.routes(), *connector.routes(), *routes, static]
-            views = Views(settings, broker, budgets, agendas, config.public_url)
-            api = Api(ledger, settings, companies, broker, views, config.public_url, token).router()
+            routes = [*notices.routes(), *join.routes(), *admin, *routes, static]
+            api = operations.router()
         app = _application(routes, api)
         if role != "web":
             worker = Worker(store, ledger, runs)
             worker.start()
             stack.push_async_callback(worker.stop)
-            upkeep = Upkeep(ledger, settings, broker)
+            upkeep = Upkeep(ledger, settings, broker, farewells)
             upkeep.start()
             stack.push_async_callback(upkeep.stop)
             app.state.upkeep = upkeep
@@ -164,7 +190,7 @@ async def rotate_keys(config: Config) -> Rotated:
 def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
     parts: Any = None  # no operation is called
-    return _application([], Api(parts, parts, parts, parts, parts, "", "").router()).openapi()
+    return _application([], Api(parts, parts, parts, parts, parts, parts, parts, "", "").router()).openapi()
 
 
 def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
@@ -210,6 +236,14 @@ def _client(config: Config, provider: str) -> Client | None:
     }
     client_id, client_secret = clients.get(provider, (None, None))
     return Client(client_id, client_secret.get_secret_value()) if client_id and client_secret else None
+
+
+def _oidc(config: Config, http: Http) -> Oidc | None:
+    if not (config.oidc_issuer and config.oidc_client_id and config.oidc_client_secret):
+        return None
+    client = Client(config.oidc_client_id, config.oidc_client_secret.get_secret_value())
+    redirect_uri = f"{config.public_url}/login/oidc/callback"
+    return Oidc(http, config.oidc_issuer, client, redirect_uri, config.oidc_allowed, config.oidc_companies)
 
 
 def _providers() -> Mapping[str, ProviderInfo]:

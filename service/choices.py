@@ -14,7 +14,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from service.store import Store
+from service.store import Store, version_of
 from service.vello import Record
 
 DEFAULT: Final = "default"
@@ -22,6 +22,7 @@ DEFAULT: Final = "default"
 
 _OFFICES, _SEEN = "vm:offices", "vm:offices:seen"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_NEVER = version_of("")  # of an office without a choice of its own
 _TITLE_FIELDS = {"office", "record_number"}
 
 
@@ -122,6 +123,7 @@ class Choices:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._choices: Mapping[str, Choice] = {}
+        self._versions: Mapping[str, str] = {}
         self._seen: set[str] = set()
 
     async def load(self) -> None:
@@ -129,6 +131,7 @@ class Choices:
         self._seen.clear()  # another process may have had one forgotten
         rows = await self._store.execute("HGETALL", _OFFICES)
         self._choices = {office: Choice.model_validate_json(row) for office, row in rows.items()}
+        self._versions = {office: version_of(row) for office, row in rows.items()}
 
     def of(self, office: str | None) -> Choice | None:
         """The choice that serves `office`: its own, else the default's, else None."""
@@ -142,22 +145,40 @@ class Choices:
         """The offices that chose `connection`."""
         return sorted(office for office, choice in self._choices.items() if choice.connection == connection)
 
+    def version(self, office: str) -> str:
+        """A name for what an office chose itself: another choice has another one."""
+        return self._versions.get(office, _NEVER)
+
     async def put(self, office: str, choice: Choice, *, only_new: bool = False) -> None:
         """Store a choice; with `only_new` an existing one stays."""
         await self._store.execute("HSETNX" if only_new else "HSET", _OFFICES, office, choice.model_dump_json())
 
-    async def remove(self, office: str) -> bool:
-        """Forget an office's own choice and that it was seen; False when there was nothing to forget."""
+    async def replace(self, office: str, choice: Choice, version: str) -> bool:
+        """Store a choice in place of the one of `version`; False when there is another one by now."""
+        return await self._store.swap(_OFFICES, office, version, choice.model_dump_json())
+
+    async def remove(self, office: str, version: str | None = None) -> bool | None:
+        """Forget an office's own choice and that it was seen; False when there was nothing to forget.
+
+        With `version` only while that is the choice; None when it is another one.
+        """
+        if version is not None and not await self._store.swap(_OFFICES, office, version, ""):
+            return None
         self._seen.discard(office)
         gone = await self._store.pipeline([("HDEL", _OFFICES, office), ("HDEL", _SEEN, office)])
-        return any(gone)
+        return any(gone) or version not in (None, _NEVER)
 
-    async def saw(self, office: str | None) -> None:
-        """Remember an office that an event named, so that it lists itself."""
+    async def saw(self, office: str | None, realm: str = "") -> None:
+        """Remember an office that an event of a company named, so that it lists itself."""
         if office is None or office in self._seen:
             return
-        await self._store.execute("HSETNX", _SEEN, office, json.dumps({"at": int(time.time())}))
+        await self._store.execute("HSETNX", _SEEN, office, json.dumps({"at": int(time.time()), "realm": realm}))
         self._seen.add(office)
+
+    async def realms(self) -> dict[str, str]:
+        """Whose each office is that was seen in an event."""
+        rows = await self._store.execute("HGETALL", _SEEN)
+        return {office: str(json.loads(row).get("realm", "")) for office, row in rows.items()}
 
     async def listed(self) -> list[str]:
         """Every office with a choice or seen in an event."""

@@ -6,10 +6,11 @@ connection.test came); neither has a TTL.
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from service.store import Store
+from service.store import Store, version_of
 from service.vault import Vault
 
 OWN: Final = ""
@@ -56,12 +57,24 @@ class Companies:
 
     async def add(self, company: Company) -> bool:
         """Store a company; False when its id is taken."""
-        row = {
-            "name": company.name,
-            "endpoint_urls": company.endpoint_urls,
-            "tokens": self._vault.seal(json.dumps(company.tokens), company_purpose(company.id)),
-        }
-        return bool(await self._store.execute("HSETNX", COMPANIES, company.id, json.dumps(row)))
+        return bool(await self._store.execute("HSETNX", COMPANIES, company.id, self._row(company)))
+
+    async def change(self, company: str, change: Callable[[Company], Company]) -> Company | None:
+        """Change a company's name or tokens, again if somebody else did so meanwhile; None when there is none."""
+        while (row := await self._store.execute("HGET", COMPANIES, company)) is not None:
+            changed = change(self._company(company, row))
+            if await self._store.swap(COMPANIES, company, version_of(row), self._row(changed)):
+                return changed
+        return None
+
+    def _row(self, company: Company) -> str:
+        return json.dumps(
+            {
+                "name": company.name,
+                "endpoint_urls": company.endpoint_urls,
+                "tokens": self._vault.seal(json.dumps(company.tokens), company_purpose(company.id)),
+            }
+        )
 
     async def remove(self, company: str) -> bool:
         """Forget a company; its events are refused from now on. False when there was none."""

@@ -65,6 +65,21 @@ def _web_address(value: str) -> str:
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
 
 
+def _issuer(value: str) -> str:
+    _web_address(value)
+    return value  # kept as written: the provider compares the very characters
+
+
+def _allowed(value: str) -> tuple[str, ...]:
+    people = _listed(value)
+    for each in people:
+        if "@" not in each and not each.startswith("group:"):
+            raise ValueError(
+                f"holds '{each}', which lets nobody in; write anna@example.org, @example.org or group:admins"
+            )
+    return people
+
+
 def _endpoint_urls(value: str) -> tuple[str, ...]:
     urls = _listed(value)
     for url in urls:
@@ -178,6 +193,13 @@ class Config(BaseSettings):
         (), validation_alias="SECRET_KEYS", repr=False
     )
     admin_token: SecretStr = Field(SecretStr(""), validation_alias="ADMIN_TOKEN")
+    oidc_issuer: Annotated[str | None, BeforeValidator(_issuer)] = Field(None, validation_alias="OIDC_ISSUER")
+    oidc_client_id: Annotated[str | None, BeforeValidator(_printable)] = Field(None, validation_alias="OIDC_CLIENT_ID")
+    oidc_client_secret: Annotated[SecretStr | None, BeforeValidator(_printable)] = Field(
+        None, validation_alias="OIDC_CLIENT_SECRET"
+    )
+    oidc_allowed: Annotated[tuple[str, ...], BeforeValidator(_allowed)] = Field((), validation_alias="OIDC_ALLOWED")
+    oidc_companies: Annotated[str | None, BeforeValidator(_printable)] = Field(None, validation_alias="OIDC_COMPANIES")
     answer_deadline: Annotated[float, BeforeValidator(_seconds(0.1, 60))] = Field(
         5.0, validation_alias="ANSWER_DEADLINE"
     )
@@ -295,17 +317,22 @@ class Config(BaseSettings):
         return {}
 
 
+_TOGETHER = (
+    ("ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET"),
+    ("GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET"),
+    ("GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_SERVICE_ACCOUNT_SUBJECT"),
+    ("OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_ALLOWED"),
+)
+
+
 def _lonely(given: Mapping[str, str]) -> dict[str, str]:
-    """A client needs both its names, and a service account somebody to act for."""
-    problems = {}
-    for pair in (
-        ("ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET"),
-        ("GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET"),
-        ("GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_SERVICE_ACCOUNT_SUBJECT"),
-    ):
-        absent = [name for name in pair if name not in given]
-        if len(absent) == 1:
-            problems[absent[0]] = f"is not set, but the other of {' and '.join(pair)} is; set both"
+    """Some variables are of use only together."""
+    problems: dict[str, str] = {}
+    for names in _TOGETHER:
+        absent = [name for name in names if name not in given]
+        if len(absent) < len(names):
+            others = " and ".join(name for name in names if name in given)
+            problems |= {name: f"is not set, but {others} is; set all of {', '.join(names)}" for name in absent}
     return problems
 
 

@@ -4,6 +4,7 @@ Keys: `vm:connections` (id -> what it is, its settings in an envelope) and `vm:c
 neither has a TTL.
 """
 
+import hashlib
 import json
 import secrets
 import time
@@ -22,7 +23,7 @@ from providers.base import (
     ProviderSettings,
 )
 from service.entry import Placement
-from service.store import Store
+from service.store import Store, version_of
 from service.vault import Damaged, UnknownKey, Vault
 
 BUILT_IN: Final = "jitsi"
@@ -56,7 +57,8 @@ class Health:
 class Connection:
     """One connected account or server; `envelope` holds its settings and never leaves the service.
 
-    `grant` names the grant of an account that a person connected in a browser.
+    `grant` names the grant of an account that a person connected in a browser. `company` is whose it is; None: the
+    installation's, for all.
     """
 
     id: str
@@ -66,6 +68,7 @@ class Connection:
     account: str
     envelope: str = field(repr=False)
     grant: str | None = None
+    company: str | None = None
 
 
 def connection_purpose(connection: str) -> str:
@@ -88,6 +91,7 @@ class Connections:
         self._registry = registry
         self._connect = connect
         self._rows: Mapping[str, Connection] = {}
+        self._versions: Mapping[str, str] = {}
         self._settings: dict[str, tuple[Connection, ProviderSettings]] = {}
         self._adapters: dict[str, tuple[Connection, MeetingProvider]] = {}
         self._people: dict[tuple[str, str], str] | None = None  # who is known by several names, if anybody asked
@@ -98,8 +102,18 @@ class Connections:
         """Read all connections."""
         rows = await self._store.execute("HGETALL", CONNECTIONS)
         self._rows = {key: Connection(**json.loads(row)) for key, row in rows.items()}
+        self._versions = {key: version_of(row) for key, row in rows.items()}
         self._people = None
         self._health, self._looked = await self.health(), time.monotonic()
+
+    @property
+    def providers(self) -> Mapping[str, ProviderInfo]:
+        """Every provider there is, by name."""
+        return self._registry
+
+    def version(self, connection: str) -> str:
+        """A name for what is stored of a connection: after a change it is another one."""
+        return self._versions.get(connection, "")
 
     def all(self) -> list[Connection]:
         """Every connection by name."""
@@ -197,22 +211,36 @@ class Connections:
         return self._registry[row.provider].options
 
     async def add(
-        self, provider: str, name: str, settings: ProviderSettings, *, connection: str | None = None
+        self,
+        provider: str,
+        name: str,
+        settings: ProviderSettings,
+        *,
+        connection: str | None = None,
+        company: str | None = None,
     ) -> Connection:
         """Store a connection; `connection` gives it a fixed id, and then one that exists is kept as it is."""
         key = connection or secrets.token_hex(8)
         envelope = self._vault.seal(json.dumps(settings.reveal()), connection_purpose(key))
-        row = Connection(key, provider, settings.method, name, settings.account, envelope)
+        row = Connection(key, provider, settings.method, name, settings.account, envelope, company=company)
         await self._store.execute("HSETNX" if connection else "HSET", CONNECTIONS, key, json.dumps(asdict(row)))
         return row
 
-    async def adopt(self, provider: str, grant: str, account: Account, before: Connection | None) -> Connection:
+    async def adopt(
+        self,
+        provider: str,
+        grant: str,
+        account: Account,
+        before: Connection | None,
+        company: str | None = None,
+    ) -> Connection:
         """The connection of an account that a person has just connected: `before` if it is there, else a new one."""
         settings = self.validated(provider, account.settings)
         if before is None:
-            key = grant[:16]  # the same account at the same time in two browsers is still one connection
+            # The same account at the same time in two browsers is still one connection of a company.
+            key = hashlib.sha256(f"{grant}\0{company}".encode()).hexdigest()[:16] if company else grant[:16]
             envelope = self._vault.seal(json.dumps(settings.reveal()), connection_purpose(key))
-            row = Connection(key, provider, settings.method, account.name, account.name, envelope, grant)
+            row = Connection(key, provider, settings.method, account.name, account.name, envelope, grant, company)
         else:
             row = replace(before, account=account.name, grant=grant)
             if self.settings_of(before) != settings:
@@ -231,6 +259,10 @@ class Connections:
         changed = replace(row, method=settings.method, account=settings.account, envelope=envelope)
         await self._store.execute("HSET", CONNECTIONS, row.id, json.dumps(asdict(changed)))
         return changed
+
+    async def rename(self, row: Connection, name: str, version: str) -> bool:
+        """Give a connection of `version` another name; False when somebody changed it meanwhile."""
+        return await self._store.swap(CONNECTIONS, row.id, version, json.dumps(asdict(replace(row, name=name))))
 
     async def remove(self, connection: str) -> None:
         """Forget a connection and its credentials."""

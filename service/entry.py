@@ -74,6 +74,7 @@ class Entry(NamedTuple):
 
     `generation` counts changes of what is wanted; `settled` is the last one that was carried out. `made` counts the
     meetings that were torn down for good. `doubt`: a change of the meeting was begun and its outcome is not known.
+    `released`: an admin let go of it, and its meeting is left alone.
     `told` are digests of the links Vello was given, the last one is current; `answer` is what of it holds while
     nothing moves. `asked` is when Vello last asked for a link (unix seconds, 0 never). `intent_age` is how many
     seconds ago the intent was written, when this was read.
@@ -96,6 +97,7 @@ class Entry(NamedTuple):
     retired: tuple[Placement, ...] = ()
     made: int = 0
     doubt: bool = False
+    released: bool = False
     told: tuple[str, ...] = ()
     hosted: bool = False
     answer: str = ""

@@ -387,5 +387,3 @@ function verbs.look()
   local _, flat = load(entry)
   return {now, redis.call('GET', KEYS[3]) or '0', flat}
 end
-
-return verbs[verb]()

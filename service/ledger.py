@@ -40,7 +40,7 @@ TOMBSTONE: Final = 90 * 86_400
 
 _log = structlog.get_logger(__name__)
 _SCRIPT = Script(
-    "".join(resources.files("service").joinpath(f"{name}.lua").read_text() for name in ("order", "ledger"))
+    "".join(resources.files("service").joinpath(f"{name}.lua").read_text() for name in ("order", "ledger", "asked"))
 )
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _CONTENT = ("company", "office", "resource", "service", "user", "customer", "start", "duration")
@@ -168,6 +168,17 @@ class Ledger:
     async def nudge(self, record: str, text: str, *, doubt: bool = False) -> bool:
         """Look at a record again now; False when there is no such record. With `doubt` its meeting is set right."""
         return bool(await self._call("nudge", record, text, int(doubt)))
+
+    async def recreate(self, entry: Entry, text: str) -> bool:
+        """Have another meeting made in place of the one that stands; False while somebody works on the record."""
+        if entry.meeting is None:
+            return False
+        name, made = entry.meeting.name, str(entry.made)
+        return bool(await self._call("recreate", entry.record, text, name, made, str(entry.generation)) == 1)
+
+    async def release(self, record: str, text: str, *, take_back: bool = False) -> bool:
+        """Let go of a record and leave its meeting where it is, or take it back; False while somebody works on it."""
+        return bool(await self._call("release", record, text, "0" if take_back else "1") == 1)
 
     async def orphan(self, record: str, placement: Placement) -> None:
         """Hand over a meeting that a run made after it had lost its lease, so that it is removed."""
@@ -315,6 +326,7 @@ class Ledger:
             intent_age=(now - int(row["intended"])) / 1000 if "intended" in row else math.inf,
             made=int(row.get("made", 0)),
             doubt="doubt" in row,
+            released="released" in row,
             told=tuple(row["told"].split(",")) if row.get("told") else (),
             hosted="hosted" in row,
             answer=row.get("answer", ""),

@@ -56,6 +56,8 @@ def unwanted(entry: Entry, choice: Choice | None) -> str | None:
         return "the booking was archived"
     if entry.rank is Rank.CANCELLED or wish is None:
         return "the booking was cancelled"
+    if entry.released:
+        return "an admin let go of the booking"
     if not entry.asked:
         return "Vello has not asked for a link"
     if entry.foreign:

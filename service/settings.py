@@ -6,6 +6,7 @@ from providers.base import Capabilities
 from service.choices import Choice, Choices
 from service.connections import Connections
 from service.entry import Entry
+from service.ledger import Ledger
 
 
 @dataclass(slots=True)
@@ -31,3 +32,10 @@ class Settings:
         if revision != self.revision:
             await self.load()
             self.revision = revision
+
+    async def announce(self, ledger: Ledger, before: Choice | None = None) -> None:
+        """Have every process read again what was just changed; what waited for the connection of `before` goes on."""
+        await ledger.bump_revision()
+        await self.load()
+        if before and before.connection:  # what waited for it may now be served by another one
+            await ledger.unpark(before.connection)

@@ -55,6 +55,11 @@ T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
+def version_of(value: str) -> str:
+    """A name for a value that `Store.swap` takes: another value has another one; '' stands for none."""
+    return hashlib.sha1(value.encode(), usedforsecurity=False).hexdigest()
+
+
 class StoreUnavailable(Exception):
     """The store did not do what was asked in its time, or cannot at present; the message is one sentence."""
 
@@ -75,6 +80,15 @@ class Script:
 
     def by_source(self, keys: Sequence[str], args: Sequence[Any]) -> tuple[Any, ...]:
         return "EVAL", self.source, len(keys), *keys, *args
+
+
+# Who repeats it after a lost answer finds what it wrote, which is as good as what it expected.
+_SWAP = Script(
+    "local held = redis.call('HGET', KEYS[1], ARGV[1]) or '' "
+    "if held ~= ARGV[3] and redis.sha1hex(held) ~= ARGV[2] then return 0 end "
+    "if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1]) else redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end "
+    "return 1"
+)
 
 
 class Store:
@@ -155,6 +169,10 @@ class Store:
             return _without_errors(answers)
 
         return await self._persist(attempt, began)
+
+    async def swap(self, key: str, name: str, version: str, value: str) -> bool:
+        """Put `value` in the place of a hash's field that has `version`, '' removes it; False when it has another."""
+        return bool(await self.call(_SWAP, (key,), (name, version, value)))
 
     async def subscribe(
         self, *channels: str, on_connect: Callable[[], object]

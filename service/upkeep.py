@@ -9,6 +9,7 @@ import structlog
 
 from providers.base import ProviderError, ReconnectRequired
 from service.connections import Connection, Health, UnknownConnection
+from service.farewell import Farewells
 from service.ledger import Ledger
 from service.oauth import Broker, idle
 from service.settings import Settings
@@ -25,10 +26,11 @@ _log = structlog.get_logger(__name__)
 class Upkeep:
     """One round a minute over all connections with a grant; every process may do it."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, broker: Broker) -> None:
+    def __init__(self, ledger: Ledger, settings: Settings, broker: Broker, farewells: Farewells) -> None:
         self._ledger = ledger
         self._settings = settings
         self._broker = broker
+        self._farewells = farewells
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -53,12 +55,13 @@ class Upkeep:
                 _log.exception("upkeep_failed")
 
     async def round(self) -> None:
-        """Look at every connection with a grant once."""
+        """Look at every connection with a grant once, and go on with those that leave."""
         await self._settings.load()
         health, renewed = await self._settings.connections.health(), 0
         for row in self._settings.connections.all():
             if row.grant and renewed < RENEWALS:
                 renewed += await self._tended(row, health.get(row.id, Health()))
+        await self._farewells.round()
 
     async def _tended(self, row: Connection, health: Health) -> bool:
         """Look after one connection; True if that took a renewal."""

@@ -17,6 +17,8 @@ CLIENT, SECRET = "acme-client", "acme-client-secret-0123456789"
 NODE = 20
 """The oldest major version of Node that the server runs on."""
 _FOLDER = Path(__file__).parent / "oidc"
+NODE_MODULES = _FOLDER / "node_modules"
+"""What `npm ci` installs there."""
 
 
 class Authority:

@@ -89,7 +89,7 @@ async def test_the_openapi_document_is_valid_and_asks_for_the_token(service: Run
     document = (await service.client.get("/api/v1/openapi.json")).json()
     validate(document)
     operations = [operation for path in document["paths"].values() for operation in path.values()]
-    assert len(operations) == 16
+    assert len(operations) == 25
     assert all(operation["security"] for operation in operations)
 
 
@@ -120,11 +120,14 @@ async def test_every_answer_is_what_the_openapi_document_says(service: Running, 
         await call("GET", "/offices/{office}", office=office)
         await call("PUT", "/offices/{office}", office=office, json={"connection": connection, "options": {}})
         await call("PUT", "/offices/{office}", office=office, json={"options": {"x": 1}})
+        await call("POST", "/offices/{office}/preview", office=office, json={"connection": connection})
+        await call("POST", "/offices/{office}/preview", office=office, json={"connection": "x"})
     await call("GET", "/offices")
     for one in (ready["id"], failed["id"], gone["id"], str(uuid.uuid4()), "x"):
         await call("GET", "/records/{record}", record=one)
         await call("GET", "/records/{record}/host_link", record=one)
-        await call("POST", "/records/{record}/reconcile", record=one)
+        for verb in ("reconcile", "recreate", "release", "take_back"):
+            await call("POST", f"/records/{{record}}/{verb}", record=one)
     for query in ({}, {"limit": 1}, {"state": "ready"}, {"state": "x"}, {"cursor": "x"}):
         await call("GET", "/records", query=query)
     await call("POST", "/connections", json={"provider": "jitsi", "url": JITSI})
@@ -134,6 +137,9 @@ async def test_every_answer_is_what_the_openapi_document_says(service: Running, 
     for one in (connection, "jitsi", "x"):
         await call("GET", "/connections/{connection}", connection=one)
         await call("POST", "/connections/{connection}/test", connection=one)
+        await call("PATCH", "/connections/{connection}", connection=one, json={"name": "Other"})
+        await call("POST", "/connections/{connection}/disconnect", connection=one, json={"how": "move"})
+        await call("GET", "/connections/{connection}/disconnect", connection=one)
         await call("DELETE", "/connections/{connection}", connection=one)
     await call("DELETE", "/connections/{connection}", connection=connection, query={"force": "true"})
     await call("DELETE", "/connections/{connection}", connection=connection, query={"force": "perhaps"})
@@ -142,6 +148,8 @@ async def test_every_answer_is_what_the_openapi_document_says(service: Running, 
         await call("POST", "/companies", json={"id": company, "name": "North"})
     await call("GET", "/companies")
     for one in (company, "x"):
+        await call("POST", "/companies/{company}/tokens", company=one)
+        await call("DELETE", "/companies/{company}/tokens", company=one)
         await call("DELETE", "/companies/{company}", company=one)
     for office in ("default", str(uuid.uuid4())):
         await call("DELETE", "/offices/{office}", office=office)

@@ -341,7 +341,18 @@ def test_a_client_needs_its_id_and_its_secret(name: str) -> None:
         load(**{name: "something"})
     (lonely,) = caught.value.problems
     assert {lonely, name} == {"ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET"}
-    assert "set both" in str(caught.value)
+    assert "set all of ZOOM_CLIENT_ID, ZOOM_CLIENT_SECRET" in str(caught.value)
+
+
+def test_an_openid_provider_needs_all_its_variables() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(OIDC_ISSUER="https://login.example.com", OIDC_ALLOWED="anna@example.org")
+    assert set(caught.value.problems) == {"OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET"}
+
+
+def test_an_allowed_that_lets_nobody_in_is_refused() -> None:
+    with pytest.raises(ConfigError, match="OIDC_ALLOWED"):
+        load(OIDC_ALLOWED="anna")
 
 
 def test_a_client_that_fits_no_header_is_refused() -> None:

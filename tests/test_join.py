@@ -301,3 +301,10 @@ async def test_a_cancelled_bookings_room_is_not_used_again(gated: Running) -> No
     await gated.settled(data["id"])
     after, _ = await minted(gated, link)
     assert before != after
+
+
+async def test_the_page_speaks_the_guests_language(hosted: Running) -> None:
+    link = await linked(hosted, record())
+    page = await hosted.client.get(link, headers={"Accept-Language": "fi-FI,fi;q=0.9,en;q=0.5"})
+    assert '<html lang="fi">' in page.text
+    assert "Liity tapaamiseen" in page.text

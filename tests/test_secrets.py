@@ -35,12 +35,13 @@ ETERNAL = re.compile(
 def contents(server: StoreServer) -> bytes:
     """Everything in the store as the bytes it is made of, keys and values, and what it wrote to its disk."""
     reads = {b"hash": ("HGETALL",), b"list": ("LRANGE", 0, -1), b"zset": ("ZRANGE", 0, -1), b"string": ("GET",)}
+    reads[b"set"] = ("SMEMBERS",)
     found: list[bytes] = []
 
     def flatten(value: Any) -> None:
         if isinstance(value, dict):
             flatten(list(value.items()))
-        elif isinstance(value, list | tuple):
+        elif isinstance(value, list | tuple | set):
             for one in value:
                 flatten(one)
         else:

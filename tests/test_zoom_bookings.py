@@ -64,7 +64,7 @@ async def own_app(service: Running, **fields: Any) -> str:
 async def connected(service: Running) -> str:
     """Anna's account, connected in the browser; answers the connection's id."""
     ours = {"Sec-Fetch-Site": "same-origin"}
-    await service.client.post(f"{PUBLIC}/connect/zoom", data={"admin_token": ADMIN}, headers=ours)
+    await service.client.post(f"{PUBLIC}/login", data={"admin_token": ADMIN}, headers=ours)
     asked = (await service.client.get(f"{PUBLIC}/connect/zoom/start", headers=ours)).headers["location"]
     form = {**dict(parse_qsl(urlsplit(asked).query)), "user": ANNA, "decision": "allow"}
     async with httpx.AsyncClient(trust_env=False) as person:

@@ -1,13 +1,16 @@
 """The one shape in which every error is answered: `{"error": {"code", "message"}}`."""
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import structlog
-from fastapi import FastAPI
+from fastapi import FastAPI, Header
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from starlette.routing import Match
 
 from service.store import StoreUnavailable
 
@@ -34,14 +37,20 @@ def problem(status: int, code: str, message: str, headers: Mapping[str, str] | N
 def answer_errors(app: FastAPI) -> None:
     """Make every error of `app` leave in the one shape."""
 
-    async def known(_: Request, error: Exception) -> JSONResponse:
+    async def known(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
         if isinstance(error, Problem):
             return problem(error.status_code, error.code, error.detail, error.headers)
         code, message = _PLAIN.get(error.status_code, ("refused", f"{error.detail}."))
-        return problem(error.status_code, code, message, error.headers)
+        headers = error.headers if error.status_code != 405 else {"Allow": ", ".join(allowed(request))}
+        return problem(error.status_code, code, message, headers)
 
-    async def invalid(_: Request, error: Exception) -> JSONResponse:
+    def allowed(request: Request) -> list[str]:
+        """Every method of an address; Starlette names only those of the first route that has it."""
+        found = [route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE]
+        return sorted({method for route in found for method in getattr(route, "methods", None) or ()})
+
+    async def unread(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is registered for
         first = error.errors()[0]
         if first["type"] == "json_invalid":
@@ -55,7 +64,7 @@ def answer_errors(app: FastAPI) -> None:
         return unexpected(error)
 
     app.add_exception_handler(HTTPException, known)
-    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(RequestValidationError, unread)
     app.add_exception_handler(StoreUnavailable, away)
     app.add_exception_handler(Exception, broken)
 
@@ -78,3 +87,28 @@ def sentence(where: tuple[int | str, ...], what: str) -> str:
     name = ".".join(str(part) for part in where)
     said = what.removeprefix("Value error, ").rstrip(".")
     return f"`{name}`: {said}." if name else f"{said}."
+
+
+BY_API = "API"
+"""Who changed something, where it was a program with the token."""
+
+IfMatch = Annotated[
+    str | None, Header(alias="If-Match", description="The ETag that was read; another by now is a 412.")
+]
+
+
+def version_in(if_match: str | None) -> str | None:
+    """The version in an If-Match header, None where any will do."""
+    return None if if_match in (None, "*") else if_match.removeprefix("W/").strip('"')
+
+
+def meanwhile() -> Problem:
+    """Two admins changed the same thing."""
+    text = "Somebody else changed this in the meantime; look at it again before you save."
+    return Problem(412, "changed_meanwhile", text)
+
+
+def invalid(error: ValidationError, *within: str) -> Problem:
+    """What is wrong with fields, the first of it, within the field they are in."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    return Problem(422, "invalid", sentence((*within, *first["loc"]), first["msg"]))

@@ -5,7 +5,6 @@ from datetime import datetime
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -18,6 +17,8 @@ from service.ledger import Ledger
 from service.links import Moment, moment, window
 from service.settings import Settings
 from service.store import StoreUnavailable
+from service.web import words
+from service.web.words import environment
 
 HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
@@ -42,10 +43,7 @@ class Join:
         self._ledger = ledger
         self._settings = settings
         self._root = urlsplit(public_url).path  # behind a proxy that serves us below a path
-        pages = Environment(
-            loader=PackageLoader("service.web"), autoescape=select_autoescape(), undefined=StrictUndefined
-        )
-        self._page = pages.get_template("meeting.html")
+        self._page = environment().get_template("meeting.html")
 
     def routes(self) -> list[Route]:
         """The page and the click."""
@@ -62,6 +60,8 @@ class Join:
 
     async def _open(self, request: Request, *, click: bool) -> Response:
         token = request.path_params["token"].rstrip("/")
+        accepted = request.headers.get("accept-language", "")
+        words.speak(words.wanted(None, accepted))
         try:
             found = await self._ledger.resolve(token)
             if found is None:

@@ -33,6 +33,7 @@ class ConnectionRead(BaseModel):
     budget: dict[str, int] | None
     checked_at: int | None
     in_use_by: list[str]
+    company: str | None
 
 
 class ConnectionNew(BaseModel):
@@ -43,6 +44,33 @@ class ConnectionNew(BaseModel):
     provider: str = Field(min_length=1, max_length=64)
     name: Line | None = None
     method: str | None = Field(default=None, max_length=64)
+
+
+class ConnectionName(BaseModel):
+    """A connection's other name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Line
+
+
+class Disconnection(BaseModel):
+    """How a connection leaves: its upcoming meetings are kept where they are, moved `to` another, or removed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    how: Literal["keep", "move", "remove"]
+    to: str | None = Field(default=None, max_length=64)
+
+
+class Disconnecting(BaseModel):
+    """How far that is: `left` of `total` upcoming meetings, of which `stuck` have failed and need somebody."""
+
+    how: Literal["keep", "move", "remove"]
+    to: str | None
+    total: int
+    left: int
+    stuck: int
 
 
 class CompanyNew(BaseModel):
@@ -65,24 +93,35 @@ class CompanyRead(BaseModel):
     name: str
     endpoint_url: str
     tokens: list[str] | None = None
+    valid_tokens: int
     reached_at: int | None = None
 
 
 class RecordRead(BaseModel):
     """A record: what Vello wants and what became of it. Times in unix seconds, `duration` in seconds.
 
-    `vello_told` is false while Vello holds another link than the one it would be told now. `warnings`: the meeting
-    stands, but not quite as the booking asks for it, or joining it may fail.
+    `vello_told` is false while Vello holds another link than the one it would be told now. `chosen_by` is whose choice
+    serves it, `host_by` what in it names the host. `realm` is the company whose webhook told of it, '' the
+    installation's own. `warnings`: the meeting stands, but not quite as the booking asks for it, or joining it may
+    fail.
     """
 
     id: str
     company: str | None
+    realm: str
     office: str | None
+    resource: str | None
+    service: str | None
+    number: str | None
     version: int | None
     start: int | None
     duration: int | None
     state: State
     reason: str | None
+    who_can_fix: str | None
+    released: bool
+    chosen_by: Literal["office", "default"] | None
+    host_by: Literal["resource", "default_host"] | None
     link: str | None
     vello_told: bool
     provider: str | None

@@ -1,6 +1,7 @@
-"""The admin's sessions: a random name in a cookie, everything else in the store, and the login that starts them.
+"""The sessions of admins: a random name in a cookie, everything else in the store.
 
-Keys: `vm:session:<hash of the name>`, eight hours; `vm:logins:<hash of an address>`, wrong tokens, five minutes.
+Keys, named by hashes: `vm:session:<name>`, at most eight hours, one without a request; `vm:sessions:<person>`, the
+names of all sessions of a person, eight hours; `vm:logins:<address>`, wrong tokens, five minutes.
 """
 
 import hashlib
@@ -8,6 +9,7 @@ import hmac
 import json
 import secrets
 import time
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -17,11 +19,30 @@ from starlette.responses import Response
 from service.store import Store
 
 LIFE: Final = 8 * 3600
-"""Seconds a session lasts."""
+"""Seconds a session lasts at most."""
+IDLE: Final = 3600
+"""Seconds a session lasts without a request."""
 ATTEMPTS: Final = 10
 """Wrong tokens from one address, after which it must wait."""
 WAIT: Final = 300
 """Seconds it must wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who is logged in: an e-mail address, or the one who holds ADMIN_TOKEN; `companies` None means all of them."""
+
+    name: str
+    companies: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A living session. `id` is safe to store; `form_token` goes with every form and comes back with it."""
+
+    id: str
+    person: Person
+    form_token: str = field(repr=False)
 
 
 class Sessions:
@@ -30,24 +51,61 @@ class Sessions:
     def __init__(self, store: Store, public_url: str) -> None:
         self._store = store
         parts = urlsplit(public_url)
-        self._secure = parts.scheme == "https"
-        self._cookie = "__Host-vello_meetings" if self._secure else "vello_meetings"
+        self.secure = parts.scheme == "https"
+        self._cookie = self.cookie_name("vello_meetings")
         self._origin = f"{parts.scheme}://{parts.netloc}"
 
-    async def begin(self, response: Response) -> None:
-        """Start a session and have `response` give it to the browser."""
+    def cookie_name(self, name: str) -> str:
+        """A cookie's name; behind https one that only this very host can have set."""
+        return f"__Host-{name}" if self.secure else name
+
+    async def begin(self, request: Request, response: Response, person: Person) -> None:
+        """Start a session under a new name and have `response` give it to the browser; the one before it ends."""
         name = secrets.token_urlsafe(32)
-        await self._store.execute("SET", _key(name), json.dumps({"at": int(time.time())}), "EX", LIFE)
+        row = {"at": int(time.time()), "name": person.name, "companies": person.companies}
+        mine = f"vm:sessions:{_hash(person.name)}"
+        before = request.cookies.get(self._cookie)
+        await self._store.pipeline(
+            [
+                ("SET", _key(_hash(name)), json.dumps(row), "EX", IDLE),
+                ("SADD", mine, _hash(name)),
+                ("EXPIRE", mine, LIFE),
+                *([("DEL", _key(_hash(before)))] if before else []),
+            ]
+        )
         response.set_cookie(
-            self._cookie, name, max_age=LIFE, path="/", secure=self._secure, httponly=True, samesite="lax"
+            self._cookie, name, max_age=LIFE, path="/", secure=self.secure, httponly=True, samesite="lax"
         )
 
-    async def of(self, request: Request) -> str | None:
-        """A fingerprint of the browser's session, None without a living one."""
+    async def of(self, request: Request) -> Session | None:
+        """The browser's session, None without a living one; whoever clicks keeps it from ending of idleness.
+
+        What a page asks by itself does not.
+        """
         name = request.cookies.get(self._cookie, "")
-        if not name or await self._store.execute("GET", _key(name)) is None:
+        if not name:
             return None
-        return _hash(name)
+        by_itself = request.method == "GET" and "hx-request" in request.headers
+        ask = ("GET", _key(_hash(name))) if by_itself else ("GETEX", _key(_hash(name)), "EX", IDLE)
+        row = await self._store.execute(*ask)
+        if row is None:
+            return None
+        data = json.loads(row)
+        if data["at"] + LIFE < time.time():
+            await self._store.execute("DEL", _key(_hash(name)))
+            return None
+        companies = data["companies"]
+        person = Person(data["name"], tuple(companies) if companies is not None else None)
+        return Session(_hash(name), person, _hash(f"form\0{name}"))
+
+    async def end(self, request: Request, response: Response, *, everywhere: bool = False) -> None:
+        """End the browser's session, or all sessions of its person."""
+        session = await self.of(request)
+        if session is not None:
+            mine = f"vm:sessions:{_hash(session.person.name)}"
+            names = {session.id, *(await self._store.execute("SMEMBERS", mine) if everywhere else ())}
+            await self._store.pipeline([*(("DEL", _key(name)) for name in names), ("SREM", mine, *names)])
+        response.delete_cookie(self._cookie, path="/", secure=self.secure, httponly=True, samesite="lax")
 
     def ours(self, request: Request) -> bool:
         """Whether a request that changes something comes from a page of this service."""
@@ -57,12 +115,11 @@ class Sessions:
         return request.headers.get("origin") == self._origin
 
 
-class Login:
-    """Lets in who holds ADMIN_TOKEN."""
+class Attempts:
+    """Lets in who holds ADMIN_TOKEN, and counts who does not."""
 
-    def __init__(self, store: Store, sessions: Sessions, admin_token: str) -> None:
+    def __init__(self, store: Store, admin_token: str) -> None:
         self._store = store
-        self.sessions = sessions
         self._admin_token = admin_token
 
     async def opens(self, request: Request, given: str) -> bool | None:
@@ -81,4 +138,4 @@ def _hash(text: str) -> str:
 
 
 def _key(name: str) -> str:
-    return f"vm:session:{_hash(name)}"
+    return f"vm:session:{name}"

@@ -87,6 +87,7 @@ class Views:
             budget=None,
             checked_at=now.checked_at,
             in_use_by=self._choices.using(row.id),
+            company=row.company,
         )
 
     def _record(self, entry: Entry, taken: str | None) -> RecordRead:
@@ -99,15 +100,25 @@ class Views:
             provider = self._connections.get(connection).provider if connection else None
         except UnknownConnection:
             provider = None
+        own = wish is not None and wish.office is not None and self._choices.own(wish.office) is not None
+        named = choice is not None and wish is not None and (wish.resource or "") in choice.hosts
         return RecordRead(
             id=entry.record,
             company=wish.company if wish else None,
+            realm=entry.realm,
             office=wish.office if wish else None,
+            resource=wish.resource if wish else None,
+            service=wish.service if wish else None,
+            number=wish.record_number if wish else None,
             version=entry.version,
             start=wish.start if wish else None,
             duration=wish.duration if wish else None,
             state=entry.state,
             reason=entry.reason.text if entry.reason else None,
+            who_can_fix=entry.reason.who_can_fix if entry.reason else None,
+            released=entry.released,
+            chosen_by="office" if own else "default" if choice else None,
+            host_by="resource" if named else "default_host" if choice and choice.default_host else None,
             link=link.url if link else None,
             vello_told=vello_was_told(entry, link),
             provider=provider,

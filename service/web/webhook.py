@@ -142,7 +142,7 @@ class Webhook:
         if accepted.verdict == "foreign":
             raise InvalidEvent("wrong_company", "The record belongs to another company than this URL.")
         await self._settings.refresh(accepted.revision)
-        await self._settings.choices.saw(record.office)
+        await self._settings.choices.saw(record.office, realm)
         answer: ASGIApp = _NOTHING
         if accepted.told:
             answer = self._again(accepted.told, seen)

@@ -21,7 +21,7 @@ const provider = new Provider(url, {
     grant_types: ['authorization_code', 'refresh_token', 'account_credentials'],
   }],
   scopes: scopes.split(' '),
-  claims: { openid: ['sub'], email: ['email', 'meetings_url'] },
+  claims: { openid: ['sub'], email: ['email', 'meetings_url', 'groups', 'places'] },
   features: { devInteractions: { enabled: false }, revocation: { enabled: true }, clientCredentials: { enabled: true } },
   routes: {
     authorization: '/oauth/authorize', token: '/oauth/token', revocation: '/oauth/revoke', userinfo: '/v2/users/me',
@@ -29,7 +29,10 @@ const provider = new Provider(url, {
   interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
   findAccount: (_, sub) => ({
     accountId: sub,
-    claims: () => ({ sub, email: `${sub}@example.org`, meetings_url: given.meetings_url }),
+    claims: () => ({
+      sub, email: `${sub}@example.org`, meetings_url: given.meetings_url, groups: [`friends-of-${sub}`],
+      places: sub === 'anna' ? ['*'] : [`company-of-${sub}`],
+    }),
   }),
   pkce: { required: () => true },
   rotateRefreshToken: true,

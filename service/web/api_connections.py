@@ -1,0 +1,265 @@
+"""`/api/v1/connections`: what admins do with accounts and servers; the API and the pages call the same."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import Query, Response
+from pydantic import ValidationError
+
+from providers.base import ProviderError, ProviderInfo, TemporaryError
+from service.changes import Change, Changes
+from service.choices import Choices
+from service.connections import Connection, Connections, UnknownConnection
+from service.endpoint import Vendor, lacks, missing
+from service.farewell import Farewells
+from service.ledger import Ledger
+from service.oauth import Broker
+from service.rehearsal import rehearse
+from service.settings import Settings
+from service.web.errors import BY_API, IfMatch, Problem, invalid, meanwhile, version_in
+from service.web.schema import (
+    ConnectionName,
+    ConnectionNew,
+    ConnectionPage,
+    ConnectionRead,
+    Disconnecting,
+    Disconnection,
+    Rehearsal,
+)
+from service.web.views import Views
+
+_SCAN = 5_000  # records that are looked at to count the meetings of a connection
+
+
+class ConnectionsApi:
+    """The API's operations on connections."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        broker: Broker,
+        views: Views,
+        changes: Changes,
+        farewells: Farewells,
+        public_url: str,
+    ) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._broker = broker
+        self._views = views
+        self._changes = changes
+        self._farewells = farewells
+        self._public_url = public_url
+
+    @property
+    def _choices(self) -> Choices:
+        return self._settings.choices
+
+    @property
+    def _connections(self) -> Connections:
+        return self._settings.connections
+
+    async def list_connections(self) -> ConnectionPage:
+        """Every connection with its health."""
+        return ConnectionPage(connections=await self._views.connections(self._connections.all()))
+
+    async def add_connection(self, new: ConnectionNew) -> ConnectionRead:
+        """Make a connection that needs no browser."""
+        return await self.add(new, BY_API)
+
+    async def add(self, new: ConnectionNew, who: str, company: str | None = None) -> ConnectionRead:
+        """Make a connection that needs no browser, for one company or for all."""
+        fields = dict(new.model_extra or {})
+        try:
+            settings = self._connections.validated(new.provider, fields)
+        except KeyError:
+            raise Problem(422, "invalid", f"`provider`: no provider is called {new.provider!r} here.") from None
+        except ValidationError as error:
+            raise invalid(error) from None
+        if new.method is not None and new.method != settings.method:
+            message = f"`method`: these fields make a connection of the method {settings.method!r}."
+            raise Problem(422, "invalid", message)
+        if new.provider in self._broker.vendors and settings.token_request() is None:
+            page = f"{self._public_url}/connect/{new.provider}"
+            raise Problem(422, "invalid", f"`provider`: such accounts are connected in a browser, at {page}.")
+        row = await self._connections.add(new.provider, new.name or settings.account, settings, company=company)
+        await self._changes.note(who, "connection", row.id, "added", {"name": (None, row.name)})
+        await self._settings.announce(self._ledger)
+        await self._tried(row)
+        return (await self._views.connections([row]))[0]
+
+    async def get_connection(self, connection: str, response: Response) -> ConnectionRead:
+        """One connection with its health."""
+        read = await self.connection(connection)
+        response.headers["ETag"] = f'"{self.version(connection)}"'
+        return read
+
+    async def rename_connection(
+        self, connection: str, new: ConnectionName, response: Response, if_match: IfMatch = None
+    ) -> ConnectionRead:
+        """Give a connection another name."""
+        await self.rename(connection, new.name, BY_API, version_in(if_match))
+        return await self.get_connection(connection, response)
+
+    async def delete_connection(
+        self,
+        connection: str,
+        force: Annotated[bool, Query(description="Remove it although it is used.")] = False,
+        if_match: IfMatch = None,
+    ) -> Response:
+        """Forget a connection, and revoke its grant; 409 with what depends on it, unless forced."""
+        row = self._known(connection)
+        self._still(row, version_in(if_match))
+        offices, meetings = self._choices.using(connection), await self._meetings(connection)
+        if (offices or meetings) and not force:
+            named = ", ".join(offices) or "no office"
+            message = (
+                f"It is chosen by {named} and holds {meetings} meetings; choose another connection there first, "
+                "or send ?force=true and the meetings stay at the provider."
+            )
+            raise Problem(409, "in_use", message)
+        await self._farewells.finish(connection, BY_API)
+        return Response(status_code=204)
+
+    async def disconnect_connection(self, connection: str, wanted: Disconnection) -> Disconnecting:
+        """Take a connection out of use: its upcoming meetings are kept, moved to another connection, or removed."""
+        return await self.disconnect(connection, wanted, BY_API)
+
+    async def get_disconnection(self, connection: str) -> Disconnecting:
+        """How far that is; 404 when it is done or was never asked for."""
+        going = await self.going(connection)
+        if going is None:
+            raise Problem(404, "unknown_connection", "Nobody takes such a connection out of use, or it is done.")
+        return going
+
+    async def going(self, connection: str) -> Disconnecting | None:
+        """Go on with taking a connection out of use; None when nobody does, or when it is done."""
+        left = await self._farewells.step(connection)
+        if left is None:
+            return None
+        return Disconnecting(how=left.how, to=left.to, total=left.total, left=left.left, stuck=left.stuck)
+
+    async def test_connection(self, connection: str) -> Rehearsal:
+        """Make, move, find and delete a real meeting; what waited for the connection goes on when that works."""
+        row = self._known(connection)
+        office = next((self._choices.own(office) for office in self._choices.using(connection)), None)
+        try:
+            provider = self._connections.provider(connection)
+        except UnknownConnection:
+            raise Problem(409, "no_adapter", f"No adapter called {row.provider!r} is installed.") from None
+        steps = await rehearse(provider, next(iter(office.hosts_of(None)), None) if office else None)
+        failed = next((step for step in steps if not step.ok), None)
+        if failed:
+            await self._connections.mark(connection, "failing", failed.text)
+        else:
+            await self._connections.mark(connection, "ready")
+            await self._ledger.unpark(connection)
+        return Rehearsal(ok=failed is None, steps=steps)
+
+    async def connection(self, connection: str) -> ConnectionRead:
+        """One connection with its health."""
+        return (await self._views.connections([self._known(connection)]))[0]
+
+    def version(self, connection: str) -> str:
+        """What another admin's change to the connection changes as well."""
+        return self._connections.version(connection)
+
+    @property
+    def vendors(self) -> Mapping[str, Vendor]:
+        """Providers whose accounts are connected in a browser."""
+        return self._broker.vendors
+
+    @property
+    def providers(self) -> Mapping[str, ProviderInfo]:
+        """Every provider there is."""
+        return self._connections.providers
+
+    async def upcoming(self, connection: str) -> int:
+        """How many meetings of it are still to come."""
+        return await self._farewells.upcoming(connection)
+
+    async def rename(self, connection: str, name: str, who: str, version: str | None = None) -> None:
+        """Give a connection another name, with `version` only that one."""
+        row = self._known(connection)
+        self._still(row, version)
+        if not await self._connections.rename(row, name, version or self.version(connection)):
+            raise meanwhile()
+        await self._changes.note(who, "connection", connection, "set", {"name": (row.name, name)})
+        await self._settings.announce(self._ledger)
+
+    async def mend(self, connection: str, fields: Mapping[str, Any], who: str) -> None:
+        """Give a connection other settings; what is not in `fields` stays. Raises: Problem, ValidationError."""
+        row = self._known(connection)
+        try:
+            known = self._connections.settings_of(row).reveal()
+        except UnknownConnection:
+            raise Problem(409, "no_adapter", f"No adapter called {row.provider!r} is installed.") from None
+        settings = self._connections.validated(row.provider, {**known, **fields})
+        await self._connections.change(row, settings)
+        await self._changes.note(who, "connection", connection, "set", dict.fromkeys(fields, ("…", "…")))
+        await self._connections.mark(connection, "ready")
+        await self._settings.announce(self._ledger)
+        await self._ledger.unpark(connection)
+
+    async def disconnect(self, connection: str, wanted: Disconnection, who: str) -> Disconnecting:
+        """Take a connection out of use."""
+        self._known(connection)
+        if wanted.how == "move":
+            if wanted.to is None or wanted.to == connection:
+                raise Problem(422, "invalid", "`to`: name another connection.")
+            self._known(wanted.to)
+        await self._farewells.begin(connection, wanted.how, wanted.to if wanted.how == "move" else None, who)
+        left = (await self._farewells.all()).get(connection)
+        total, still, stuck = (left.total, left.left, left.stuck) if left else (0, 0, 0)
+        return Disconnecting(how=wanted.how, to=wanted.to, total=total, left=still, stuck=stuck)
+
+    async def finish(self, connection: str, who: str) -> None:
+        """Forget a connection now, whatever it still has."""
+        self._known(connection)
+        await self._farewells.finish(connection, who)
+
+    async def history(self, connection: str, limit: int = 20) -> list[Change]:
+        """Who changed a connection, the latest first."""
+        return await self._changes.of("connection", connection, limit)
+
+    def _still(self, row: Connection, version: str | None) -> None:
+        if version is not None and version != self.version(row.id):
+            raise meanwhile()
+
+    async def _tried(self, row: Connection) -> None:
+        """Ask an app that gets its own tokens for something, so that who enters it hears at once what is wrong."""
+        source, wrong = self._views.source(row), None
+        if source is None:
+            return
+        try:
+            await self._connections.provider(row.id).probe()
+        except TemporaryError:
+            return  # the first booking tells, if it does not pass
+        except ProviderError as error:
+            wrong = error.text
+        granted = (await self._broker.scopes([source]))[source.grant]
+        if granted and (lacking := missing(source.vendor.oauth, granted)):
+            wrong = lacks(source.vendor, lacking)
+        if wrong:
+            await self._connections.mark(row.id, "failing", wrong)
+
+    def _known(self, connection: str) -> Connection:
+        try:
+            return self._connections.get(connection)
+        except UnknownConnection:
+            raise Problem(404, "unknown_connection", "No connection has this id.") from None
+
+    async def _meetings(self, connection: str) -> int:
+        """How many records hold a meeting of this connection, counted up to the first thousands."""
+        count, looked, after = 0, 0, (0, "")
+        while looked < _SCAN:
+            rows = await self._ledger.page(after, 200)
+            looked += len(rows.entries)
+            count += sum(
+                entry.meeting is not None and entry.meeting.connection == connection for _, entry in rows.entries
+            )
+            if rows.last is None:
+                break
+            after = rows.last
+        return count

@@ -1,0 +1,213 @@
+"""`/api/v1/offices`: what admins choose for offices; the API and the pages call the same."""
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Path, Response
+from pydantic import ValidationError
+
+from providers.base import Options
+from service.changes import Change, Changes, difference
+from service.choices import DEFAULT, Choice, Choices
+from service.connections import Connections, UnknownConnection
+from service.entry import Entry
+from service.impact import Impact, impact
+from service.ledger import Ledger
+from service.moving import moved
+from service.settings import Settings
+from service.web.errors import BY_API, IfMatch, Problem, invalid, meanwhile, version_in
+from service.web.schema import Office, OfficePage
+
+SCAN = 5_000
+"""Upcoming bookings that are looked at, however many there are."""
+PAST = 30 * 86_400
+"""Seconds back for which resources and services of an office are looked for."""
+
+OfficeId = Annotated[str, Path(pattern=r"^(default|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$")]
+
+
+@dataclass(slots=True)
+class Seen:
+    """What events of an office named: resources and services, by id."""
+
+    resources: set[str] = field(default_factory=set)
+    services: set[str] = field(default_factory=set)
+
+
+class OfficesApi:
+    """The API's operations on offices."""
+
+    def __init__(self, ledger: Ledger, settings: Settings, changes: Changes) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._changes = changes
+
+    @property
+    def _choices(self) -> Choices:
+        return self._settings.choices
+
+    @property
+    def _connections(self) -> Connections:
+        return self._settings.connections
+
+    async def list_offices(self) -> OfficePage:
+        """Every office with a choice, or seen in an event."""
+        return OfficePage(offices=[self._office(office) for office in await self._choices.listed()])
+
+    async def get_office(self, office: OfficeId, response: Response) -> Office:
+        """One office; 404 when it neither chose anything nor was seen in an event."""
+        response.headers["ETag"] = f'"{self.version(office)}"'
+        return await self.office(office)
+
+    async def put_office(
+        self, office: OfficeId, choice: Choice, response: Response, if_match: IfMatch = None
+    ) -> Office:
+        """Store an office's choice: it holds for a booking from its next event, with `move` for all from now on."""
+        chosen = await self.choose(office, choice, BY_API, version_in(if_match))
+        response.headers["ETag"] = f'"{self.version(office)}"'
+        return chosen
+
+    async def delete_office(self, office: OfficeId, if_match: IfMatch = None) -> Response:
+        """Forget an office's own choice; the default serves it from now on."""
+        await self.forget(office, BY_API, version_in(if_match))
+        return Response(status_code=204)
+
+    async def preview_office(self, office: OfficeId, choice: Choice) -> Impact:
+        """What a choice would do to upcoming bookings; nothing is stored."""
+        self._check(choice)
+        return await self.weigh(office, choice)
+
+    def choice(self, office: str) -> Choice | None:
+        """The choice that serves an office."""
+        return self._choices.of(office.lower())
+
+    async def realms(self) -> Mapping[str, str]:
+        """Whose each office is that was seen in an event; '' is the installation's own company."""
+        return await self._choices.realms()
+
+    def own(self, office: str) -> Choice | None:
+        """The choice an office made itself."""
+        return self._choices.own(office.lower())
+
+    def version(self, office: str) -> str:
+        """What another admin's change to the office's own choice changes as well."""
+        return self._choices.version(office.lower())
+
+    async def office(self, office: str) -> Office:
+        """One office; 404 when it neither chose anything nor was seen in an event."""
+        if office.lower() not in await self._choices.listed():
+            raise Problem(404, "unknown_office", "This office has no choice and was not seen in an event.")
+        return self._office(office.lower())
+
+    async def choose(self, office: str, choice: Choice, who: str, version: str | None = None) -> Office:
+        """Store an office's choice, with `version` only in place of that one."""
+        office = office.lower()
+        self._check(choice)
+        before, own = self._choices.of(office), self._choices.own(office)
+        if version is None:
+            await self._choices.put(office, choice)
+        elif not await self._choices.replace(office, choice, version):
+            await self._settings.load()
+            raise meanwhile()
+        fields = difference(own.model_dump(mode="json") if own else {}, choice.model_dump(mode="json"))
+        if fields:
+            await self._changes.note(who, "office", office, "set", fields)
+        await self._settings.announce(self._ledger, before)
+        if choice.move:
+            await moved(self._ledger, self._settings, office)
+        return self._office(office)
+
+    async def forget(self, office: str, who: str, version: str | None = None) -> None:
+        """Forget an office's own choice, with `version` only that one."""
+        office = office.lower()
+        before = self._choices.own(office)
+        gone = await self._choices.remove(office, version)
+        if gone is None:
+            await self._settings.load()
+            raise meanwhile()
+        if not gone:
+            raise Problem(404, "unknown_office", "This office has no choice and was not seen in an event.")
+        await self._changes.note(who, "office", office, "removed")
+        await self._settings.announce(self._ledger, before)
+
+    async def weigh(self, office: str, choice: Choice | None) -> Impact:
+        """What a choice would do to upcoming bookings; None weighs that the office has none of its own any more."""
+        office = office.lower()
+        after = choice or (self._choices.of(DEFAULT) if office != DEFAULT else None)
+        entries = [entry async for entry in self._upcoming(office, int(time.time()))]
+        before, able = self._choices.of(office), self._connections.capabilities
+        return impact(entries, before, after, able, self._connections.promises, complete=len(entries) < SCAN)
+
+    async def carry_out(self, office: str, who: str) -> int:
+        """Look at all upcoming bookings of an office again now; answers how many."""
+        count = 0
+        async for entry in self._upcoming(office.lower(), int(time.time())):
+            count += await self._ledger.nudge(entry.record, f"{who} changed the office's settings.")
+        return count
+
+    async def seen(self, office: str) -> Seen:
+        """Resources and services of an office's recent and upcoming bookings."""
+        found = Seen()
+        async for entry in self._upcoming(office.lower(), int(time.time()) - PAST):
+            if entry.wish and entry.wish.resource:
+                found.resources.add(entry.wish.resource)
+            if entry.wish and entry.wish.service:
+                found.services.add(entry.wish.service)
+        return found
+
+    async def history(self, office: str, limit: int = 20) -> list[Change]:
+        """Who changed an office's choice, the latest first."""
+        return await self._changes.of("office", office.lower(), limit)
+
+    def problems(self, choice: Choice) -> ValidationError | Problem | None:
+        """What is wrong with a choice beyond its form: its connection must exist, and declare its options."""
+        declared: type[Options] = Options
+        if choice.connection is not None:
+            try:
+                declared = self._connections.options(choice.connection)
+            except UnknownConnection:
+                return Problem(422, "invalid", "`connection`: no connection has this id.")
+        try:
+            declared.model_validate(choice.options)
+        except ValidationError as error:
+            return error
+        return None
+
+    def options(self, connection: str | None) -> type[Options]:
+        """What an office may choose with a connection."""
+        try:
+            return self._connections.options(connection) if connection else Options
+        except UnknownConnection:
+            return Options
+
+    async def _upcoming(self, office: str, since: int) -> AsyncIterator[Entry]:
+        """Entries of the bookings that an office's choice serves, by their start."""
+        after, looked = (since, ""), 0
+        while looked < SCAN:
+            rows = await self._ledger.page(after, 200)
+            for _, entry in rows.entries:
+                looked += 1
+                if self._serves(office, entry):
+                    yield entry
+            if rows.last is None:
+                return
+            after = rows.last
+
+    def _serves(self, office: str, entry: Entry) -> bool:
+        mine = entry.wish.office if entry.wish else None
+        return mine == office or (office == DEFAULT and (mine is None or self._choices.own(mine) is None))
+
+    def _check(self, choice: Choice) -> None:
+        problem = self.problems(choice)
+        if isinstance(problem, ValidationError):
+            raise invalid(problem, "options") from None
+        if problem:
+            raise problem
+
+    def _office(self, office: str) -> Office:
+        own = self._choices.own(office)
+        shown = own or (self._choices.of(office) if office != DEFAULT else None) or Choice()
+        fields = shown.model_dump() if own else {**shown.model_dump(), "name": None}
+        return Office(id=office, own=own is not None, **fields)

@@ -1,0 +1,136 @@
+"""`/api/v1/records`: bookings, what became of them, and what can be done; the API and the pages call the same."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Path, Query, Response
+
+from service.entry import Entry, State
+from service.ledger import Ledger
+from service.settings import Settings
+from service.verbs import JournalLine
+from service.web.errors import Problem
+from service.web.host import host_url
+from service.web.schema import HostLink, RecordPage, RecordRead
+from service.web.views import Views
+
+SCAN = 5_000
+"""Records one request looks at, however few of them match."""
+
+RecordId = Annotated[str, Path(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")]
+
+
+class RecordsApi:
+    """The API's operations on records."""
+
+    def __init__(self, ledger: Ledger, settings: Settings, views: Views) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._views = views
+
+    async def list_records(
+        self,
+        state: State | None = None,
+        office: str | None = None,
+        number: Annotated[str | None, Query(max_length=64, description="The booking's number in Vello.")] = None,
+        since: Annotated[int, Query(ge=0, le=99_999_999_999, description="Starts then or later.")] = 0,
+        until: Annotated[int | None, Query(ge=0, le=99_999_999_999, description="Starts before then.")] = None,
+        warned: Annotated[bool | None, Query(description="Only records with warnings, or only those without.")] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        cursor: Annotated[str | None, Query(pattern=r"^\d{1,11}\.[0-9a-f-]{0,36}$")] = None,
+    ) -> RecordPage:
+        """Records by the start of their meeting, the soonest first."""
+        return await self.find(state, office, number, since, until, warned, limit, cursor)
+
+    async def find(
+        self,
+        state: State | None = None,
+        office: str | None = None,
+        number: str | None = None,
+        since: int = 0,
+        until: int | None = None,
+        warned: bool | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        *,
+        sees: Callable[[str], bool] = lambda _: True,
+    ) -> RecordPage:
+        """Records by the start of their meeting, those of companies that somebody `sees`."""
+        found: list[RecordRead] = []
+        start, _, last = (cursor or f"{since}.").partition(".")
+        after, looked = (int(start), last), 0
+        while looked < SCAN:
+            rows = await self._ledger.page(after, limit)
+            wanted = [row for row in rows.entries if until is None or row[0] < until]
+            mine = [
+                (at, each)
+                for at, each in wanted
+                if (state is None or each.state is state) and sees(each.realm) and _is_of(each, office, number)
+            ]
+            for (at, each), read in zip(mine, await self._views.records([each for _, each in mine]), strict=True):
+                if warned is None or bool(read.warnings) == warned:
+                    found.append(read)
+                if len(found) == limit:
+                    return RecordPage(records=found, cursor=f"{at}.{each.record}")
+            looked += len(rows.entries)
+            if rows.last is None or len(wanted) < len(rows.entries):
+                return RecordPage(records=found, cursor=None)
+            after = rows.last
+        return RecordPage(records=found, cursor=f"{after[0]}.{after[1]}")
+
+    async def get_record(self, record: RecordId) -> RecordRead:
+        """One record with its journal."""
+        entry, journal, next_at = await self._found(record)
+        shown = (await self._views.records([entry]))[0]
+        return shown.model_copy(
+            update={"journal": journal, "next_attempt_at": int(next_at) if next_at is not None else None}
+        )
+
+    async def get_host_link(self, record: RecordId, response: Response) -> HostLink:
+        """The link by which the host starts the meeting, fetched now: a secret, kept and logged nowhere."""
+        entry, _, _ = await self._found(record)
+        response.headers["Cache-Control"] = "no-store"
+        return HostLink(url=await host_url(entry, self._settings))
+
+    async def reconcile_record(self, record: RecordId) -> RecordRead:
+        """Look at a record again now; the answer is the record as it is before that."""
+        await self._ledger.nudge(record.lower(), "An admin asked to look at this again.")
+        return await self.get_record(record)
+
+    async def recreate_record(self, record: RecordId) -> RecordRead:
+        """Have another meeting made in place of the one that stands, which is removed afterwards."""
+        entry, _, _ = await self._found(record)
+        if entry.meeting is None:
+            raise Problem(409, "no_meeting", "The booking has no meeting now; its `state` and `reason` say why.")
+        self._unless_busy(await self._ledger.recreate(entry, "An admin asked for another meeting."))
+        return await self.get_record(record)
+
+    async def release_record(self, record: RecordId) -> RecordRead:
+        """Let go of a record: its meeting stays where it is, and nothing is done about it here any more."""
+        entry, _, _ = await self._found(record)
+        self._unless_busy(await self._ledger.release(entry.record, "An admin let go of this booking."))
+        return await self.get_record(record)
+
+    async def take_back_record(self, record: RecordId) -> RecordRead:
+        """Take a record back that was let go of; it gets a new meeting if Vello wants one."""
+        entry, _, _ = await self._found(record)
+        text = "An admin took this booking back."
+        self._unless_busy(await self._ledger.release(entry.record, text, take_back=True))
+        return await self.get_record(record)
+
+    def _unless_busy(self, done: bool) -> None:
+        if not done:
+            raise Problem(409, "busy_record", "Somebody works on this booking right now; try again in a moment.")
+
+    async def _found(self, record: str) -> tuple[Entry, list[JournalLine], float | None]:
+        found = await self._ledger.get(record.lower())
+        if found is None:
+            raise Problem(404, "unknown_record", "Vello has not told us of this record, or it was long ago.")
+        return found
+
+
+def _is_of(entry: Entry, office: str | None, number: str | None) -> bool:
+    wish = entry.wish
+    if office is not None and (wish is None or wish.office != office.lower()):
+        return False
+    return number is None or (wish is not None and wish.record_number == number)

@@ -1,0 +1,67 @@
+"""Forms that were sent without a living session: kept for their sender until after the login.
+
+Keys: `vm:kept:<hash of a random name>`, a quarter of an hour, in an envelope; `vm:kept:count`, five minutes.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from service.store import Store
+from service.vault import Damaged, UnknownKey, Vault
+
+LIFE: Final = 900
+"""Seconds a form is kept."""
+LARGEST: Final = 32 * 1024
+"""Characters of the largest form that is kept."""
+MOST: Final = 200
+"""Forms kept in five minutes, over all processes: who has no session must not fill the store."""
+HUSHED: Final = "secret."
+"""What names of fields begin with that are never kept: they are typed again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Where a form was sent, and what was typed."""
+
+    path: str
+    fields: tuple[tuple[str, str], ...]
+
+
+class Kept:
+    """All kept forms of all processes."""
+
+    def __init__(self, store: Store, vault: Vault) -> None:
+        self._store = store
+        self._vault = vault
+
+    async def put(self, path: str, fields: Sequence[tuple[str, str]]) -> str | None:
+        """Keep a form; answers the name that gives it back, None when it is not kept."""
+        plain = [pair for pair in fields if not pair[0].startswith(HUSHED) and pair[0] != "form_token"]
+        text = json.dumps([path, plain])
+        if len(text) > LARGEST:
+            return None
+        count, _ = await self._store.pipeline([("INCR", "vm:kept:count"), ("EXPIRE", "vm:kept:count", 300)])
+        if count > MOST:
+            return None
+        name = secrets.token_urlsafe(24)
+        await self._store.execute("SET", _key(name), self._vault.seal(text, _key(name)), "EX", LIFE)
+        return name
+
+    async def get(self, name: str) -> Form | None:
+        """The form of a name, None when there is none any more."""
+        held = await self._store.execute("GET", _key(name))
+        if held is None:
+            return None
+        try:
+            path, fields = json.loads(self._vault.open(held, _key(name)))
+        except (UnknownKey, Damaged):
+            return None
+        return Form(path, tuple((key, value) for key, value in fields))
+
+
+def _key(name: str) -> str:
+    return f"vm:kept:{hashlib.sha256(name.encode()).hexdigest()[:32]}"

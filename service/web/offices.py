@@ -1,0 +1,221 @@
+"""`/offices`: which connection makes the meetings of each office, and how; weighed before it is saved."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from zoneinfo import available_timezones
+
+from pydantic import ValidationError
+from starlette.responses import Response
+from starlette.routing import Route
+
+from service.choices import DEFAULT, Choice
+from service.vello import Rank, Record
+from service.web.api_connections import ConnectionsApi
+from service.web.api_offices import OfficesApi
+from service.web.errors import Problem
+from service.web.forms import Field, errors_of, fields_of, read, typed
+from service.web.schema import ConnectionRead
+from service.web.settings import Frame, Visit
+from service.web.words import _, said
+
+_LINES = ("name", "time_zone", "title", "tag", "default_host")
+_EXAMPLE = Record(id="", rank=Rank.LIVE, record_number="2027-0042")
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A choice as a form holds it: what is stored, or what was typed, right or wrong."""
+
+    lines: Mapping[str, str]
+    connection: str
+    link: str
+    services: frozenset[str] | None
+    hosts: Mapping[str, str]
+    options: Mapping[str, str]
+    move: bool = False
+    errors: Mapping[str, str] = field(default_factory=dict)
+
+
+class Offices:
+    """The list, an office's form, and what a change would do."""
+
+    def __init__(self, frame: Frame, offices: OfficesApi, connections: ConnectionsApi) -> None:
+        self._frame = frame
+        self._offices = offices
+        self._connections = connections
+
+    def routes(self) -> list[Route]:
+        """The pages and what their forms do."""
+        return [
+            self._frame.get("/offices", self._list),
+            self._frame.get("/offices/{office}", self._show),
+            self._frame.post("/offices/{office}", self._save),
+            self._frame.post("/offices/{office}/preview", self._preview),
+        ]
+
+    async def _list(self, visit: Visit) -> Response:
+        offices = (await self._offices.list_offices()).offices
+        names = {row.id: row.name for row in await self._connected(visit)}
+        mine = None if visit.all_companies else await self._mine(visit)
+        rest = [each for each in offices if each.id != DEFAULT and (mine is None or each.id in mine)]
+        default = next((each for each in offices if each.id == DEFAULT), None)
+        return visit.show("offices.html", offices=rest, default=default, names=names, saved=visit.asked("saved"))
+
+    async def _show(self, visit: Visit) -> Response:
+        office = await self._known(visit)
+        choice = self._offices.choice(office) or Choice()
+        own = self._offices.own(office)
+        draft = _stored(choice if own or office == DEFAULT else choice.model_copy(update={"name": None}))
+        return await self._form(visit, office, draft, saved=visit.asked("saved"))
+
+    async def _save(self, visit: Visit) -> Response:
+        office, who = await self._known(visit), visit.session.person.name
+        version = visit.text("version")
+        if visit.text("do") == "forget":
+            try:
+                await self._offices.forget(office, who, version)
+            except Problem as problem:
+                return await self._refused(visit, office, _stored(self._offices.choice(office) or Choice()), problem)
+            return visit.go("/offices?saved=1")
+        draft, choice = await self._sent(visit)
+        if choice is None:
+            return await self._form(visit, office, draft, 422)
+        if visit.text("do") != "save":
+            return await self._form(visit, office, draft, choice=choice)
+        try:
+            await self._offices.choose(office, choice, who, version)
+        except Problem as problem:
+            return await self._refused(visit, office, draft, problem)
+        if visit.text("carry_out"):
+            await self._offices.carry_out(office, who)
+        return visit.go(f"/offices/{office}?saved=1")
+
+    async def _preview(self, visit: Visit) -> Response:
+        office = await self._known(visit)
+        draft, choice = await self._sent(visit)
+        weighed = await self._offices.weigh(office, choice) if choice else None
+        changed = visit.text("options_of") != draft.connection
+        return visit.show(
+            "office_preview.html",
+            office=office,
+            draft=draft,
+            impact=weighed,
+            title=_title(choice),
+            options=self._option_fields(draft) if changed else None,
+        )
+
+    async def _refused(self, visit: Visit, office: str, draft: Draft, problem: Problem) -> Response:
+        """The form again with what was typed; if somebody else was faster, with what they chose."""
+        return await self._form(visit, office, draft, problem.status_code, trouble=said(problem.detail))
+
+    async def _form(
+        self,
+        visit: Visit,
+        office: str,
+        draft: Draft,
+        status: int = 200,
+        *,
+        choice: Choice | None = None,
+        trouble: str | None = None,
+        saved: str = "",
+    ) -> Response:
+        seen = await self._offices.seen(office)
+        return visit.show(
+            "office.html",
+            status,
+            office=office,
+            default=office == DEFAULT,
+            own=self._offices.own(office) is not None,
+            draft=draft,
+            connections=await self._connected(visit),
+            options=self._option_fields(draft),
+            services=sorted(seen.services | (draft.services or frozenset())),
+            resources=sorted(seen.resources | set(draft.hosts)),
+            zones=sorted(available_timezones()),
+            version=self._offices.version(office),
+            impact=await self._offices.weigh(office, choice) if choice else None,
+            title=_title(choice or self._offices.choice(office)),
+            history=await self._offices.history(office),
+            trouble=trouble,
+            saved=saved,
+        )
+
+    def _option_fields(self, draft: Draft) -> list[Field]:
+        errors = {name.removeprefix("options."): text for name, text in draft.errors.items()}
+        return fields_of(self._offices.options(draft.connection or None), "options.", draft.options, errors)
+
+    async def _sent(self, visit: Visit) -> tuple[Draft, Choice | None]:
+        """What was typed, and the choice it makes if nothing is wrong with it."""
+        sent = {name: value for name, value in visit.form.multi_items() if isinstance(value, str)}
+        connection = visit.text("connection")
+        hosts = {name.removeprefix("host."): text for name, text in sent.items() if name.startswith("host.")}
+        some = visit.text("which_services") == "some"
+        services = frozenset(str(each) for each in visit.form.getlist("service")) if some else None
+        model = self._offices.options(connection or None)
+        draft = Draft(
+            lines={name: visit.text(name) for name in _LINES},
+            connection=connection,
+            link=visit.text("link"),
+            services=services,
+            hosts=hosts,
+            options={name: sent.get(f"options.{name}", "") for name in model.model_fields},
+            move=visit.text("move") == "yes",
+        )
+        fields: dict[str, Any] = {name: text for name, text in draft.lines.items() if text}
+        fields |= {"connection": connection or None, "link": draft.link or "direct", "move": draft.move}
+        fields["services"] = sorted(services) if services is not None else None
+        fields["hosts"] = {resource: host.strip() for resource, host in hosts.items() if host.strip()}
+        fields["options"] = read(model, "options.", sent)
+        try:
+            choice = Choice.model_validate(fields)
+        except ValidationError as error:
+            return _wrong(draft, errors_of(error)), None
+        mine = {row.id for row in await self._connected(visit)}
+        problem = self._offices.problems(choice)
+        if choice.connection is not None and choice.connection not in mine:
+            problem = Problem(422, "invalid", "`connection`: no connection has this id.")
+        if isinstance(problem, ValidationError):
+            return _wrong(draft, errors_of(problem, "options")), None
+        if problem:
+            return _wrong(draft, {"connection": _("This connection is gone. Choose another one.")}), None
+        return draft, choice
+
+    async def _known(self, visit: Visit) -> str:
+        office = visit.part("office").lower()
+        if office != DEFAULT:
+            await self._offices.office(office)
+        if not visit.all_companies and office not in await self._mine(visit):
+            raise Problem(404, "unknown_office", "This office has no choice and was not seen in an event.")
+        return office
+
+    async def _mine(self, visit: Visit) -> set[str]:
+        """The offices of the companies that this admin may see."""
+        return {office for office, realm in (await self._offices.realms()).items() if visit.sees(realm)}
+
+    async def _connected(self, visit: Visit) -> list[ConnectionRead]:
+        """The connections from which this admin may choose."""
+        rows = (await self._connections.list_connections()).connections
+        return [row for row in rows if visit.owns(row.company)]
+
+
+def _stored(choice: Choice) -> Draft:
+    fields = choice.model_dump(mode="json")
+    return Draft(
+        lines={name: fields[name] or "" for name in _LINES},
+        connection=choice.connection or "",
+        link=choice.link,
+        services=frozenset(choice.services) if choice.services is not None else None,
+        hosts=choice.hosts,
+        options=typed(choice.options),
+        move=choice.move,
+    )
+
+
+def _wrong(draft: Draft, errors: Mapping[str, str]) -> Draft:
+    return replace(draft, errors=errors)
+
+
+def _title(choice: Choice | None) -> str:
+    """How a meeting's title would read."""
+    return (choice or Choice()).title_of(_EXAMPLE)

@@ -1,0 +1,75 @@
+"""Pages of the settings: how they are rendered, and with which headers they leave."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from service.web import words
+from service.web.forms import label_of
+from service.web.join import HEADERS
+from service.web.session import Session
+
+LANGUAGE_COOKIE = "vello_meetings_language"
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+class Pages:
+    """Renders every page that admins see."""
+
+    def __init__(self, public_url: str) -> None:
+        self.public_url = public_url
+        self.root = urlsplit(public_url).path  # behind a proxy that serves us below a path
+        self.headers: Mapping[str, str] = {**HEADERS, "Content-Security-Policy": _POLICY}
+        if public_url.startswith("https:"):
+            self.headers = {**self.headers, "Strict-Transport-Security": "max-age=31536000"}
+        self._templates = words.environment()
+        self._templates.globals |= {"root": self.root, "label": label_of, "plain": _plain, "names": _names}
+        words.load()
+
+    def speak(self, request: Request) -> None:
+        """Answer this request in its language."""
+        accepted = request.headers.get("accept-language", "")
+        words.speak(words.wanted(request.cookies.get(LANGUAGE_COOKIE), accepted))
+
+    def show(
+        self,
+        request: Request,
+        template: str,
+        status: int = 200,
+        *,
+        session: Session | None = None,
+        headers: Mapping[str, str] | None = None,
+        **values: Any,
+    ) -> Response:
+        """A page, with navigation for whoever is logged in."""
+        asked = request.url.query if request.url.path in ("/bookings", "/login") else ""  # others may hold a secret
+        here = request.url.path + (f"?{asked}" if asked else "")
+        body = self._templates.get_template(template).render(
+            session=session, here=here if request.method == "GET" else "/", path=request.url.path, **values
+        )
+        return Response(body, status, {**self.headers, **(headers or {})}, media_type="text/html")
+
+    def go(self, path: str) -> Response:
+        """Send the browser to another page of ours."""
+        return RedirectResponse(f"{self.root}{path}", 303, self.headers)
+
+
+def _plain(value: object) -> str:
+    """A stored value for people."""
+    if value is None or value == [] or value == {}:
+        return "-"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_plain(each)}" for name, each in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _names(ids: Sequence[str], known: Mapping[str, str]) -> str:
+    """Things by their names, by their ids where they have none."""
+    return ", ".join(known.get(each, each) for each in ids)

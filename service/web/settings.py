@@ -1,0 +1,152 @@
+"""The frame of all settings pages: a session, a form that is ours, fresh settings, and errors as pages."""
+
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from service.settings import Settings
+from service.store import StoreUnavailable
+from service.web.errors import Problem
+from service.web.login import Login
+from service.web.pages import Pages
+from service.web.session import Session
+from service.web.words import _
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request of an admin: who it is, and what was sent."""
+
+    request: Request
+    session: Session
+    pages: Pages = field(repr=False)
+    form: FormData = field(default_factory=FormData, repr=False)
+
+    @property
+    def all_companies(self) -> bool:
+        """Whether this admin may see everything here."""
+        return self.session.person.companies is None
+
+    @property
+    def company(self) -> str | None:
+        """The company for which this admin makes things; None: for all."""
+        return next(iter(self.session.person.companies), "") if self.session.person.companies is not None else None
+
+    def demand_all(self) -> None:
+        """Raises Problem for an admin of some companies only."""
+        if not self.all_companies:
+            raise Problem(403, "not_allowed", "Only an admin of all companies can do this.")
+
+    def sees(self, realm: str | None) -> bool:
+        """Whether this admin may see what is a company's; the installation's own is called `own`."""
+        companies = self.session.person.companies
+        return companies is None or (realm or "own") in companies
+
+    def owns(self, company: str | None) -> bool:
+        """Whether this admin may see a connection: one that is for all is for admins of everything."""
+        companies = self.session.person.companies
+        return companies is None or (company is not None and company in companies)
+
+    def show(self, template: str, status: int = 200, **values: Any) -> Response:
+        """A page for this admin."""
+        return self.pages.show(self.request, template, status, session=self.session, **values)
+
+    def go(self, path: str) -> Response:
+        """On to another page of ours."""
+        return self.pages.go(path)
+
+    def leave(self, url: str) -> Response:
+        """Away, to an address that one of our parts made."""
+        return RedirectResponse(url, 303, self.pages.headers)
+
+    def text(self, name: str) -> str:
+        """A field of the form without white space around it, '' when it was not sent."""
+        value = self.form.get(name, "")
+        return value.strip() if isinstance(value, str) else ""
+
+    def asked(self, name: str) -> str:
+        """A parameter of the address, '' without one."""
+        return self.request.query_params.get(name, "").strip()
+
+    def part(self, name: str) -> str:
+        """A part of the path."""
+        return str(self.request.path_params[name])
+
+
+Handler = Callable[[Visit], Awaitable[Response]]
+_Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Frame:
+    """Makes routes of handlers that see nobody but admins."""
+
+    def __init__(self, pages: Pages, login: Login, settings: Settings) -> None:
+        self._pages = pages
+        self._login = login
+        self._settings = settings
+
+    def get(self, path: str, handler: Handler, *, stranger: _Endpoint | None = None) -> Route:
+        """A page; without a session `stranger` answers, else one is asked to log in."""
+
+        async def endpoint(request: Request) -> Response:
+            session = await self._login.sessions.of(request)
+            if session is None:
+                return await (stranger or self._login.ask)(request)
+            await self._settings.load()
+            return await handler(Visit(request, session, self._pages))
+
+        return Route(path, self._answering(endpoint), methods=["GET"])
+
+    def post(self, path: str, handler: Handler) -> Route:
+        """What a form does."""
+
+        async def endpoint(request: Request) -> Response:
+            if not self._login.sessions.ours(request):
+                return self._login.foreign(request)
+            session = await self._login.sessions.of(request)
+            async with request.form(max_fields=1000, max_files=10, max_part_size=64 * 1024) as form:
+                token = str(form.get("form_token", ""))
+                # A form of an earlier session is as good as one without: its sender sees it again before it acts.
+                if session is None or not hmac.compare_digest(token.encode(), session.form_token.encode()):
+                    return await self._login.ask(request, form, logged_in=session is not None)
+                await self._settings.load()
+                return await handler(Visit(request, session, self._pages, form))
+
+        return Route(path, self._answering(endpoint), methods=["POST"])
+
+    def _answering(self, endpoint: _Endpoint) -> _Endpoint:
+        async def answered(request: Request) -> Response:
+            self._pages.speak(request)
+            try:
+                return await endpoint(request)
+            except Problem as problem:
+                heading = _("There is nothing here") if problem.status_code == 404 else _("That did not work")
+                return self.notice(request, problem.status_code, heading, _(problem.detail))
+            except StoreUnavailable as error:
+                _log.error("store_unavailable", reason=str(error))
+                text = _("This service cannot reach its store at the moment. Please try again in a minute.")
+                return self.notice(request, 503, _("One moment, please"), text)
+
+        return answered
+
+    def go(self, path: str) -> Response:
+        """On to another page of ours."""
+        return self._pages.go(path)
+
+    def notice(
+        self, request: Request, status: int, heading: str, text: str, action: tuple[str, str] | None = None
+    ) -> Response:
+        """A page that says one thing, and where to go on."""
+        headers = {"Retry-After": "60"} if status == 503 else None
+        return self._pages.show(
+            request, "notice.html", status, headers=headers, heading=heading, texts=[text], action=action
+        )

@@ -1,0 +1,147 @@
+"""The words of one request: its language, and texts, dates and lengths of time in it.
+
+English texts are the keys of the catalogues in `locale/`, which are read as they are written.
+"""
+
+import gettext
+import io
+import re
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+from datetime import datetime
+from functools import cache
+from importlib import resources
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from babel.dates import format_skeleton, format_time, format_timedelta
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+LANGUAGES: Final[Mapping[str, str]] = {"en": "English", "fi": "Suomi", "sv": "Svenska"}
+"""Every language there is, in its own words; the first one is what the sources are written in."""
+
+_LONGEST = 1000  # characters of a sentence that is looked for: nothing of ours is longer
+_LOCALES = {"en": "en_GB", "fi": "fi_FI", "sv": "sv_FI"}
+
+_language: ContextVar[str] = ContextVar("language", default="en")
+
+
+def load() -> None:
+    """Read all catalogues, so that no request waits for one."""
+    for language in LANGUAGES:
+        catalogue(language)
+        if language != "en":
+            _shapes(language)
+
+
+@cache
+def catalogue(language: str) -> gettext.NullTranslations:
+    """A language's texts."""
+    if language == "en":
+        return gettext.NullTranslations()
+    source = resources.files("service.web").joinpath("locale", f"{language}.po").read_bytes()
+    compiled = io.BytesIO()
+    write_mo(compiled, read_po(io.BytesIO(source), locale=language))
+    compiled.seek(0)
+    return gettext.GNUTranslations(compiled)
+
+
+def environment() -> Environment:
+    """Templates whose texts are said in the language of the request."""
+    made = Environment(
+        loader=PackageLoader("service.web"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.install_gettext_callables(_, several, newstyle=True)  # type: ignore[attr-defined] # the extension's
+    made.globals |= {"languages": LANGUAGES, "language": language, "when": when, "day": day, "ago": ago, "said": said}
+    return made
+
+
+def speak(language: str) -> None:
+    """Use a language from now on, in this request only."""
+    _language.set(language)
+
+
+def language() -> str:
+    """The language of this request."""
+    return _language.get()
+
+
+def wanted(chosen: str | None, accepted: str) -> str:
+    """The language for a browser: what its person chose, else the best of what its Accept-Language header names."""
+    if chosen in LANGUAGES:
+        return str(chosen)
+    ranked = []
+    for place, item in enumerate(accepted[:500].split(",")):
+        name, _, weight = item.partition(";q=")
+        try:
+            ranked.append((-float(weight or 1), place, name.strip().lower()[:2]))
+        except ValueError:
+            continue
+    return next((name for _, _, name in sorted(ranked) if name in LANGUAGES), "en")
+
+
+def _(text: str, **values: object) -> str:
+    """A text in the language of this request, with `%(name)s` filled in."""
+    said = catalogue(_language.get()).gettext(text)
+    return said % values if values else said
+
+
+def said(text: str) -> str:
+    """A sentence of the core or of an adapter in the language of this request.
+
+    The core speaks English and knows no languages. What it fills into a sentence stands as `{0}`, `{1}`, … in the
+    catalogue, and is itself a sentence that may be there.
+    """
+    language = _language.get()
+    if language == "en" or not text or len(text) > _LONGEST:
+        return text
+    known = catalogue(language).gettext(text)
+    if known != text:
+        return known
+    for shape, translation in _shapes(language):
+        found = shape.fullmatch(text)
+        if found:
+            return translation.format(*(said(part) for part in found.groups()))
+    return text
+
+
+@cache
+def _shapes(language: str) -> list[tuple[re.Pattern[str], str]]:
+    """Sentences with something filled in, the longest first: they say most about what they match."""
+    source = resources.files("service.web").joinpath("locale", f"{language}.po").read_bytes()
+    shapes = []
+    for message in read_po(io.BytesIO(source), locale=language):
+        if isinstance(message.id, str) and re.search(r"\{\d\}", message.id) and isinstance(message.string, str):
+            parts = re.split(r"\{\d\}", message.id)
+            shapes.append((re.compile("(.+?)".join(map(re.escape, parts)), re.DOTALL), message.string or message.id))
+    return sorted(shapes, key=lambda shape: -len(shape[0].pattern))
+
+
+def several(one: str, many: str, num: int, **values: object) -> str:
+    """A text that depends on a number, `%(num)s` in it."""
+    return catalogue(_language.get()).ngettext(one, many, num) % {"num": num, **values}
+
+
+def when(at: int, zone: str = "UTC") -> str:
+    """A moment with the zone it is told in, for people."""
+    moment, locale = datetime.fromtimestamp(at, ZoneInfo(zone)), _LOCALES[_language.get()]
+    date = format_skeleton("yMMMEd", moment, moment.tzinfo, locale=locale)
+    return f"{date}, {format_time(moment, 'short', locale=locale)} ({moment.tzname()})"
+
+
+def day(at: int, zone: str = "UTC") -> str:
+    """A moment's day as machines and date fields write it."""
+    return datetime.fromtimestamp(at, ZoneInfo(zone)).date().isoformat()
+
+
+def ago(at: float) -> str:
+    """How long ago a moment was, or how soon it comes."""
+    return format_timedelta(int(at - time.time()), add_direction=True, locale=_language.get())

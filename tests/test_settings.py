@@ -1,0 +1,333 @@
+"""The settings as an attacker and as other admins meet them: sessions, companies, what others wrote, what is secret."""
+
+import hashlib
+import re
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from service.store import Store
+from service.vello import sign
+from service.web.session import Person, Sessions
+from tests.events import body, record
+from tests.running import ADMIN, PUBLIC, TOKEN, Running, running
+from tests.servers import MemoryServer
+from tests.test_login import OURS, form_token, log_in
+from tests.waiting import wait_until
+
+EVIL = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'{{7*7}}"
+OPEN = {"/login", "/login/oidc", "/login/oidc/callback", "/logout", "/language", "/livez", "/readyz", "/metrics"}
+NAMES = {"office": "default", "record": str(uuid.UUID(int=7)), "connection": "x", "company": "x", "provider": "jitsi"}
+
+
+@pytest.fixture
+async def service(store_url: str) -> AsyncIterator[Running]:
+    async with running(store_url) as service:
+        yield service
+
+
+def routes(service: Running) -> list[tuple[str, str]]:
+    """Every page of admins and every form they send."""
+    found = []
+    for route in service.app.app.router.routes:
+        if isinstance(route, Route) and not re.match(r"/(m|api|webhooks|static)/", route.path):
+            for method in sorted((route.methods or set()) - {"HEAD"}):
+                found.append((method, re.sub(r"\{(\w+)(:\w+)?\}", lambda name: NAMES.get(name[1], "x"), route.path)))
+    return [(method, path) for method, path in found if path not in OPEN]
+
+
+async def page(service: Running, path: str, **headers: str) -> httpx.Response:
+    return await service.client.get(f"{PUBLIC}{path}", headers=headers)
+
+
+async def send(service: Running, path: str, **fields: str) -> httpx.Response:
+    """A form from a page of ours, with the session's token."""
+    token = await form_token(service)
+    return await service.client.post(f"{PUBLIC}{path}", data={"form_token": token, **fields}, headers=OURS)
+
+
+async def become(service: Running, store: Store, *companies: str) -> None:
+    """Log in as an admin of some companies only."""
+    response = Response()
+    scope: dict[str, Any] = {"type": "http", "headers": [], "method": "GET", "path": "/"}
+    await Sessions(store, PUBLIC).begin(Request(scope), response, Person("limited@example.org", companies))
+    service.client.cookies.clear()
+    service.client.cookies.set("vello_meetings", response.headers["set-cookie"].split("=")[1].split(";")[0])
+
+
+def test_the_script_of_others_is_the_one_that_was_taken() -> None:
+    """npm's htmx.org 2.0.11, dist/htmx.min.js."""
+    script = Path(__file__).parent.parent / "service" / "web" / "static" / "htmx.min.js"
+    digest = hashlib.sha256(script.read_bytes()).hexdigest()
+    assert digest == "d6fdc75f204e6bdefa99b69bf1e6d4ac69b8a364f77929f45c13476b4000f717"
+
+
+async def test_nobody_without_a_session_sees_or_does_anything(service: Running) -> None:
+    seen = routes(service)
+    assert len(seen) > 25
+    for method, path in seen:
+        answer = await service.client.request(method, f"{PUBLIC}{path}", headers=OURS)
+        assert answer.status_code in (303, 401, 403), (method, path)
+        if answer.status_code == 303:
+            assert answer.headers["location"].startswith("/login"), (method, path)
+        assert TOKEN not in answer.text
+
+
+async def test_no_form_of_another_site_does_anything(service: Running) -> None:
+    await log_in(service)
+    token = await form_token(service)
+    for method, path in routes(service):
+        if method == "POST":
+            for headers in ({"Sec-Fetch-Site": "same-site"}, {"Origin": "null"}, {}):
+                answer = await service.client.post(f"{PUBLIC}{path}", data={"form_token": token}, headers=headers)
+                assert answer.status_code == 403, path
+
+
+async def test_every_page_forbids_what_it_does_not_need(service: Running) -> None:
+    await log_in(service)
+    for path in (
+        "/",
+        "/offices",
+        "/offices/default",
+        "/bookings",
+        "/connections",
+        "/companies",
+        "/nowhere/x",
+        "/login",
+    ):
+        answer = await page(service, path)
+        policy = answer.headers.get("content-security-policy", "")
+        if path != "/nowhere/x":
+            assert "unsafe" not in policy
+            assert "frame-ancestors 'none'" in policy
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_nothing_that_others_wrote_becomes_part_of_a_page(service: Running, meeting_server: MemoryServer) -> None:
+    """Vello's fields, names of offices, connections and companies, what a provider answered, what is asked for."""
+    await log_in(service)
+    made = await service.admin("POST", "/connections", json={"provider": "memory", "url": meeting_server.url})
+    connection = made.json()["id"]
+    await send(service, f"/connections/{connection}", do="rename", name=EVIL)
+    choice = {"connection": connection, "name": EVIL, "tag": EVIL, "title": EVIL.replace("{", "(").replace("}", ")")}
+    data = record(record_number=EVIL, language=EVIL)
+    await service.say("record.update_metadata", data)
+    for office in ("default", data["office"]):
+        assert (await service.admin("PUT", f"/offices/{office}", json=choice)).status_code == 200
+    await service.admin("POST", "/companies", json={"id": str(uuid.uuid4()), "name": EVIL})
+    paths = ["/", "/offices", f"/offices/{data['office']}", "/bookings", f"/bookings/{data['id']}", "/connections"]
+    paths += [f"/connections/{connection}", f"/connections/{connection}/leave", "/companies"]
+    for path in [*paths, f"/bookings?q={EVIL}&day={EVIL}", f"/connect/{EVIL}", f"/login?next={EVIL}"]:
+        answer = await page(service, path)
+        assert "<script>alert" not in answer.text, path
+        assert "<img" not in answer.text, path
+        assert "49" not in re.findall(r"\{\{.*?\}\}|49(?=<)", answer.text), path
+    refused = await send(service, "/companies", id=EVIL, name=EVIL, endpoint_url=EVIL)
+    assert (refused.status_code, "<script>alert" in refused.text) == (422, False)
+
+
+async def test_no_secret_is_ever_shown(service: Running, store: Store) -> None:
+    await log_in(service)
+    secret = "s" * 20 + "-of-a-token-server-and-longer"
+    made = await send(
+        service,
+        "/connections/new/jitsi",
+        **{"settings.url": "https://meet.example.org", "settings.app_id": "app", "secret.settings.secret": secret},
+    )
+    assert made.status_code == 303, made.text
+    wrong = await send(service, "/connections/new/jitsi", **{"settings.url": "x", "secret.settings.secret": secret})
+    assert wrong.status_code == 422
+    where = made.headers["location"].partition("?")[0]
+    pages = [wrong.text] + [(await page(service, path)).text for path in (where, "/connections", f"{where}/leave")]
+    await service.say("connection.test", {})
+    pages += [(await page(service, "/")).text]
+    assert not [text for text in pages if secret in text or ADMIN in text or TOKEN in text]
+    changes = str(await store.execute("LRANGE", "vm:changes", 0, -1))
+    assert secret not in changes
+
+
+async def test_a_companys_token_is_shown_once_and_two_are_valid_while_it_is_changed(service: Running) -> None:
+    await log_in(service)
+    company = str(uuid.uuid4())
+    added = await send(service, "/companies", id=company, name="North")
+    first = re.search(r'id="token"[^>]*value="([^"]+)"', added.text)
+    renewed = await send(service, f"/companies/{company}", do="renew")
+    second = re.search(r'id="token"[^>]*value="([^"]+)"', renewed.text)
+    assert first
+    assert second
+    assert first[1] not in renewed.text
+    assert second[1] not in (await page(service, "/companies")).text
+    url, raw = f"{PUBLIC}/webhooks/vello/{company}", body("connection.test", {})
+
+    async def taken(token: str) -> bool:
+        answer = await service.client.post(url, content=raw, headers={"Vello-Signature": sign(token, url, raw)})
+        return answer.status_code == 200
+
+    assert [await taken(first[1]), await taken(second[1])] == [True, True]
+    await send(service, f"/companies/{company}", do="settle")
+    assert [await taken(first[1]), await taken(second[1])] == [False, True]
+
+
+async def test_an_admin_of_one_company_sees_nothing_of_another(
+    service: Running, store: Store, meeting_server: MemoryServer
+) -> None:
+    north, south = str(uuid.uuid4()), str(uuid.uuid4())
+    token = "token-of-the-companies"
+    for company in (north, south):
+        await service.admin("POST", "/companies", json={"id": company, "name": company[:4], "tokens": [token]})
+    shared = await service.connect(meeting_server.url)
+    bookings = {}
+    for company in (north, south):
+        bookings[company] = data = record(company=company)
+        url = f"{PUBLIC}/webhooks/vello/{company}"
+        assert (await service.post(body("record.update_metadata", data), url=url, token=token)).status_code == 200
+    await become(service, store, north)
+    mine, other = bookings[north], bookings[south]
+    for path, data in ((f"/bookings/{mine['id']}", mine), (f"/offices/{mine['office']}", mine), ("/bookings", mine)):
+        answer = await page(service, path)
+        assert answer.status_code == 200, path
+        assert data["id"] in answer.text or data["office"] in answer.text
+        assert other["id"] not in answer.text
+        assert other["office"] not in answer.text
+    for path in (
+        f"/bookings/{other['id']}",
+        f"/bookings/{other['id']}/host",
+        f"/offices/{other['office']}",
+        "/offices/default",
+        f"/connections/{shared}",
+        f"/connections/{shared}/leave",
+    ):
+        assert (await page(service, path)).status_code == 404, path
+    for path in ("/companies",):
+        assert (await page(service, path)).status_code == 403, path
+    assert (await page(service, "/")).headers["location"] == "/bookings"
+    assert shared not in (await page(service, "/connections")).text
+    found = re.search(r'name="form_token" value="([^"]+)"', (await page(service, f"/bookings/{mine['id']}")).text)
+    assert found
+
+    async def sent(path: str, **fields: str) -> int:
+        given = {"form_token": found[1], **fields}
+        return (await service.client.post(f"{PUBLIC}{path}", data=given, headers=OURS)).status_code
+
+    assert await sent(f"/bookings/{other['id']}", do="release") == 404
+    assert await sent(f"/offices/{other['office']}", do="save") == 404
+    assert await sent(f"/offices/{mine['office']}", do="save", connection=shared) == 422
+    assert await sent(f"/connections/{shared}/leave", how="keep") == 404
+    assert await sent(f"/connections/{shared}", do="test") == 404
+    assert await sent("/companies", id=str(uuid.uuid4()), name="x") == 403
+    assert await sent(f"/companies/{south}", do="remove") == 403
+    assert await sent("/start/book") == 403
+    fields = {"settings.url": "https://meet.example.org", "name": "North's"}
+    assert await sent("/connections/new/jitsi", **fields) == 303
+    assert "North&#39;s" in (await page(service, "/connections")).text
+    await become(service, store, south)
+    assert "North&#39;s" not in (await page(service, "/connections")).text
+
+
+async def test_another_meeting_is_made_in_place_of_the_one_that_stands(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    await service.connect(meeting_server.url)
+    data = record()
+    await service.link(data)
+    before = (await service.settled(data["id"]))["meeting_id"]
+    await log_in(service)
+    assert (await send(service, f"/bookings/{data['id']}", do="recreate")).status_code == 303
+    after = await service.settled(data["id"])
+    assert (after["state"], after["meeting_id"] != before) == ("ready", True)
+    assert len(await meeting_server.meetings()) == 1
+
+
+async def test_a_booking_that_is_let_go_of_keeps_its_meeting_until_it_is_taken_back(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    await service.connect(meeting_server.url)
+    data = record()
+    await service.link(data)
+    await service.settled(data["id"])
+    await log_in(service)
+    await send(service, f"/bookings/{data['id']}", do="release")
+    await service.say("record.updated", {**data, "version": 2, "time": data["time"] + 3600})
+    await service.say("record.cancelled", {**data, "version": 3, "canceled": True})
+    await service.settled(data["id"])
+    assert [meeting["start"] for meeting in await meeting_server.meetings()] == [data["time"]]
+    assert await service.link({**data, "version": 4}) is None
+    await send(service, f"/bookings/{data['id']}", do="take_back")
+    assert await service.link({**data, "version": 5}) is not None
+    assert len(await meeting_server.meetings()) == 2
+
+
+@pytest.mark.parametrize(("how", "left"), [("keep", 1), ("remove", 0)])
+async def test_a_connection_leaves_and_its_meetings_are_kept_or_removed(
+    service: Running, meeting_server: MemoryServer, how: str, left: int
+) -> None:
+    connection = await service.connect(meeting_server.url)
+    await service.link(record())
+    answer = await service.admin("POST", f"/connections/{connection}/disconnect", json={"how": how})
+    assert answer.status_code == 202
+
+    async def gone() -> bool:
+        await service.admin("GET", f"/connections/{connection}/disconnect")
+        return (await service.admin("GET", f"/connections/{connection}")).status_code == 404
+
+    await wait_until(gone, 15)
+    assert len(await meeting_server.meetings()) == left
+    assert (await service.admin("GET", "/offices/default")).json()["connection"] is None
+
+
+async def test_of_two_programs_that_change_an_office_the_second_is_refused(service: Running) -> None:
+    headers = {"Authorization": f"Bearer {ADMIN}"}
+    url = f"{PUBLIC}/api/v1/offices/default"
+    await service.client.put(url, json={"name": "one"}, headers=headers)
+    tag = (await service.client.get(url, headers=headers)).headers["etag"]
+    conditional = {**headers, "If-Match": tag}
+    first = await service.client.put(url, json={"name": "two"}, headers=conditional)
+    assert (first.status_code, first.headers["etag"] != tag) == (200, True)
+    for method in ("PUT", "DELETE"):
+        answer = await service.client.request(method, url, json={"name": "three"}, headers=conditional)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (412, "changed_meanwhile")
+    again = await service.client.put(url, json={"name": "two"}, headers={**headers, "If-Match": first.headers["etag"]})
+    assert again.status_code == 200
+
+
+async def test_a_change_is_weighed_before_it_is_made(service: Running, meeting_server: MemoryServer) -> None:
+    connection = await service.connect(meeting_server.url)
+    for _ in range(3):
+        await service.link(record())
+
+    async def weighed(**choice: Any) -> dict[str, Any]:
+        return dict((await service.admin("POST", "/offices/default/preview", json=choice)).json())
+
+    nothing = {"made": 0, "changed": 0, "replaced": 0, "removed": 0, "links_lost": 0, "complete": True}
+    assert await weighed(connection=connection) == {"upcoming": 3, **nothing}
+    assert await weighed(connection=connection, title="Other") == {"upcoming": 3, **nothing, "changed": 3}
+    assert await weighed() == {"upcoming": 3, **nothing, "removed": 3, "links_lost": 3}
+
+
+async def test_what_an_office_left_on_a_connection_moves_to_the_one_it_chose_when_that_leaves(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    old = await service.connect(meeting_server.url)
+    data = record()
+    await service.link(data)
+    new = await service.connect(meeting_server.url)
+    await service.say("record.updated", {**data, "version": 2})
+    assert (await service.settled(data["id"]))["connection"] == old
+    await service.admin("POST", f"/connections/{old}/disconnect", json={"how": "remove"})
+
+    async def gone() -> bool:
+        await service.admin("GET", f"/connections/{old}/disconnect")
+        return (await service.admin("GET", f"/connections/{old}")).status_code == 404
+
+    await wait_until(gone, 15)
+    row = await service.settled(data["id"])
+    assert (row["state"], row["connection"]) == ("ready", new)
+    assert len(await meeting_server.meetings()) == 1

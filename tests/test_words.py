@@ -1,0 +1,90 @@
+"""Every text in every language, and dates as people there write them."""
+
+import re
+import string
+
+import pytest
+
+from service.web import words
+from tests.catalogue import TRANSLATED, catalogue, missing, texts
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_every_text_is_translated(language: str) -> None:
+    """`python -m tests.catalogue` writes what is missing into the catalogues."""
+    assert list(missing(language)) == []
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_no_text_is_translated_that_is_nowhere(language: str) -> None:
+    assert [message.id for message in catalogue(language) if message.id and message.id not in texts()] == []
+
+
+def filled(text: str) -> list[str]:
+    """The places in a text that are filled in."""
+    return sorted(
+        {*re.findall(r"%\(\w+\)s", text), *(f"{{{name}}}" for _, name, _, _ in string.Formatter().parse(text) if name)}
+    )
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_a_translation_fills_in_what_the_text_does(language: str) -> None:
+    for message in catalogue(language):
+        if not message.id or not message.string:
+            continue
+        sources = [message.id] if isinstance(message.id, str) else message.id
+        said = [message.string] if isinstance(message.string, str) else message.string
+        for each in said:
+            assert filled(str(each)) in [filled(source) for source in sources], message.id
+
+
+@pytest.mark.parametrize(
+    ("chosen", "accepted", "language"),
+    [
+        (None, "", "en"),
+        (None, "sv-FI, fi;q=0.9", "sv"),
+        (None, "de-DE,de;q=0.9,fi;q=0.5,en;q=0.4", "fi"),
+        (None, "xx;q=nonsense, *", "en"),
+        ("fi", "sv", "fi"),
+        ("xx", "sv", "sv"),
+    ],
+)
+def test_a_browser_gets_the_language_it_wants_most_of_those_there_are(
+    chosen: str | None, accepted: str, language: str
+) -> None:
+    assert words.wanted(chosen, accepted) == language
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("The meeting was made.", "Tapaaminen luotiin."),
+        ("No meeting: the booking was cancelled.", "Ei tapaamista: varaus peruutettiin."),
+        ("Vello sent record.created (version 3).", "Vello lähetti: record.created (versio 3)."),
+        (
+            "Making the meeting was refused: zoom.us refuses the call (status 400). Tried again in about 2 s.",
+            "Tapaaminen, Luominen: hylättiin. zoom.us hylkää kutsun (tila 400). Uusi yritys: noin 2 s kuluttua.",
+        ),
+        ("Nobody ever said this.", "Nobody ever said this."),
+        ("", ""),
+    ],
+)
+def test_sentences_of_the_core_are_said_in_the_readers_language(text: str, said: str) -> None:
+    """What is filled into them as well."""
+    words.speak("fi")
+    assert words.said(text) == said
+    words.speak("en")
+    assert words.said(text) == text
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "Wed, 10 Mar 2027, 12:00 (EET)"),
+        ("fi", "ke 10.3.2027, 12.00 (EET)"),
+        ("sv", "ons 10 mars 2027, 12:00 (EET)"),
+    ],
+)
+def test_a_moment_is_told_in_its_zone(language: str, said: str) -> None:
+    words.speak(language)
+    assert words.when(1804672800, "Europe/Helsinki") == said
