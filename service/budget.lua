@@ -5,12 +5,12 @@
 --       times of its calls under `c:` and when the last who waits has its turn under `q:`
 -- ARGV  1 verb    2 a token of the caller, so that a command sent twice counts once    3 host
 --       4 how many calls the host may have drawn afterwards; what it has drawn then, for `spend`
---       5 milliseconds of a short while, 0 for a day
+--       5 milliseconds of a short while, 0 for a day    6 how long the queue of a short while is at most
 -- Answers 1 when the call may be made, milliseconds until there is one, and for `look` the hosts and their calls.
 -- Only the server's clock is read.
 
 local key, verb, token, host, most = KEYS[1], ARGV[1], ARGV[2], ARGV[3] or '', tonumber(ARGV[4] or 0)
-local short = tonumber(ARGV[5] or 0)
+local short, longest = tonumber(ARGV[5] or 0), tonumber(ARGV[6] or 0)
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 
@@ -37,8 +37,10 @@ local function sliding()
   local drawn = calls(redis.call('HGET', key, 'c:' .. host))
   local granted, wait = 1, 0
   if verb == 'draw' and #drawn >= most then
-    -- Whoever comes too late gets a place behind all who wait, so that they come one after the other.
+    -- Whoever comes too late gets a place behind all who wait, so that they come one after the other. Those beyond the
+    -- end of the queue lengthen it no further: it would go on when they are long gone.
     local turn = math.max(drawn[1] + short, tonumber(redis.call('HGET', key, 'q:' .. host) or 0) + short / most)
+    turn = math.min(turn, now + longest)
     redis.call('HSET', key, 'q:' .. host, math.ceil(turn))
     granted, wait = 0, turn - now
   elseif verb == 'draw' then

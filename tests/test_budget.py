@@ -4,10 +4,17 @@ from itertools import pairwise
 
 import pytest
 
-from providers.base import Budget
-from service.budget import Budgets, Purse
+from providers.base import Budget, MeetingSpec
+from providers.google_account import EVENTS, SPACES, GoogleSettings
+from providers.google_meet import PROVIDER as GOOGLE
+from providers.http import Http
+from service.budget import Budgets, Purse, purse_of
+from service.connections import Connections
+from service.entry import Placement
 from service.gate import Held
+from service.plan import Action, Verdict
 from service.store import Store
+from tests.chaos.renewer import VAULT
 
 BUDGET = Budget(per_host=10, reserve=3)
 DAY = 86_400
@@ -137,6 +144,22 @@ async def test_nobody_waits_longer_than_ten_minutes_to_look_again(store: Store) 
     assert max([await pace(budgets) for _ in range(60)]) < 602
 
 
+async def test_those_who_find_no_turn_within_ten_minutes_do_not_all_come_back_at_once(store: Store) -> None:
+    """Else one minute in ten would serve them, and the others nobody."""
+    budgets = Budgets(store)
+    late = [await pace(budgets) for _ in range(150)][50:]
+    assert max(late) - min(late) > 150
+
+
+async def test_a_queue_that_was_long_delays_nobody_for_longer_than_it_lasts(store: Store) -> None:
+    budgets = Budgets(store)
+    for _ in range(150):
+        await pace(budgets)
+    await aged(store, 600)
+    assert [await pace(budgets) for _ in range(4)] == [0.0] * 4
+    assert await pace(budgets) < 90
+
+
 async def test_in_a_minute_too_a_vendor_is_believed_and_what_came_to_nothing_is_given_back(store: Store) -> None:
     budgets, paced = Budgets(store), Purse("paced", "anna", MINUTE, "create")
     await budgets.spent(paced)
@@ -147,3 +170,22 @@ async def test_in_a_minute_too_a_vendor_is_believed_and_what_came_to_nothing_is_
     assert await pace(budgets) > 0
     (key,) = await store.execute("KEYS", "*budget*")
     assert 60 < await store.execute("TTL", key) < 260
+
+
+@pytest.mark.parametrize(("usual", "chosen"), [("calendar", "space"), ("space", "calendar")])
+async def test_what_is_counted_is_what_the_office_chose_not_what_its_connection_makes_as_a_rule(
+    store: Store, usual: str, chosen: str
+) -> None:
+    http = Http()
+    connections = Connections(store, VAULT, {"google_meet": GOOGLE}, lambda info, made, _: info.connect(made, http))
+    settings = GoogleSettings(user_id="1", email="a@x", mode=usual, granted=(SPACES, EVENTS))
+    row = await connections.add("google_meet", "Google", settings)
+    await connections.load()
+    placed = Placement(row.id, MeetingSpec("k", 0, "T", 0, 60, options={"mode": chosen}), None)
+    budgets, purse = Budgets(store), purse_of(connections, placed, Verdict.CREATE)
+    assert (purse is not None) == (chosen == "space")
+    if purse:
+        await budgets.spent(purse)
+    hosts = await budgets.able(connections, Action(Verdict.CREATE, "", wanted=placed, hosts=("me",)))
+    assert hosts == (() if purse else ("me",))
+    await http.close()
