@@ -1,5 +1,7 @@
 """What vendors allow each host in a day: counted over all processes, creates last, the vendor's word believed."""
 
+import hashlib
+from importlib import resources
 from itertools import pairwise
 
 import pytest
@@ -13,11 +15,12 @@ from service.connections import Connections
 from service.entry import Placement
 from service.gate import Held
 from service.plan import Action, Verdict
-from service.store import Store
+from service.store import Script, Store
 from tests.chaos.renewer import VAULT
 
 BUDGET = Budget(per_host=10, reserve=3)
 DAY = 86_400
+SCRIPT = Script(resources.files("service").joinpath("budget.lua").read_text())
 
 
 def purse(verb: str, host: str = "anna", account: str = "a") -> Purse:
@@ -62,6 +65,19 @@ async def test_nothing_is_given_back_that_was_not_drawn(store: Store) -> None:
     budgets = Budgets(store)
     await budgets.give_back(purse("create"))
     assert await drawn(budgets, "create") == 10
+
+
+@pytest.mark.parametrize("budget", [BUDGET, Budget(per_host=10, seconds=60)])
+async def test_a_command_sent_twice_counts_once_whoever_came_in_between(store: Store, budget: Budget) -> None:
+    budgets, mine = Budgets(store), Purse("a", "anna", budget, "create")
+    for _ in range(3):
+        await budgets.draw(mine)
+    keys, short = ("vm:budget:" + hashlib.sha256(b"a").hexdigest()[:16],), 60_000 if budget.seconds == 60 else 0
+    for verb, left in (("give", 8), ("draw", 7)):
+        await store.call(SCRIPT, keys, (verb, f"my-{verb}", "anna", 10, short, 0))
+        await budgets.draw(Purse("a", "ben", budget, "create"))
+        await store.call(SCRIPT, keys, (verb, f"my-{verb}", "anna", 10, short, 0))
+        assert (await budgets.left([("a", budget)]))[0]["anna"] == left
 
 
 async def test_a_vendor_that_says_so_earlier_is_believed(store: Store) -> None:
