@@ -99,9 +99,15 @@ class Permit:
     passage: Passage
     purse: Purse | None = None
     turn: asyncio.Semaphore | None = None
+    used: bool = False
 
     def begun(self) -> None:
         """All is written down and the call goes out with the next breath: it is another one's turn."""
+        self.used = True
+        self.end_turn()
+
+    def end_turn(self) -> None:
+        """Let another one begin."""
         if self.turn:
             asyncio.get_running_loop().call_soon(self.turn.release)
             self.turn = None
@@ -147,13 +153,15 @@ class Calls:
                 if purse:
                     await self._budgets.draw(purse)
                 permit = Permit(passage, purse)
-                if inline:
-                    await self._turns.acquire()
-                    permit.turn = self._turns
                 try:
+                    if inline:
+                        await self._turns.acquire()
+                        permit.turn = self._turns
                     yield permit
                 finally:
-                    permit.begun()
+                    permit.end_turn()
+                    if not permit.used:
+                        await self.nothing_came(permit, spent=False)
         finally:
             with contextlib.suppress(StoreUnavailable):  # a trial that nobody ends is over after a while
                 await self._gate.leave(passage)
