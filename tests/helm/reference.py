@@ -19,10 +19,7 @@ STRICTER: dict[str, dict[str, Any]] = {
     "zoom.oauthUrl": {"pattern": WEB_ADDRESS},
     "zoom.apiUrl": {"pattern": WEB_ADDRESS},
     "oidc.issuer": {"pattern": WEB_ADDRESS},
-    **{
-        f"{part}.existingSecret": {"pattern": NAME}
-        for part in ("auth", "redis", "valkey", "zoom", "google", "oidc")
-    },
+    **{f"{part}.existingSecret": {"pattern": NAME} for part in ("auth", "redis", "valkey", "zoom", "google", "oidc")},
     "ingress.tlsSecretName": {"pattern": NAME},
     "image.digest": {"pattern": "^(sha256:[0-9a-f]{64})?$"},
     "valkey.image.digest": {"pattern": "^(sha256:[0-9a-f]{64})?$"},
