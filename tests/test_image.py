@@ -63,7 +63,7 @@ class Container(Service):
     """The service as a container; a signal to it is a signal to what runs inside."""
 
     def __init__(self, image: str, **environment: str) -> None:
-        super().__init__(**environment)
+        super().__init__(log=None, **environment)
         self.name = f"vello-meetings-{uuid.uuid4().hex[:8]}"
         self._image = image
 

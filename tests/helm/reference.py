@@ -107,8 +107,8 @@ def readme() -> str:
             "",
             chart["description"],
             "",
-            f"Chart {chart['version']}, for Kubernetes {chart['kubeVersion'].removesuffix('-0')} and Helm 3.10 or newer."
-            " How to install it: [docs/install.md](../../docs/install.md).",
+            f"Chart {chart['version']}, for Kubernetes {chart['kubeVersion'].removesuffix('-0')}, Helm 3.10 or newer. "
+            "How to install it: [docs/install.md](../../docs/install.md).",
             "",
             "| value | default | meaning |",
             "|---|---|---|",

@@ -39,7 +39,8 @@ class RefusedValues(Exception):
 @cache
 def helm3() -> str:
     """A Helm 3 whose bytes are known."""
-    HELM_3.exists() and HELM_3.chmod(0o755)
+    if HELM_3.exists():
+        HELM_3.chmod(0o755)  # npm gives that right only to what it links
     path = need(str(HELM_3))
     assert hashlib.sha256(Path(path).read_bytes()).hexdigest() == HELM_3_SHA256
     return path

@@ -174,7 +174,7 @@ def test_a_rolling_upgrade_keeps_every_pod_until_its_successor_is_ready() -> Non
     pod = deployment["template"]["spec"]
     container = pod["containers"][0]
     assert deployment["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
-    assert "sleep(5)" in container["lifecycle"]["preStop"]["exec"]["command"][-1]
+    assert container["lifecycle"]["preStop"]["exec"]["command"][-1].endswith(".sleep" + "(5)")
     assert pod["terminationGracePeriodSeconds"] >= 5 + 30
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert container["livenessProbe"]["httpGet"]["path"] == container["startupProbe"]["httpGet"]["path"] == "/livez"
