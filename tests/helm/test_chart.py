@@ -150,6 +150,29 @@ def test_every_secret_a_pod_reads_is_named_in_the_notes(name: str) -> None:
                     assert re.search(rf"^  {ref['name']}: .*\b{re.escape(ref['key'])}\b", said, re.MULTILINE), ref
 
 
+def test_the_notes_say_what_to_enter_where() -> None:
+    said = notes(case("everything"))
+    for address in ("webhooks/vello", "connect/zoom/callback", "webhooks/zoom", "connect/google_meet/callback"):
+        assert f"https://meetings.example.com/{address}" in said
+    assert "get secret vello -o jsonpath='{.data.webhook-token}'" in said
+
+
+@pytest.mark.parametrize(
+    ("values", "warning"),
+    [
+        (changed(publicUrl="http://meetings.example.com"), "publicUrl is not https"),
+        (LEAST, "one Valkey without a replica"),
+        (changed(replicas=1), "one pod only"),
+        (LEAST, "networkPolicy.enabled is false"),
+        (case("httproute"), "/metrics and the API can be reached from outside"),
+    ],
+)
+def test_the_notes_warn_of_what_is_unsafe(values: Values, warning: str) -> None:
+    assert re.search(rf"^WARNING: .*{warning}", notes(values), re.MULTILINE)
+    safe = {**case("single"), "replicas": 2, "networkPolicy": {"enabled": True}}
+    assert "WARNING" not in notes(safe)
+
+
 def test_one_secret_and_the_releases_own_store_make_a_working_service() -> None:
     made = render3(LEAST)
     service, store = (
