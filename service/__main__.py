@@ -26,40 +26,48 @@ from service.observer import Observer
 from service.store import StoreRefused, StoreUnavailable
 from service.trigger import NotSent, changed, event, sample_record, send
 from service.vello import RECORD_EVENTS
+from service.web.door import Apart
 from service.web.server import Server
 
 _log = structlog.get_logger(__name__)
 _HOST, _PORT = "127.0.0.1", 8080
 
 
-async def _serve(config: Config, listener: socket.socket, role: Role, observer: Observer) -> None:
+async def _serve(config: Config, listeners: list[socket.socket], role: Role, observer: Observer) -> None:
     async with opened(config, role, observer) as app:
         gc.collect()
         gc.freeze()  # what is here by now stays: looking through it again and again would hold up answers
-        _log.info("listening", address=listener.getsockname()[:2], role=role)
-        await Server(app).run_on(listener)
+        addresses = [listener.getsockname()[:2] for listener in listeners]
+        _log.info("listening", address=addresses[0], metrics=addresses[-1], role=role)
+        await Server(Apart(app, addresses[1][1]) if addresses[1:] else app).run_on(*listeners)
         _log.info("stopping")
 
 
-def serve(host: str, port: int, role: Role) -> int:
-    """Run the service until SIGTERM or SIGINT."""
+def serve(host: str, port: int, role: Role, metrics_port: int | None = None) -> int:
+    """Run the service until SIGTERM or SIGINT; its figures are on `metrics_port`, or on `port` like all else."""
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
     url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
     first = not (Config.load(create=False, needs=(), public_url_default=url).data_dir / FILE_NAME).exists()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:  # before anything is made up: the start that makes it is the one that shows it
-        listener = socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        print(f"{host}:{port} cannot be listened on: {error.strerror}", file=sys.stderr)
-        return 2
+    listeners = []
+    for each in [port] if metrics_port is None else [port, metrics_port]:
+        try:  # before anything is made up: the start that makes it is the one that shows it
+            listeners.append(socket.create_server((host, each), family=family, backlog=2048))
+        except OSError as error:
+            print(f"{host}:{each} cannot be listened on: {error.strerror}", file=sys.stderr)
+            return 2
     config = Config.load(public_url_default=url)
     logs.configure(config.log_level, config.log_format)
     print(_greeting(config, first=first), flush=True)
     if len(config.admin_token.get_secret_value()) < GOOD_TOKEN:
         _log.warning("admin_token_short", cure="make a longer ADMIN_TOKEN with `openssl rand -hex 16`")
     spans = traces.configured(os.environ)
-    with listener, contextlib.closing(spans), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(config, listener, role, Observer(traces=spans)))
+    with contextlib.ExitStack() as stack:
+        for listener in listeners:
+            stack.enter_context(listener)
+        stack.enter_context(contextlib.closing(spans))
+        runner = stack.enter_context(asyncio.Runner(loop_factory=_loop_factory()))
+        runner.run(_serve(config, listeners, role, Observer(traces=spans)))
     return 0
 
 
@@ -138,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("serve", help="take Vello's events and make meetings")
     run.add_argument("--host", default=_HOST)
     run.add_argument("--port", default=_PORT, type=_port)
+    run.add_argument("--metrics-port", metavar="PORT", type=_port, help="port for /metrics alone (default: --port)")
     run.add_argument("--role", default="all", choices=get_args(Role))
     commands.add_parser("demo", help="walk one booking through its life on a throw-away store")
     one = commands.add_parser("trigger", help="sign one event as Vello does and send it")
@@ -162,7 +171,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         if arguments.command == "serve":
-            return serve(arguments.host, arguments.port, cast(Role, arguments.role))
+            return serve(arguments.host, arguments.port, cast(Role, arguments.role), arguments.metrics_port)
         if arguments.command == "demo":
             return demo()
         if arguments.command == "keys":

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -14,6 +15,7 @@ from service.store import Store
 from service.vault import Vault
 from service.verbs import Backlog
 from tests.events import START, body, event, record
+from tests.processes import Service, free_port
 from tests.running import PUBLIC, Running, running
 from tests.servers import MemoryServer
 from tests.stores import StoreServer
@@ -168,3 +170,15 @@ def test_two_in_one_process_share_nothing() -> None:
     one, two = everything(), Metrics()
     assert samples(one.render(None, {}).decode())["lease_takeovers_total", ()] == 1
     assert samples(two.render(None, {}).decode())["lease_takeovers_total", ()] == 0
+
+
+async def test_figures_can_have_a_port_of_their_own(store_url: str) -> None:
+    """There they are alone, and the port that is let in from outside has none."""
+    port = free_port()
+    async with Service("--metrics-port", str(port), REDIS_URL=store_url) as service:
+        assert (await service.request("GET", "/metrics")).status_code == 404
+        assert (await service.request("GET", "/livez")).status_code == 200
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            assert ("store_up", ()) in samples((await client.get("/metrics")).text)
+            assert (await client.get("/livez")).status_code == 404
+        assert await service.stop() == 0

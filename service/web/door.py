@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.config import WEBHOOK_PATH
 from service.web.errors import problem
@@ -41,3 +41,18 @@ class Door:
                 await self.app(scope, receive, send)
         finally:
             self._in_flight -= 1
+
+
+class Apart:
+    """The application with its figures on a port of their own: `/metrics` is there and nowhere else, and alone."""
+
+    def __init__(self, app: ASGIApp, metrics_port: int) -> None:
+        self._app = app
+        self._metrics_port = metrics_port
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand one request on if it came to the right port."""
+        if scope["type"] == "http" and (scope["server"][1] == self._metrics_port) != (scope["path"] == "/metrics"):
+            await problem(404, "not_found", "There is nothing at this address.")(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)

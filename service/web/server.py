@@ -155,11 +155,11 @@ class Server(uvicorn.Server):
             loop.add_signal_handler(which, self.handle_exit, which, None)
         yield
 
-    async def run_on(self, listener: socket.socket) -> None:
+    async def run_on(self, *listeners: socket.socket) -> None:
         """Serve until a signal; then finish what is being answered."""
         sweeper = asyncio.create_task(self._sweep(), name="late requests")
         try:
-            await self.serve([listener])
+            await self.serve(list(listeners))
         finally:
             sweeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):

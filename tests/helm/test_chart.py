@@ -164,7 +164,6 @@ def test_the_notes_say_what_to_enter_where() -> None:
         (LEAST, "one Valkey without a replica"),
         (changed(replicas=1), "one pod only"),
         (LEAST, "networkPolicy.enabled is false"),
-        (case("httproute"), "/metrics and the API can be reached from outside"),
     ],
 )
 def test_the_notes_warn_of_what_is_unsafe(values: Values, warning: str) -> None:
@@ -236,10 +235,12 @@ def test_the_network_lets_through_what_is_named_and_nothing_else() -> None:
     made = objects("network-policy")
     policy = only("NetworkPolicy", made, FULLNAME)["spec"]
     peers = policy["ingress"][0]["from"]
-    assert [peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for peer in peers[:2]] == [
-        "ingress",
-        "monitoring",
+    figures = policy["ingress"][1]
+    assert [rule["ports"] for rule in policy["ingress"]] == [[{"port": "http"}], [{"port": "metrics"}]]
+    named = [
+        each["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for each in (peers[0], *figures["from"])
     ]
+    assert named == ["ingress", "monitoring"]
     ports = [[port["port"] for port in rule["ports"]] for rule in policy["egress"]]
     assert ports == [[53, 53], [443], [6379]]
     assert "10.0.0.0/8" in policy["egress"][1]["to"][0]["ipBlock"]["except"]

@@ -219,10 +219,12 @@ spec:
         - name: vello-meetings
           image: {{ include "vello-meetings.image" (list $root.Values.image $root.Chart.AppVersion) | quote }}
           imagePullPolicy: {{ $root.Values.image.pullPolicy }}
-          args: [serve, --host, "0.0.0.0", --port, "8080", --role, {{ $role }}]
+          args: [serve, --host, "0.0.0.0", --port, "8080", --metrics-port, "9090", --role, {{ $role }}]
           ports:
             - name: http
               containerPort: 8080
+            - name: metrics
+              containerPort: 9090
           env:
             {{- include "vello-meetings.env" $root | nindent 12 }}
           {{- with $root.Values.extraEnvFrom }}
