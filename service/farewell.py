@@ -106,7 +106,7 @@ class Farewells:
         if last is None:
             farewell = replace(farewell, left=found, stuck=failed, after=None, found=0, failed=0)
         else:  # more bookings than one step looks at: it is done only when all were looked at
-            farewell = replace(farewell, after=last, found=found, failed=failed)
+            farewell = replace(farewell, left=max(farewell.left, found, 1), after=last, found=found, failed=failed)
         farewell = replace(farewell, total=max(farewell.total, farewell.left))
         await self._keep(farewell)
         return farewell
