@@ -79,7 +79,7 @@ class GoogleSettings(ProviderSettings):
         if isinstance(key, str):
             try:
                 key = json.loads(key)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise ValueError("key is no JSON: give the key file as Google's console gave it out.") from None
         if not isinstance(key, dict) or key.get("type") != "service_account":
             raise ValueError("key is no key file of a service account: its `type` must be service_account.")

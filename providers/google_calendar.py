@@ -20,6 +20,7 @@ document.
 """
 
 import re
+import time
 from asyncio import sleep
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -46,12 +47,14 @@ REQUESTS = 3
 """How often a room is asked for before an entry is given up."""
 PAUSES = (0.3, 0.6, 1.2, 2.4)
 """Seconds between looks at a room that is being made; afterwards the ledger goes on asking."""
+GIVEN_UP = 600.0
+"""Seconds after the last change of an entry in which its room may still come."""
 UNSEEN = (0.3, 0.6)
 """Seconds between looks for an entry that must be there."""
 
 
 class NoRoomMade(Exception):
-    """Google failed to make a room, again and again."""
+    """Google failed to make a room, again and again or for too long."""
 
 
 class StillMaking(Exception):
@@ -163,7 +166,7 @@ class Calendar:
             if _state(event) in ("pending", "success"):
                 pause = next(pauses, None)
                 if pause is None:
-                    raise StillMaking
+                    raise NoRoomMade if _is_old(event) else StillMaking
                 await sleep(pause)
                 event = await self._known(event["id"])
                 continue
@@ -286,6 +289,11 @@ def _created(event: Mapping[str, Any]) -> Mapping[str, Any]:
 def _state(event: Mapping[str, Any]) -> Any:
     status = _created(event).get("status")
     return status.get("statusCode") if isinstance(status, dict) else None
+
+
+def _is_old(event: Mapping[str, Any]) -> bool:
+    changed = _moment({"dateTime": event.get("updated")})
+    return changed is not None and time.time() - changed > GIVEN_UP
 
 
 def _number(event: Mapping[str, Any]) -> int:

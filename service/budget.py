@@ -23,7 +23,7 @@ from service.plan import Action, Verdict
 from service.store import Script, Store
 
 _SPREAD: Final = 60.0  # seconds over which a new day's calls are spread
-_LONGEST: Final = 600.0  # seconds after which who waits in the queue of a short while looks again, at most
+_LONGEST: Final = 600.0  # seconds that the queue of a short while is long, at most
 _VERBS: Final[Mapping[Verdict, Literal["create", "update"]]] = {
     Verdict.CREATE: "create",
     Verdict.REPLACE: "create",
@@ -45,8 +45,8 @@ class Purse:
 def purse_of(connections: Connections, placement: Placement, verdict: Verdict) -> Purse | None:
     """What a verdict's call draws from: a create and an update count on the meeting's host, a removal never waits."""
     verb = _VERBS.get(verdict)
-    account, capabilities = connections.budget(placement.connection), connections.promises(placement)
-    if verb is None or account is None or capabilities is None or capabilities.budget is None:
+    capabilities = connections.promises(placement)
+    if verb is None or capabilities is None or capabilities.budget is None:
         return None
     if verb not in capabilities.budget.verbs:
         return None
@@ -87,25 +87,30 @@ class Budgets:
     async def able(self, connections: Connections, action: Action) -> tuple[str, ...]:
         """Those of a new meeting's hosts who may get one more now, in one round trip."""
         wanted = action.wanted
-        account = connections.budget(wanted.connection) if wanted else None
-        if wanted is None or account is None or "create" not in account[1].verbs:
+        capabilities = connections.promises(wanted) if wanted else None
+        budget = capabilities.budget if capabilities else None
+        if wanted is None or budget is None or "create" not in budget.verbs or not action.hosts:
             return action.hosts
-        left, all_ = (await self.left([account]))[0], account[1].per_host
-        names = [connections.host_of(wanted.connection, host)[1] for host in action.hosts]
-        return tuple(host for host, name in zip(action.hosts, names, strict=True) if left.get(name, all_) > 0)
+        named = [connections.host_of(wanted.connection, host) for host in action.hosts]
+        left = (await self.left([(named[0][0], budget)]))[0]
+        return tuple(
+            host for host, (_, name) in zip(action.hosts, named, strict=True) if left.get(name, budget.per_host) > 0
+        )
 
     async def left(self, accounts: Sequence[tuple[str, Budget]]) -> list[dict[str, int]]:
         """What is left now of each account's hosts that drew, in one round trip."""
-        asked = [(_keys(account), ("look", "", "", 0, _short(budget))) for account, budget in accounts]
+        asked = [(_keys(account), ("look", "", "", 0, _short(budget), 0)) for account, budget in accounts]
         answers = await self._store.pipeline_call(_SCRIPT, asked) if asked else []
         return [_left(answer[2], budget) for answer, (_, budget) in zip(answers, accounts, strict=True)]
 
     async def _ask(self, purse: Purse, verb: str, most: int = 0) -> tuple[bool, float]:
         short = _short(purse.budget)
-        rest = (verb, secrets.token_hex(8), purse.host, most, short)
+        rest = (verb, secrets.token_hex(8), purse.host, most, short, int(_LONGEST * 1000))
         granted, wait, *_ = await self._store.call(_SCRIPT, _keys(purse.account), rest)
+        if short and wait >= _LONGEST * 1000:  # without a turn of its own it comes at any time, and finds room or not
+            return bool(granted), _LONGEST * random.uniform(0.25, 1.0)  # noqa: S311 - no secret
         if short:  # the queue spreads them
-            return bool(granted), min(wait / 1000, _LONGEST) + random.uniform(0.0, 1.0)  # noqa: S311 - no secret
+            return bool(granted), wait / 1000 + random.uniform(0.0, 1.0)  # noqa: S311 - no secret
         return bool(granted), wait / 1000 + random.uniform(0.0, _SPREAD)  # noqa: S311 (jitter is no secret)
 
 

@@ -2,7 +2,9 @@
 
 A connection has room for a number of calls at a time, counted apart for what Vello waits for and for background work,
 so that one that hangs holds up nobody else. A call waits for its room a moment; one that would wait longer is put back,
-each a little later than the one before, so that they come when there is room and not all at once.
+each a little later than the one before, so that they come when there is room and not all at once. Of many that Vello
+waits for, a few at a time get from the decision to the call, first come, first served: else all would be as late as the
+last.
 """
 
 import asyncio
@@ -32,6 +34,9 @@ PATIENCE: Final = 1.0
 """Seconds a call waits for its room, at most."""
 LONGEST_QUEUE: Final = 60.0
 """Seconds after which what found no room is tried again, at most."""
+
+TURNS: Final = 4
+"""Calls that Vello waits for which are being begun at a time."""
 
 _Answer = TypeVar("_Answer")
 
@@ -87,12 +92,25 @@ class Room:
         return Held("As many calls of the connection as may be are in flight", max(wait, 0.1))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Permit:
     """The right to call a connection once: its gate's passage, and the purse that the call was drawn from."""
 
     passage: Passage
     purse: Purse | None = None
+    turn: asyncio.Semaphore | None = None
+    used: bool = False
+
+    def begun(self) -> None:
+        """All is written down and the call goes out with the next breath: it is another one's turn."""
+        self.used = True
+        self.end_turn()
+
+    def end_turn(self) -> None:
+        """Let another one begin."""
+        if self.turn:
+            asyncio.get_running_loop().call_soon(self.turn.release)
+            self.turn = None
 
     @property
     def connection(self) -> str:
@@ -117,6 +135,7 @@ class Calls:
         self._budgets = budgets
         self._places = {True: inline, False: background}
         self._rooms: dict[tuple[str, bool], Room] = {}
+        self._turns = asyncio.Semaphore(TURNS)
 
     async def able(self, connections: Connections, action: Action) -> tuple[str, ...]:
         """The hosts of `action` who may get a meeting today. Raises StoreUnavailable."""
@@ -133,7 +152,16 @@ class Calls:
             async with self._room(connection, inline).place():
                 if purse:
                     await self._budgets.draw(purse)
-                yield Permit(passage, purse)
+                permit = Permit(passage, purse)
+                try:
+                    if inline:
+                        await self._turns.acquire()
+                        permit.turn = self._turns
+                    yield permit
+                finally:
+                    permit.end_turn()
+                    if not permit.used:
+                        await self.nothing_came(permit, spent=False)
         finally:
             with contextlib.suppress(StoreUnavailable):  # a trial that nobody ends is over after a while
                 await self._gate.leave(passage)

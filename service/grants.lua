@@ -16,6 +16,12 @@ local function load()
   return fields, flat
 end
 
+-- Keep the grant for so many milliseconds and a minute at least: who has no tokens yet is not kept for long.
+local function outlive(ms)
+  local seconds = math.ceil(ms / 1000) + 60
+  if redis.call('TTL', key) < seconds then redis.call('EXPIRE', key, seconds) end
+end
+
 local function unlock()
   redis.call('HDEL', key, 'lock', 'owner')
 end
@@ -42,8 +48,7 @@ function verbs.lock()
   local fence = tonumber(e.fence or 0) + 1
   redis.call('HSET', key, 'owner', ARGV[2], 'lock', now + tonumber(ARGV[4]), 'fence', fence)
   redis.call('HINCRBY', key, 'tries', 1)
-  local outlives = math.ceil(tonumber(ARGV[4]) / 1000) + 60
-  if redis.call('TTL', key) < outlives then redis.call('EXPIRE', key, outlives) end
+  outlive(tonumber(ARGV[4]))
   local _, after = load()
   return {now, fence, after}
 end
@@ -81,6 +86,7 @@ function verbs.release()
   if e.fence ~= ARGV[2] or not e.owner then return 0 end
   if ARGV[3] == '1' then redis.call('HDEL', key, 'tries') end
   redis.call('HSET', key, 'held', now + tonumber(ARGV[4]), 'trouble', ARGV[5])
+  outlive(tonumber(ARGV[4]))
   unlock()
   return 1
 end

@@ -310,11 +310,11 @@ class Broker:
         if client is None:
             text = f"{vendor.info.title} is not set up: its client id and secret are missing."
             raise PermanentError(text, "operator")
+        if source.once and grant.tries > 1:  # before anything can fail, which would say that nothing was sent
+            raise OutcomeUnknown("A process that asked before died before it knew the answer.")
         _, refresh_token = self._opened(grant, source)
         if refresh_token is None:
             raise InvalidGrant
-        if source.once and grant.tries > 1:
-            raise OutcomeUnknown("A process that asked before died before it knew the answer.")
         return await refreshed(vendor, client, refresh_token)
 
     async def _put_off(self, grant: Grant, error: ProviderError, *, known: bool) -> ProviderError:

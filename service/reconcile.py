@@ -261,6 +261,7 @@ class Reconciler:
         `doing` the meeting is what did not work then; `closes` are fields to drop when nothing happened. Raises Spent.
         """
         revision = self._settings.revision
+        permit.begun()
         try:
             step = await act()
         except UnknownConnection:

@@ -159,9 +159,9 @@ def _load(body: bytes) -> Any:
 def _read(body: bytes) -> Any:
     try:
         event = orjson.loads(body)  # the fastest, but it lets a field come twice
-    except ValueError:
+        same = _quotes(body) == _quotes(orjson.dumps(event))  # a field that came twice left some behind
+    except (ValueError, TypeError):  # the latter is what it says when it cannot write as deep as it reads
         return _patiently(body)
-    same = _quotes(body) == _quotes(orjson.dumps(event))  # a field that came twice left some behind
     return event if same else _patiently(body)
 
 

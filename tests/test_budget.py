@@ -1,16 +1,26 @@
 """What vendors allow each host in a day: counted over all processes, creates last, the vendor's word believed."""
 
+import hashlib
+from importlib import resources
 from itertools import pairwise
 
 import pytest
 
-from providers.base import Budget
-from service.budget import Budgets, Purse
+from providers.base import Budget, MeetingSpec
+from providers.google_account import EVENTS, SPACES, GoogleSettings
+from providers.google_meet import PROVIDER as GOOGLE
+from providers.http import Http
+from service.budget import Budgets, Purse, purse_of
+from service.connections import Connections
+from service.entry import Placement
 from service.gate import Held
-from service.store import Store
+from service.plan import Action, Verdict
+from service.store import Script, Store
+from tests.chaos.renewer import VAULT
 
 BUDGET = Budget(per_host=10, reserve=3)
 DAY = 86_400
+SCRIPT = Script(resources.files("service").joinpath("budget.lua").read_text())
 
 
 def purse(verb: str, host: str = "anna", account: str = "a") -> Purse:
@@ -55,6 +65,19 @@ async def test_nothing_is_given_back_that_was_not_drawn(store: Store) -> None:
     budgets = Budgets(store)
     await budgets.give_back(purse("create"))
     assert await drawn(budgets, "create") == 10
+
+
+@pytest.mark.parametrize("budget", [BUDGET, Budget(per_host=10, seconds=60)])
+async def test_a_command_sent_twice_counts_once_whoever_came_in_between(store: Store, budget: Budget) -> None:
+    budgets, mine = Budgets(store), Purse("a", "anna", budget, "create")
+    for _ in range(3):
+        await budgets.draw(mine)
+    keys, short = ("vm:budget:" + hashlib.sha256(b"a").hexdigest()[:16],), 60_000 if budget.seconds == 60 else 0
+    for verb, left in (("give", 8), ("draw", 7)):
+        await store.call(SCRIPT, keys, (verb, f"my-{verb}", "anna", 10, short, 0))
+        await budgets.draw(Purse("a", "ben", budget, "create"))
+        await store.call(SCRIPT, keys, (verb, f"my-{verb}", "anna", 10, short, 0))
+        assert (await budgets.left([("a", budget)]))[0]["anna"] == left
 
 
 async def test_a_vendor_that_says_so_earlier_is_believed(store: Store) -> None:
@@ -137,6 +160,22 @@ async def test_nobody_waits_longer_than_ten_minutes_to_look_again(store: Store) 
     assert max([await pace(budgets) for _ in range(60)]) < 602
 
 
+async def test_those_who_find_no_turn_within_ten_minutes_do_not_all_come_back_at_once(store: Store) -> None:
+    """Else one minute in ten would serve them, and the others nobody."""
+    budgets = Budgets(store)
+    late = [await pace(budgets) for _ in range(150)][50:]
+    assert max(late) - min(late) > 150
+
+
+async def test_a_queue_that_was_long_delays_nobody_for_longer_than_it_lasts(store: Store) -> None:
+    budgets = Budgets(store)
+    for _ in range(150):
+        await pace(budgets)
+    await aged(store, 600)
+    assert [await pace(budgets) for _ in range(4)] == [0.0] * 4
+    assert await pace(budgets) < 90
+
+
 async def test_in_a_minute_too_a_vendor_is_believed_and_what_came_to_nothing_is_given_back(store: Store) -> None:
     budgets, paced = Budgets(store), Purse("paced", "anna", MINUTE, "create")
     await budgets.spent(paced)
@@ -147,3 +186,22 @@ async def test_in_a_minute_too_a_vendor_is_believed_and_what_came_to_nothing_is_
     assert await pace(budgets) > 0
     (key,) = await store.execute("KEYS", "*budget*")
     assert 60 < await store.execute("TTL", key) < 260
+
+
+@pytest.mark.parametrize(("usual", "chosen"), [("calendar", "space"), ("space", "calendar")])
+async def test_what_is_counted_is_what_the_office_chose_not_what_its_connection_makes_as_a_rule(
+    store: Store, usual: str, chosen: str
+) -> None:
+    http = Http()
+    connections = Connections(store, VAULT, {"google_meet": GOOGLE}, lambda info, made, _: info.connect(made, http))
+    settings = GoogleSettings(user_id="1", email="a@x", mode=usual, granted=(SPACES, EVENTS))
+    row = await connections.add("google_meet", "Google", settings)
+    await connections.load()
+    placed = Placement(row.id, MeetingSpec("k", 0, "T", 0, 60, options={"mode": chosen}), None)
+    budgets, purse = Budgets(store), purse_of(connections, placed, Verdict.CREATE)
+    assert (purse is not None) == (chosen == "space")
+    if purse:
+        await budgets.spent(purse)
+    hosts = await budgets.able(connections, Action(Verdict.CREATE, "", wanted=placed, hosts=("me",)))
+    assert hosts == (() if purse else ("me",))
+    await http.close()

@@ -5,8 +5,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from service.budget import Budgets
-from service.calls import LONGEST_QUEUE, Calls, Room
+from providers.base import Budget
+from service.budget import Budgets, Purse
+from service.calls import LONGEST_QUEUE, TURNS, Calls, Room
 from service.gate import Gate, Held
 from service.observer import Observer
 from service.store import Store
@@ -91,5 +92,48 @@ async def test_a_trial_that_finds_no_room_is_somebody_elses(store: Store) -> Non
     assert (await there.enter("a")).trial
 
 
+async def test_what_was_drawn_for_a_call_that_never_began_is_given_back(store: Store) -> None:
+    """Its lease was lost meanwhile, or the process stops while it waits for its turn."""
+    budgets, budget = Budgets(store), Budget(per_host=9)
+    calls, purse = Calls(Gate(store), budgets, Observer()), Purse("a", "anna", budget, "create")
+
+    async def left() -> int:
+        return (await budgets.left([("a", budget)]))[0].get("anna", 9)
+
+    async with calls.permit("a", purse, inline=False):
+        assert await left() == 8
+    assert await left() == 9
+    async with AsyncExitStack() as stack:
+        for _ in range(TURNS):
+            permit = await stack.enter_async_context(calls.permit("a", purse, inline=True))
+        late = asyncio.create_task(stack.enter_async_context(calls.permit("a", purse, inline=True)))
+        await asyncio.wait([late], timeout=0.2)
+        assert await left() == 8 - TURNS
+        late.cancel()
+        await asyncio.wait([late])
+        assert await left() == 9 - TURNS
+        permit.begun()
+    assert await left() == 8
+
+
 async def _is_full(calls: Calls) -> bool:
     return "in flight" in await refusal(calls)
+
+
+async def test_a_few_calls_that_vello_waits_for_begin_at_a_time_and_whoever_came_first_is_next(store: Store) -> None:
+    calls, order = Calls(Gate(store), Budgets(store), Observer()), list[int]()
+
+    async def one(number: int) -> None:
+        async with calls.permit("a", None, inline=True):
+            order.append(number)
+
+    async with AsyncExitStack() as stack:
+        begun = [await stack.enter_async_context(calls.permit("a", None, inline=True)) for _ in range(TURNS)]
+        late = [asyncio.create_task(one(number)) for number in range(TURNS * 3)]
+        await stack.enter_async_context(calls.permit("a", None, inline=False))  # what nobody waits for needs no turn
+        _, waiting = await asyncio.wait(late, timeout=0.05)
+        assert len(waiting) == len(late)
+        begun[0].begun()
+        async with asyncio.timeout(10):
+            await asyncio.gather(*late)
+    assert order == sorted(order)

@@ -1,6 +1,7 @@
 """Tokens: who gets which when, what a vendor's every answer means, and that nobody asks twice."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -302,6 +303,20 @@ async def test_what_a_dead_process_may_have_sent_is_sent_again_only_where_that_i
         assert vendor.requests == []
 
 
+async def test_a_process_that_cannot_read_the_tokens_clears_no_mark(store: Store, bench: Bench) -> None:
+    grants = await due(store)
+    assert (await grants.lock(GRANT, "somebody", 1, 0.01)).fence
+    blind = Grants(store, Vault((("other", b"o" * 32),)))
+    async with RawServer(NEW) as vendor:
+        here, source = bench(vendor)
+        without_key = Broker(blind, here.vendors, "https://x")
+        with contextlib.suppress(ProviderError):
+            await without_key.renew(source, 1)
+        await store.execute("HDEL", grant_key(GRANT), "held")
+        assert isinstance(await failure(here, source), ReconnectRequired)
+        assert vendor.requests == []
+
+
 async def test_who_did_not_hear_that_he_has_the_lock_takes_it_up_again(store: Store) -> None:
     """He sent nothing, so nothing is lost, even if his lock has ended meanwhile."""
     grants = await due(store)
@@ -407,6 +422,15 @@ async def test_each_person_that_a_connection_acts_for_has_a_token_of_its_own(sto
         assert (await anna.token(), await ben.token(), await anna.token()) == ("anna's", "ben's", "anna's")
         assert await app.on_behalf_of(Delegation("Anna@X", ("meet",))).token() == "anna's"
         assert granted.on_behalf_of(Delegation("anna@x", ("meet",))) == granted
+
+
+async def test_an_app_too_asks_no_sooner_than_its_vendor_allows(store: Store, bench: Bench) -> None:
+    async with RawServer(http(429, Retry_After="3600")) as vendor:
+        here, _ = bench(vendor)
+        source = here.source(Connection("c1", "zoom", APP.method, "App", APP.account, ""), APP)
+        assert source
+        await failure(here, source)
+        assert await store.execute("TTL", grant_key(source.grant)) >= 3600
 
 
 @pytest.mark.parametrize("reply", [http(400, '{"error": "invalid_grant"}'), http(400, '{"error": "invalid_client"}')])

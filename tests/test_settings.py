@@ -369,3 +369,24 @@ async def test_a_change_is_weighed_before_it_is_made(service: Running, meeting_s
     assert await weighed(connection=connection) == {"upcoming": 3, **nothing}
     assert await weighed(connection=connection, title="Other") == {"upcoming": 3, **nothing, "changed": 3}
     assert await weighed() == {"upcoming": 3, **nothing, "removed": 3, "links_lost": 3}
+
+
+async def test_what_an_office_left_on_a_connection_moves_to_the_one_it_chose_when_that_leaves(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    old = await service.connect(meeting_server.url)
+    data = record()
+    await service.link(data)
+    new = await service.connect(meeting_server.url)
+    await service.say("record.updated", {**data, "version": 2})
+    assert (await service.settled(data["id"]))["connection"] == old
+    await service.admin("POST", f"/connections/{old}/disconnect", json={"how": "remove"})
+
+    async def gone() -> bool:
+        await service.admin("GET", f"/connections/{old}/disconnect")
+        return (await service.admin("GET", f"/connections/{old}")).status_code == 404
+
+    await wait_until(gone, 15)
+    row = await service.settled(data["id"])
+    assert (row["state"], row["connection"]) == ("ready", new)
+    assert len(await meeting_server.meetings()) == 1

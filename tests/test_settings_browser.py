@@ -106,6 +106,8 @@ async def test_a_provider_is_chosen_for_one_office_and_weighed_before(
         await page.get_by_label("Name").fill("Helsinki")
         await page.get_by_label("Who makes the meetings").select_option(label=f"Second ({meeting_server.url})")
         impact = page.locator("#impact")
+        await expect(impact).to_contain_text("1 upcoming booking: it stays as it is.")
+        await page.get_by_label("Meetings that stand with another connection").check()
         await expect(impact).to_contain_text("1 gets another meeting in place of the one it has")
         await expect(impact).to_contain_text("1 customer holds a link that will no longer work")
         await page.get_by_label("Title", exact=True).fill("{office} {record_number}")

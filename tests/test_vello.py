@@ -165,6 +165,13 @@ def test_what_is_no_event_is_refused(raw: bytes) -> None:
         parse(raw)
 
 
+@pytest.mark.parametrize("depth", [33, 300, 900, 5_000])
+def test_however_deep_a_body_is_nested_it_is_refused_not_a_fault(depth: int) -> None:
+    nested = "[" * depth + "]" * depth
+    with pytest.raises(InvalidEvent, match="too deeply"):
+        parse(f'{{"id": "1", "type": "record.updated", "data": {nested}}}'.encode())
+
+
 def test_a_backslash_that_only_looks_like_a_nul_is_text() -> None:
     assert parse(body("record.created", record(details={"note": "\\u0000"}))).record is not None
 

@@ -128,9 +128,9 @@ VERBS: dict[str, Endpoint] = {
 
 
 class Forward(Strict):
-    """How far the clock goes forward, in seconds."""
+    """How far the clock goes forward, in seconds; back if it is less than 0."""
 
-    advance: float = Field(ge=0)
+    advance: float = Field(ge=-86_400)
 
 
 class Who(Strict):

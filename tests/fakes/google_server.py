@@ -45,7 +45,7 @@ class GoogleServer(FakeServer):
         await self.control("PUT", "readings", readings)
 
     async def forward(self, seconds: float) -> None:
-        """Google's clock goes forward."""
+        """Google's clock goes forward, or back."""
         await self.control("POST", "clock", {"advance": seconds})
 
     async def spaces(self) -> list[dict[str, Any]]:

@@ -66,6 +66,11 @@ class TestServiceAccount:
             GoogleSettings.model_validate({"key": key, "subject": ANNA})
         assert "very-secret" not in str(caught.value)
 
+    @pytest.mark.parametrize("key", ["no JSON", "{", "[" * 100_000])
+    def test_a_key_file_that_cannot_be_read_is_refused(self, key: str) -> None:
+        with pytest.raises(ValidationError, match="key is no JSON"):
+            GoogleSettings.model_validate({"key": key, "subject": ANNA})
+
     @pytest.mark.parametrize("subject", ["anna", "anna@", "a b@x", "a@x,b@x"])
     async def test_the_person_is_an_address(self, google: GoogleServer, subject: str) -> None:
         with pytest.raises(ValidationError, match="subject"):

@@ -19,7 +19,7 @@ from providers.base import (
     TemporaryError,
 )
 from providers.google_account import EVENTS, ROOMS, SPACES, GoogleSettings
-from providers.google_calendar import LIVES
+from providers.google_calendar import GIVEN_UP, LIVES
 from providers.google_meet import PROVIDER, GoogleMeet
 from tests.fakes.google_server import GoogleServer
 from tests.providers.contract import VendorLaws, a_spec
@@ -310,6 +310,20 @@ class TestAnEntry:
             await entries.create(spec)
         assert await google.events() == []
         assert (await entries.create(spec)).join_url
+
+    async def test_an_entry_whose_room_never_comes_is_taken_back(
+        self, entries: GoogleMeet, google: GoogleServer
+    ) -> None:
+        """Else it would stay in the calendar although its booking was cancelled."""
+        await google.user(pending_reads=1000)
+        spec = a_spec()
+        with pytest.raises(OutcomeUnknown):
+            await entries.create(spec)
+        assert len(await google.events()) == 1
+        await google.forward(-GIVEN_UP - 60)
+        with pytest.raises(TemporaryError, match="could not make a room"):
+            await entries.create(replace(spec, title="Its last change was so long ago"))
+        assert await google.events() == []
 
     @pytest.mark.parametrize("status", [401, 403, 429, 500])
     async def test_what_goes_wrong_after_its_insert_never_says_that_nothing_happened(
