@@ -6,7 +6,6 @@ and how far), a week after the last step.
 
 import json
 import time
-from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, replace
 from typing import Final, Literal
 
@@ -20,10 +19,11 @@ from service.ledger import Ledger
 from service.oauth import Broker
 from service.settings import Settings
 from service.store import Store
+from service.vello import MAX_DURATION
 
 How = Literal["keep", "move", "remove"]
 SCAN: Final = 20_000
-"""Records that are looked at in one step."""
+"""Bookings that are looked at in one step; the next one goes on behind them."""
 LIFE: Final = 7 * 86_400
 """Seconds for which a farewell is remembered after its last step."""
 
@@ -34,7 +34,11 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Farewell:
-    """How a connection leaves: `total` upcoming meetings it had, `left` of them, `stuck` of those have failed."""
+    """How a connection leaves: `total` upcoming meetings it had, `left` of them, `stuck` of those have failed.
+
+    A look at all bookings takes several steps when there are many: `after` is where it goes on (None: it begins), with
+    `found` meetings so far, `failed` of those.
+    """
 
     connection: str
     how: How
@@ -44,71 +48,94 @@ class Farewell:
     total: int
     left: int
     stuck: int = 0
+    after: tuple[int, str] | None = None
+    found: int = 0
+    failed: int = 0
 
 
 class Farewells:
     """All connections that are being taken out of use."""
 
-    def __init__(self, store: Store, ledger: Ledger, settings: Settings, broker: Broker, changes: Changes) -> None:
+    def __init__(
+        self, store: Store, ledger: Ledger, settings: Settings, broker: Broker, changes: Changes, scan: int = SCAN
+    ) -> None:
         self._store = store
         self._ledger = ledger
         self._settings = settings
         self._broker = broker
         self._changes = changes
+        self._scan = scan
 
     async def all(self) -> dict[str, Farewell]:
         """Every farewell that is under way, by connection."""
         rows = await self._store.execute("HGETALL", _FAREWELLS)
-        return {key: Farewell(**json.loads(row)) for key, row in rows.items()}
+        return {key: _farewell(row) for key, row in rows.items()}
 
     async def upcoming(self, connection: str) -> int:
-        """How many meetings of a connection are still to come."""
-        return len([entry async for entry in self._held(connection)])
+        """How many meetings of a connection are still to come, counted among the first SCAN bookings."""
+        return len((await self._held(connection, None))[0])
 
     async def begin(self, connection: str, how: How, to: str | None, who: str) -> None:
-        """Take a connection from all offices, give them `to` in its place, and begin with its meetings."""
-        held = [entry async for entry in self._held(connection)]
-        total = len(held)
-        for office in self._settings.choices.using(connection):
-            choice = self._settings.choices.own(office)
-            if choice:
-                shared = {name: value for name, value in choice.options.items() if name == "opens_before"}
-                changed = choice.model_copy(update={"connection": to, "options": shared, "move": how != "keep"})
-                await self._settings.choices.put(office, changed)
-                await self._changes.note(who, "office", office, "set", {"connection": (connection, to)})
-        if how != "keep":
-            await self._move_what_stayed(connection, held)
+        """Remember how a connection leaves, and take the first step; a crash in between leaves nothing half done."""
+        total = await self.upcoming(connection)
         await self._keep(Farewell(connection, how, to, who, int(time.time()), total, total))
-        await self._settings.announce(self._ledger)
-        await self._ledger.unpark(connection)
         await self.step(connection)
-
-    async def _move_what_stayed(self, connection: str, held: list[Entry]) -> None:
-        """Have offices that chose another connection before take the meetings there that still stand on this one."""
-        choices = self._settings.choices
-        for wanted in {entry.wish.office for entry in held if entry.wish}:
-            office = wanted if wanted and choices.own(wanted) else DEFAULT
-            choice = choices.own(office)
-            if choice and choice.connection not in (None, connection) and not choice.move:
-                await choices.put(office, choice.model_copy(update={"move": True}))
 
     async def step(self, connection: str) -> Farewell | None:
         """Go on with one; None when there is none, or none any more because it is done."""
         row = await self._store.execute("HGET", _FAREWELLS, connection)
         if row is None:
             return None
-        farewell, left, stuck = Farewell(**json.loads(row)), 0, 0
-        if farewell.how != "keep":
-            async for entry in self._held(connection):
-                left, stuck = left + 1, stuck + (entry.state is State.FAILED)
-                if entry.state is State.READY and not entry.unsettled:
-                    await self._ledger.nudge(entry.record, "Its connection is being taken out of use.")
-        farewell = replace(farewell, left=left, stuck=stuck)
-        if left:
-            await self._keep(farewell)
-            return farewell
-        await self.finish(connection, farewell.who)
-        return None
+        farewell = _farewell(row)
+        released = await self._release(farewell)
+        if farewell.how == "keep":
+            await self.finish(connection, farewell.who)
+            return None
+        held, last = await self._held(connection, farewell.after)
+        if await self._move_what_stayed(connection, held) or released:
+            await self._settings.announce(self._ledger)
+            await self._ledger.unpark(connection)
+        for entry in held:
+            if entry.state is State.READY and not entry.unsettled:
+                await self._ledger.nudge(entry.record, "Its connection is being taken out of use.")
+        found = farewell.found + len(held)
+        failed = farewell.failed + sum(entry.state is State.FAILED for entry in held)
+        if last is None and not found:
+            await self.finish(connection, farewell.who)
+            return None
+        if last is None:
+            farewell = replace(farewell, left=found, stuck=failed, after=None, found=0, failed=0)
+        else:  # more bookings than one step looks at: it is done only when all were looked at
+            farewell = replace(farewell, left=max(farewell.left, found, 1), after=last, found=found, failed=failed)
+        farewell = replace(farewell, total=max(farewell.total, farewell.left))
+        await self._keep(farewell)
+        return farewell
+
+    async def _release(self, farewell: Farewell) -> bool:
+        """Give the offices that chose the connection the other one, or none; True when there were any."""
+        choices, connection = self._settings.choices, farewell.connection
+        offices = choices.using(connection)
+        for office in offices:
+            choice = choices.own(office)
+            if choice:
+                shared = {name: value for name, value in choice.options.items() if name == "opens_before"}
+                update = {"connection": farewell.to, "options": shared, "move": farewell.how != "keep"}
+                # Where somebody chose meanwhile, the next step sees what.
+                if await choices.replace(office, choice.model_copy(update=update), choices.version(office)):
+                    fields = {"connection": (connection, farewell.to)}
+                    await self._changes.note(farewell.who, "office", office, "set", fields)
+        return bool(offices)
+
+    async def _move_what_stayed(self, connection: str, held: list[Entry]) -> bool:
+        """Have offices that chose another connection before take the meetings there that still stand on this one."""
+        choices, moved = self._settings.choices, False
+        for wanted in {entry.wish.office for entry in held if entry.wish}:
+            office = wanted if wanted and choices.own(wanted) else DEFAULT
+            choice = choices.own(office)
+            if choice and choice.connection not in (None, connection) and not choice.move:
+                changed = choice.model_copy(update={"move": True})
+                moved = await choices.replace(office, changed, choices.version(office)) or moved
+        return moved
 
     async def finish(self, connection: str, who: str) -> None:
         """Forget a connection and revoke its grant; what meetings it has stay at the provider."""
@@ -137,17 +164,24 @@ class Farewells:
         row = json.dumps(asdict(farewell))
         await self._store.pipeline([("HSET", _FAREWELLS, farewell.connection, row), ("EXPIRE", _FAREWELLS, LIFE)])
 
-    async def _held(self, connection: str) -> AsyncIterator[Entry]:
-        """Entries of bookings to come that have something at a connection."""
-        now, looked, after = int(time.time()), 0, (0, "")
-        while looked < SCAN:
-            rows = await self._ledger.page(after, 200)
-            looked += len(rows.entries)
+    async def _held(self, connection: str, after: tuple[int, str] | None) -> tuple[list[Entry], tuple[int, str] | None]:
+        """Which of the next SCAN bookings to come have something at a connection, and where to go on if at all."""
+        now, looked, held = int(time.time()), 0, list[Entry]()
+        after = after or (now - MAX_DURATION, "")
+        while looked < self._scan:
+            rows = await self._ledger.page(after, min(200, self._scan))
+            if rows.last is None:
+                return held, None
+            looked, after = looked + len(rows.entries), rows.last
             for at, entry in rows.entries:
                 ends = at + ((entry.wish.duration or 0) if entry.wish else 0)
                 placed = [each for each in (entry.meeting, entry.intent, *entry.retired) if each]
                 if ends > now and any(each.connection == connection for each in placed):
-                    yield entry
-            if rows.last is None:
-                return
-            after = rows.last
+                    held.append(entry)
+        return held, after
+
+
+def _farewell(row: str) -> Farewell:
+    fields = json.loads(row)
+    after = fields.pop("after", None)
+    return Farewell(**fields, after=(int(after[0]), str(after[1])) if after else None)

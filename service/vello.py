@@ -26,7 +26,7 @@ DELETED = "record.deleted"
 RECORD_EVENTS = frozenset({"record.created", "record.updated", CANCELLED, DELETED, UPDATE_METADATA})
 
 _MAX_TIME = 7_258_118_400  # year 2200: later than any booking, early enough to catch milliseconds
-_MAX_DURATION = 31 * 86_400
+MAX_DURATION = 31 * 86_400
 _MAX_COUNTER = 2**53 - 1  # Lua's numbers are doubles
 _is_uuid = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE).fullmatch
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8}){0,3}")
@@ -228,7 +228,7 @@ def _record(data: Mapping[str, Any], event_type: str) -> Record:
     if record_id is None:
         raise _wrong("id", "a UUID")
     start = _integer("time", get("time"), _MAX_TIME)
-    duration = _integer("duration", get("duration"), _MAX_DURATION)
+    duration = _integer("duration", get("duration"), MAX_DURATION)
     ends = event_type in (CANCELLED, DELETED)
     if not ends and start is None:
         raise _wrong("time", "unix seconds")

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import time
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +14,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from providers import memory
+from providers.base import MeetingProvider, ProviderInfo, ProviderSettings
+from service.changes import Changes
+from service.choices import Choices
+from service.connections import Connection, Connections
+from service.farewell import Farewells
+from service.grants import Grants
+from service.ledger import Ledger
+from service.oauth import Broker
+from service.observer import Observer
+from service.settings import Settings
 from service.store import Store
+from service.vault import Vault
 from service.vello import sign
 from service.web.session import Person, Sessions
 from tests.events import body, record
@@ -60,6 +73,26 @@ async def become(service: Running, store: Store, *companies: str) -> None:
     await Sessions(store, PUBLIC).begin(Request(scope), response, Person("limited@example.org", companies))
     service.client.cookies.clear()
     service.client.cookies.set("vello_meetings", response.headers["set-cookie"].split("=")[1].split(";")[0])
+
+
+async def linked(service: Running, data: dict[str, Any]) -> dict[str, Any]:
+    assert await service.link(data)
+    return data
+
+
+async def process(store: Store) -> Farewells:
+    """Another process's view of what is being taken out of use, two bookings a step."""
+    vault = Vault([("k1", bytes(32))])  # the key of `running`
+    known = {"memory": memory.PROVIDER}
+
+    def connect(info: ProviderInfo, settings: ProviderSettings, _row: Connection) -> MeetingProvider:
+        raise AssertionError(info.name)  # it asks no provider anything
+
+    settings = Settings(Choices(store), Connections(store, vault, known, connect))
+    await settings.load()
+    ledger = Ledger(store, vault, 30)
+    broker = Broker(Grants(store, vault), {}, PUBLIC, Observer())
+    return Farewells(store, ledger, settings, broker, Changes(store), scan=2)
 
 
 def test_the_script_of_others_is_the_one_that_was_taken() -> None:
@@ -281,6 +314,32 @@ async def test_a_connection_leaves_and_its_meetings_are_kept_or_removed(
     await wait_until(gone, 15)
     assert len(await meeting_server.meetings()) == left
     assert (await service.admin("GET", "/offices/default")).json()["connection"] is None
+
+
+async def test_a_connection_leaves_only_when_every_booking_was_looked_at_by_whichever_process(
+    store: Store, store_url: str, meeting_server: MemoryServer
+) -> None:
+    """Each step looks at two bookings here, and the first three have no meeting."""
+    soon = int(time.time()) + 86_400
+    async with running(store_url) as service:
+        for hour in range(3):
+            await service.link(record(time=soon + hour * 3600))
+        connection = await service.connect(meeting_server.url)
+        for hour in range(3, 6):
+            await service.settled((await linked(service, record(time=soon + hour * 3600)))["id"])
+    assert len(await meeting_server.meetings()) == 3
+    await (await process(store)).begin(connection, "remove", None, "anna")
+    steps = [await (await process(store)).step(connection) for _ in range(6)]
+    # Nobody works, so nothing is removed, however often each is looked at.
+    assert [step.left if step else 0 for step in steps] == [1, 3, 3, 3, 3, 3]
+    async with running(store_url) as service:
+
+        async def gone() -> bool:
+            return await (await process(store)).step(connection) is None
+
+        await wait_until(gone, 30)
+        assert (await service.admin("GET", f"/connections/{connection}")).status_code == 404
+    assert await meeting_server.meetings() == []
 
 
 async def test_of_two_programs_that_change_an_office_the_second_is_refused(service: Running) -> None:
