@@ -16,7 +16,7 @@ Errors, by what the caller does next::
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -298,6 +298,17 @@ class HostLinks(Protocol):
         """The host's link, fetched at the click. It is a secret: never store or log it, never show it to a guest.
 
         Raises: MeetingNotFound, TemporaryError, ReconnectRequired, PermanentError.
+        """
+
+
+@runtime_checkable
+class Directory(Protocol):
+    """A provider that knows who may host meetings."""
+
+    async def people(self) -> Sequence[str]:
+        """Some hundreds of them at most, as `MeetingSpec.host` names them; none where the account keeps that to itself.
+
+        Raises: TemporaryError, ReconnectRequired, PermanentError.
         """
 
 

@@ -25,7 +25,7 @@ import re
 import secrets
 import string
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -52,6 +52,7 @@ SCHEDULED = 2
 MAX_TOPIC = 200
 MAX_MINUTES = 1440
 PAGE_SIZE, MAX_PAGES = 300, 50
+HOSTS = (1, 2)  # Basic and Licensed: all other users are assigned no meetings
 DAY = 86_400
 ID_LIFETIME = 30 * DAY
 """Seconds after its time for which Zoom remembers a meeting."""
@@ -152,6 +153,20 @@ class Zoom:
         except ScopeMissing:
             return "Zoom takes our credentials; it does not let us see the account's users."
         return f"Zoom answers for the account {self._settings.account}."
+
+    async def people(self) -> Sequence[str]:
+        """GET the account's first active users; one person's account has nobody else to choose."""
+        if not self._settings.names_hosts:
+            return ()
+        try:
+            answer = await self._http.send("GET", "/users", params={"status": "active", "page_size": PAGE_SIZE})
+        except ScopeMissing:
+            return ()
+        users = answer.object().get("users")
+        if not isinstance(users, list):
+            raise answer.unusable("holds no list of users")
+        hosts = (each for each in users if isinstance(each, dict) and each.get("type") in HOSTS)
+        return sorted({str(each["email"]) for each in hosts if each.get("email")})
 
     def join_url(self, meeting: Meeting, spec: MeetingSpec, role: Role, now: int, until: int) -> str:
         """The guests' link; hosts have `host_url`."""

@@ -204,7 +204,7 @@ OAUTH = OAuth(
         _scope("read a meeting", "meeting:read:meeting", "meeting:read"),
         _scope("find a meeting again after a lost answer", "meeting:read:list_meetings", "meeting:read"),
         _scope("know whose account it is", "user:read:user", "user:read"),
-        _scope("test a Server-to-Server app", "user:read:list_users", "user:read", optional=True),
+        _scope("list the account's users, to choose hosts from", "user:read:list_users", "user:read", optional=True),
     ),
     identify=identify,
     sends_scopes=False,

@@ -89,7 +89,7 @@ async def test_the_openapi_document_is_valid_and_asks_for_the_token(service: Run
     document = (await service.client.get("/api/v1/openapi.json")).json()
     validate(document)
     operations = [operation for path in document["paths"].values() for operation in path.values()]
-    assert len(operations) == 25
+    assert len(operations) == 26
     assert all(operation["security"] for operation in operations)
 
 
@@ -137,6 +137,7 @@ async def test_every_answer_is_what_the_openapi_document_says(service: Running, 
     for one in (connection, "jitsi", "x"):
         await call("GET", "/connections/{connection}", connection=one)
         await call("POST", "/connections/{connection}/test", connection=one)
+        await call("GET", "/connections/{connection}/people", connection=one)
         await call("PATCH", "/connections/{connection}", connection=one, json={"name": "Other"})
         await call("POST", "/connections/{connection}/disconnect", connection=one, json={"how": "move"})
         await call("GET", "/connections/{connection}/disconnect", connection=one)

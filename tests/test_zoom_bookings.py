@@ -401,3 +401,18 @@ async def test_many_callers_share_one_token_of_an_app(service: Running, zoom: Zo
     assert len(await zoom.calls("token")) == 1
     metrics = (await service.client.get("/metrics")).text
     assert 'vello_meetings_token_refreshes_total{outcome="ok",provider="zoom"} 1.0' in metrics
+
+
+async def test_hosts_are_proposed_from_the_accounts_users_as_long_as_zoom_answers(
+    service: Running, zoom: ZoomServer
+) -> None:
+    id_ = await own_app(service)
+    assert {ANNA, BEN} <= set((await service.admin("GET", f"/connections/{id_}/people")).json()["people"])
+    ours = {"Sec-Fetch-Site": "same-origin"}
+    await service.client.post(f"{PUBLIC}/login", data={"admin_token": ADMIN}, headers=ours)
+    page = f"{PUBLIC}/offices/default/people?connection={id_}"
+    assert f'<option value="{BEN}">' in (await service.client.get(page)).text
+    await zoom.faults(fail=[{"status": 500, "times": 9}], only="users")
+    answer = await service.admin("GET", f"/connections/{id_}/people")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
+    assert (await service.client.get(page)).text.strip() == ""

@@ -74,6 +74,7 @@ class Api:
         get("/connections/{connection}/disconnect", tags=["connections"])(self.connections.get_disconnection)
         delete("/connections/{connection}", tags=["connections"], status_code=204)(self.connections.delete_connection)
         post("/connections/{connection}/test", tags=["connections"])(self.connections.test_connection)
+        get("/connections/{connection}/people", tags=["connections"])(self.connections.list_people)
         get("/companies", tags=["companies"])(self.companies.list_companies)
         post("/companies", tags=["companies"], status_code=201)(self.companies.add_company)
         post("/companies/{company}/tokens", tags=["companies"], status_code=201)(self.companies.add_token)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import Query, Response
 from pydantic import ValidationError
 
-from providers.base import ProviderError, ProviderInfo, TemporaryError
+from providers.base import Directory, ProviderError, ProviderInfo, TemporaryError
 from service.changes import Change, Changes
 from service.choices import Choices
 from service.connections import Connection, Connections, UnknownConnection
@@ -24,6 +24,7 @@ from service.web.schema import (
     ConnectionRead,
     Disconnecting,
     Disconnection,
+    People,
     Rehearsal,
 )
 from service.web.views import Views
@@ -156,6 +157,20 @@ class ConnectionsApi:
             await self._connections.mark(connection, "ready")
             await self._ledger.unpark(connection)
         return Rehearsal(ok=failed is None, steps=steps)
+
+    async def list_people(self, connection: str) -> People:
+        """Who may host its meetings."""
+        self._known(connection)
+        try:
+            provider = self._connections.provider(connection)
+            people = await provider.people() if isinstance(provider, Directory) else ()
+        except UnknownConnection:
+            people = ()
+        except TemporaryError as error:
+            raise Problem(503, "unavailable", error.text) from None
+        except ProviderError as error:
+            raise Problem(409, "no_people", error.text) from None
+        return People(people=list(people))
 
     async def connection(self, connection: str) -> ConnectionRead:
         """One connection with its health."""

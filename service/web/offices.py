@@ -1,6 +1,7 @@
 """`/offices`: which connection makes the meetings of each office, and how; weighed before it is saved."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 from zoneinfo import available_timezones
@@ -52,6 +53,7 @@ class Offices:
             self._frame.get("/offices/{office}", self._show),
             self._frame.post("/offices/{office}", self._save),
             self._frame.post("/offices/{office}/preview", self._preview),
+            self._frame.get("/offices/{office}/people", self._people),
         ]
 
     async def _list(self, visit: Visit) -> Response:
@@ -104,6 +106,16 @@ class Offices:
             title=_title(choice),
             options=self._option_fields(draft) if changed else None,
         )
+
+    async def _people(self, visit: Visit) -> Response:
+        """Whom the host fields propose; they take what is typed as well, so a provider that fails is no obstacle."""
+        await self._known(visit)
+        mine = {row.id for row in await self._connected(visit)}
+        people: list[str] = []
+        if visit.asked("connection") in mine:
+            with suppress(Problem):
+                people = (await self._connections.list_people(visit.asked("connection"))).people
+        return visit.show("office_people.html", people=people)
 
     async def _refused(self, visit: Visit, office: str, draft: Draft, problem: Problem) -> Response:
         """The form again with what was typed; if somebody else was faster, with what they chose."""

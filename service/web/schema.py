@@ -179,6 +179,12 @@ class Failure(BaseModel):
     error: Error
 
 
+class People(BaseModel):
+    """Who may host a connection's meetings, as `hosts` names them; empty where the provider does not say."""
+
+    people: list[str]
+
+
 class Rehearsal(BaseModel):
     """What a connection's test did, step by step."""
 

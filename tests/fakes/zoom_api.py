@@ -390,7 +390,10 @@ async def _user(state: State, request: Request, access: Access) -> Response:
 
 async def _users(state: State, request: Request, access: Access) -> Response:
     query = _query(state, request, {"page_size", "next_page_token", "status"})
-    users = [user for user in state.users.values() if user.account_id == access.grant.account_id]
+    if query.get("status", "active") not in ("active", "inactive", "pending"):
+        raise Refused(300, 300, "Invalid status.")
+    wanted = query.get("status", "active") == "active"  # the fake's users all are
+    users = [user for user in state.users.values() if wanted and user.account_id == access.grant.account_id]
     size = int(query.get("page_size", "30"))
     people = [_person(state, user) for user in users[:size]]
     return JSONResponse({"page_size": size, "total_records": len(users), "next_page_token": "", "users": people})

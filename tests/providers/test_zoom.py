@@ -587,3 +587,21 @@ async def test_a_meeting_is_at_the_bookings_second_in_every_zone_on_every_day(
 
 def test_warnings_make_no_other_meeting() -> None:
     assert Meeting("1", "https://x/1") == Meeting("1", "https://x/1", warnings=("told in the journal",))
+
+
+class TestPeople:
+    """Whom an admin can choose as hosts."""
+
+    async def test_an_accounts_users_who_may_host_are_named_and_one_persons_account_names_nobody(
+        self, anna: Zoom, company: Zoom, zoom: ZoomServer
+    ) -> None:
+        cook = {"email": "cook@example.org", "account_id": "account-1", "type": 4}
+        await zoom.control("PUT", "users", cook)  # without a seat
+        assert {ANNA, BEN} <= set(await company.people())
+        assert "cook@example.org" not in await company.people()
+        assert await anna.people() == ()
+
+    async def test_an_app_that_may_not_list_users_names_nobody(self, zoom: ZoomServer) -> None:
+        await zoom.control("PUT", "apps", {"client_id": "s2s-app", "scopes": ["meeting:write:meeting:admin"]})
+        async with connected(zoom, S2S) as company:
+            assert await company.people() == ()
