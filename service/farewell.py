@@ -1,7 +1,7 @@
 """Taking a connection out of use: its upcoming meetings are moved or removed first, then it is forgotten.
 
-It goes on over restarts: what is left to do is read from the ledger each time. Key: `vm:farewells` (connection -> how,
-and how far), a week after the last step.
+It goes on over restarts: what is left to do is read from the offices and the ledger each time. Key: `vm:farewells`
+(connection -> how, and how far), a week after the last step.
 """
 
 import json
@@ -28,6 +28,7 @@ LIFE: Final = 7 * 86_400
 """Seconds for which a farewell is remembered after its last step."""
 
 _FAREWELLS = "vm:farewells"
+_DAY = 86_400  # seconds back: a meeting that has been going on for longer is left where it is
 
 _log = structlog.get_logger(__name__)
 
@@ -87,6 +88,11 @@ class Farewells:
         if row is None:
             return None
         farewell = _farewell(row)
+        try:
+            self._settings.connections.get(connection)
+        except UnknownConnection:
+            await self._store.execute("HDEL", _FAREWELLS, connection)
+            return None
         released = await self._release(farewell)
         if farewell.how == "keep":
             await self.finish(connection, farewell.who)
@@ -138,21 +144,26 @@ class Farewells:
         return moved
 
     async def finish(self, connection: str, who: str) -> None:
-        """Forget a connection and revoke its grant; what meetings it has stay at the provider."""
-        await self._store.execute("HDEL", _FAREWELLS, connection)
+        """Revoke a connection's grant and forget it; what meetings it has stay at the provider.
+
+        Where this is interrupted the connection is still there, and it can be done again.
+        """
+        connections = self._settings.connections
         try:
-            row = self._settings.connections.get(connection)
+            row = connections.get(connection)
         except UnknownConnection:
+            await self._store.execute("HDEL", _FAREWELLS, connection)
             return
         try:
-            source = self._broker.source(row, self._settings.connections.settings_of(row))
+            source = self._broker.source(row, connections.settings_of(row))
         except UnknownConnection:  # its adapter is not installed any more, so nobody could revoke anything
             source = None
-        await self._settings.connections.remove(connection)
+        if source and [each.id for each in connections.holding(source.grant)] in ([], [connection]):
+            await self._broker.forget(source)
+        await connections.remove(connection)
         await self._changes.note(who, "connection", connection, "removed", {"name": (row.name, None)})
         await self._settings.announce(self._ledger)
-        if source and not self._settings.connections.holding(source.grant):
-            await self._broker.forget(source)
+        await self._store.execute("HDEL", _FAREWELLS, connection)
         _log.info("connection_removed", connection=connection)
 
     async def round(self) -> None:

@@ -206,7 +206,8 @@ class Oidc:
 
     def _identity(self, claims: Mapping[str, Any]) -> Identity:
         email = str(claims.get("email") or "").lower()
-        if claims.get("email_verified") is False or not re.fullmatch(r"[^@\s]+@[^@\s]+", email):
+        # Some providers write it as a word, others never: whom they do not vouch for they say so of.
+        if str(claims.get("email_verified", True)).lower() == "false" or not re.fullmatch(r"[^@\s]+@[^@\s]+", email):
             email = ""
         groups = claims.get("groups")
         named = {f"group:{group}" for group in groups} if isinstance(groups, list) else set()

@@ -20,6 +20,8 @@ from tests.processes import ADMIN, KEYS, TOKEN
 from tests.tools import absent, need
 
 Scheme = Literal["light", "dark"]
+ELSEWHERE = "meetings.example"
+"""A name under which browsers reach this machine and take it for another: over plain HTTP they trust it less."""
 
 
 class _Server(uvicorn.Server):
@@ -65,7 +67,7 @@ async def browsers(
         chromium = await driver.chromium.launch_persistent_context(
             profile,
             executable_path=need("chromium"),
-            args=["--no-sandbox", "--disable-dev-shm-usage"],
+            args=["--no-sandbox", "--disable-dev-shm-usage", f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1"],
             color_scheme=scheme,
             locale="en-GB",
             java_script_enabled=javascript,

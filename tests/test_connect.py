@@ -124,7 +124,7 @@ async def test_every_page_is_cached_by_nobody_and_runs_nothing_that_came_with_it
     ):
         assert answer.headers["cache-control"] == "no-store"
         assert "default-src 'none'" in answer.headers["content-security-policy"]
-        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["referrer-policy"] == "same-origin"
         assert inline(answer.text) == []
 
 

@@ -1,10 +1,12 @@
 """The settings as an attacker and as other admins meet them: sessions, companies, what others wrote, what is secret."""
 
 import hashlib
+import json
 import re
 import time
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from providers.base import MeetingProvider, ProviderInfo, ProviderSettings
 from service.changes import Changes
 from service.choices import Choices
 from service.connections import Connection, Connections
-from service.farewell import Farewells
+from service.farewell import Farewell, Farewells
 from service.grants import Grants
 from service.ledger import Ledger
 from service.oauth import Broker
@@ -93,6 +95,12 @@ async def process(store: Store) -> Farewells:
     ledger = Ledger(store, vault, 30)
     broker = Broker(Grants(store, vault), {}, PUBLIC, Observer())
     return Farewells(store, ledger, settings, broker, Changes(store), scan=2)
+
+
+async def left_it(service: Running, connection: str) -> bool:
+    """Whether a connection that is being taken out of use is gone."""
+    await service.admin("GET", f"/connections/{connection}/disconnect")
+    return (await service.admin("GET", f"/connections/{connection}")).status_code == 404
 
 
 def test_the_script_of_others_is_the_one_that_was_taken() -> None:
@@ -265,6 +273,30 @@ async def test_an_admin_of_one_company_sees_nothing_of_another(
     assert "North&#39;s" not in (await page(service, "/connections")).text
 
 
+async def test_what_an_admin_of_everything_gave_an_office_stays_when_its_own_admin_saves(
+    service: Running, store: Store, meeting_server: MemoryServer
+) -> None:
+    north, token = str(uuid.uuid4()), "token-of-north"
+    await service.admin("POST", "/companies", json={"id": north, "name": "North", "tokens": [token]})
+    shared, data = await service.connect(meeting_server.url), record(company=north)
+    url, office = f"{PUBLIC}/webhooks/vello/{north}", data["office"]
+    assert (await service.post(body("record.update_metadata", data), url=url, token=token)).status_code == 200
+    await service.admin("PUT", f"/offices/{office}", json={"connection": shared})
+    await become(service, store, north)
+    assert "was removed" not in (await page(service, "/offices")).text
+    form = (await page(service, f"/offices/{office}")).text
+    assert f'<option value="{shared}" selected>' in form
+    found = re.search(r'name="form_token" value="([^"]+)"', form)
+    assert found
+    typed = {"form_token": found[1], "do": "save", "name": "North office", "time_zone": "UTC", "connection": shared}
+    version = re.search(r'name="version" value="([^"]+)"', form)
+    assert version
+    sent = {**typed, "version": version[1]}
+    assert (await service.client.post(f"{PUBLIC}/offices/{office}", data=sent, headers=OURS)).status_code == 303
+    row = (await service.admin("GET", f"/offices/{office}")).json()
+    assert (row["name"], row["connection"]) == ("North office", shared)
+
+
 async def test_another_meeting_is_made_in_place_of_the_one_that_stands(
     service: Running, meeting_server: MemoryServer
 ) -> None:
@@ -306,12 +338,7 @@ async def test_a_connection_leaves_and_its_meetings_are_kept_or_removed(
     await service.link(record())
     answer = await service.admin("POST", f"/connections/{connection}/disconnect", json={"how": how})
     assert answer.status_code == 202
-
-    async def gone() -> bool:
-        await service.admin("GET", f"/connections/{connection}/disconnect")
-        return (await service.admin("GET", f"/connections/{connection}")).status_code == 404
-
-    await wait_until(gone, 15)
+    await wait_until(lambda: left_it(service, connection), 15)
     assert len(await meeting_server.meetings()) == left
     assert (await service.admin("GET", "/offices/default")).json()["connection"] is None
 
@@ -340,6 +367,56 @@ async def test_a_connection_leaves_only_when_every_booking_was_looked_at_by_whic
         await wait_until(gone, 30)
         assert (await service.admin("GET", f"/connections/{connection}")).status_code == 404
     assert await meeting_server.meetings() == []
+
+
+async def test_a_connection_that_a_kill_stopped_from_leaving_leaves_all_the_same(
+    service: Running, store: Store, meeting_server: MemoryServer
+) -> None:
+    """What is in the store when the process dies at once after it promised."""
+    connection = await service.connect(meeting_server.url)
+    await service.link(record())
+    begun = Farewell(connection, "remove", None, "API", int(time.time()), 1, 1)
+    await store.execute("HSET", "vm:farewells", connection, json.dumps(asdict(begun)))
+    await wait_until(lambda: left_it(service, connection), 15)
+    assert await meeting_server.meetings() == []
+    assert (await service.admin("GET", "/offices/default")).json()["connection"] is None
+    assert await store.execute("HGETALL", "vm:farewells") == {}
+
+
+async def test_a_connection_leaves_no_meeting_behind_while_its_provider_refuses_or_an_office_chooses_it_again(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    connection = await service.connect(meeting_server.url)
+    data = record()
+    await service.link(data)
+    await meeting_server.faults(fail=[{"status": 403}] * 3, only="delete")
+    await service.admin("POST", f"/connections/{connection}/disconnect", json={"how": "remove"})
+
+    async def stuck() -> bool:
+        answer = await service.admin("GET", f"/connections/{connection}/disconnect")
+        return bool(answer.json()["stuck"] == 1)
+
+    await wait_until(stuck, 15)
+    assert (await service.admin("GET", f"/connections/{connection}")).status_code == 200
+    await service.admin("PUT", "/offices/default", json={"connection": connection})
+    await meeting_server.faults()
+    await service.admin("GET", f"/connections/{connection}/disconnect")
+    await service.admin("POST", f"/records/{data['id']}/reconcile")
+    await wait_until(lambda: left_it(service, connection), 15)
+    assert await meeting_server.meetings() == []
+    assert (await service.admin("GET", "/offices/default")).json()["connection"] is None
+
+
+async def test_meetings_move_to_no_connection_that_leaves_itself(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    one = await service.connect(meeting_server.url)
+    await service.link(record())
+    two = (await service.admin("POST", "/connections", json={"provider": "memory", "url": meeting_server.url})).json()
+    await meeting_server.faults(fail=[{"status": 403}] * 3, only="delete")
+    await service.admin("POST", f"/connections/{one}/disconnect", json={"how": "remove"})
+    answer = await service.admin("POST", f"/connections/{two['id']}/disconnect", json={"how": "move", "to": one})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid")
 
 
 async def test_of_two_programs_that_change_an_office_the_second_is_refused(service: Running) -> None:
@@ -381,12 +458,7 @@ async def test_what_an_office_left_on_a_connection_moves_to_the_one_it_chose_whe
     await service.say("record.updated", {**data, "version": 2})
     assert (await service.settled(data["id"]))["connection"] == old
     await service.admin("POST", f"/connections/{old}/disconnect", json={"how": "remove"})
-
-    async def gone() -> bool:
-        await service.admin("GET", f"/connections/{old}/disconnect")
-        return (await service.admin("GET", f"/connections/{old}")).status_code == 404
-
-    await wait_until(gone, 15)
+    await wait_until(lambda: left_it(service, old), 15)
     row = await service.settled(data["id"])
     assert (row["state"], row["connection"]) == ("ready", new)
     assert len(await meeting_server.meetings()) == 1

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from service.vello import sign
-from tests.browsing import Scheme, browser, browsers, listening, log_in, pictured, served, violations
+from tests.browsing import ELSEWHERE, Scheme, browser, browsers, listening, log_in, pictured, served, violations
 from tests.events import body, record
 from tests.fakes.zoom_server import ZoomServer
 from tests.processes import ADMIN, TOKEN
@@ -49,6 +49,16 @@ class At:
 async def at(store_url: str) -> AsyncIterator[At]:
     async with listening() as (listener, public), served(listener, public, store_url):
         yield At(public)
+
+
+async def test_forms_work_over_plain_http_under_any_name(store_url: str, tmp_path: Path) -> None:
+    """There browsers send no Sec-Fetch-Site, and Origin is `null` where a page forbids the referrer."""
+    async with listening() as (listener, local):
+        public = local.replace("localhost", ELSEWHERE)
+        async with served(listener, public, store_url), browser(tmp_path) as (page, _):
+            await log_in(page, public)
+            await page.get_by_role("button", name="Suomi").click()
+            await expect(page.locator("html")).to_have_attribute("lang", "fi")
 
 
 async def sound(page: Page, name: str) -> None:

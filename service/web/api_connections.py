@@ -29,8 +29,6 @@ from service.web.schema import (
 )
 from service.web.views import Views
 
-_SCAN = 5_000  # records that are looked at to count the meetings of a connection
-
 
 class ConnectionsApi:
     """The API's operations on connections."""
@@ -112,7 +110,7 @@ class ConnectionsApi:
         """Forget a connection, and revoke its grant; 409 with what depends on it, unless forced."""
         row = self._known(connection)
         self._still(row, version_in(if_match))
-        offices, meetings = self._choices.using(connection), await self._meetings(connection)
+        offices, meetings = self._choices.using(connection), await self.upcoming(connection)
         if (offices or meetings) and not force:
             named = ", ".join(offices) or "no office"
             message = (
@@ -224,6 +222,8 @@ class ConnectionsApi:
             if wanted.to is None or wanted.to == connection:
                 raise Problem(422, "invalid", "`to`: name another connection.")
             self._known(wanted.to)
+            if wanted.to in await self._farewells.all():
+                raise Problem(422, "invalid", "`to`: name another connection.")
         await self._farewells.begin(connection, wanted.how, wanted.to if wanted.how == "move" else None, who)
         left = (await self._farewells.all()).get(connection)
         total, still, stuck = (left.total, left.left, left.stuck) if left else (0, 0, 0)
@@ -264,17 +264,3 @@ class ConnectionsApi:
             return self._connections.get(connection)
         except UnknownConnection:
             raise Problem(404, "unknown_connection", "No connection has this id.") from None
-
-    async def _meetings(self, connection: str) -> int:
-        """How many records hold a meeting of this connection, counted up to the first thousands."""
-        count, looked, after = 0, 0, (0, "")
-        while looked < _SCAN:
-            rows = await self._ledger.page(after, 200)
-            looked += len(rows.entries)
-            count += sum(
-                entry.meeting is not None and entry.meeting.connection == connection for _, entry in rows.entries
-            )
-            if rows.last is None:
-                break
-            after = rows.last
-        return count

@@ -1,6 +1,7 @@
 """Forms that were sent without a living session: kept for their sender until after the login.
 
-Keys: `vm:kept:<hash of a random name>`, a quarter of an hour, in an envelope; `vm:kept:count`, five minutes.
+Keys: `vm:kept:<hash of a random name and the browser's>`, a quarter of an hour, in an envelope; `vm:kept:count`, five
+minutes.
 """
 
 import hashlib
@@ -38,8 +39,8 @@ class Kept:
         self._store = store
         self._vault = vault
 
-    async def put(self, path: str, fields: Sequence[tuple[str, str]]) -> str | None:
-        """Keep a form; answers the name that gives it back, None when it is not kept."""
+    async def put(self, browser: str, path: str, fields: Sequence[tuple[str, str]]) -> str | None:
+        """Keep a form; answers the name that gives it back to this browser alone, None when it is not kept."""
         plain = [pair for pair in fields if not pair[0].startswith(HUSHED) and pair[0] != "form_token"]
         text = json.dumps([path, plain])
         if len(text) > LARGEST:
@@ -48,20 +49,22 @@ class Kept:
         if count > MOST:
             return None
         name = secrets.token_urlsafe(24)
-        await self._store.execute("SET", _key(name), self._vault.seal(text, _key(name)), "EX", LIFE)
+        key = _key(browser, name)
+        await self._store.execute("SET", key, self._vault.seal(text, key), "EX", LIFE)
         return name
 
-    async def get(self, name: str) -> Form | None:
-        """The form of a name, None when there is none any more."""
-        held = await self._store.execute("GET", _key(name))
+    async def get(self, browser: str, name: str) -> Form | None:
+        """The form of a name, None when there is none any more, or when another browser sent it."""
+        key = _key(browser, name)
+        held = await self._store.execute("GET", key)
         if held is None:
             return None
         try:
-            path, fields = json.loads(self._vault.open(held, _key(name)))
+            path, fields = json.loads(self._vault.open(held, key))
         except (UnknownKey, Damaged):
             return None
         return Form(path, tuple((key, value) for key, value in fields))
 
 
-def _key(name: str) -> str:
-    return f"vm:kept:{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+def _key(browser: str, name: str) -> str:
+    return f"vm:kept:{hashlib.sha256(f'{browser} {name}'.encode()).hexdigest()[:32]}"

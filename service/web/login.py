@@ -1,11 +1,13 @@
 """Login and logout: with ADMIN_TOKEN, or by the word of an OpenID provider; and the language switch.
 
-Between the click and the way back from the provider, what must be remembered is in a sealed cookie.
+Between the click and the way back from the provider, what must be remembered is in a sealed cookie. Another one names
+the browser that sent a form without a session: only there it is shown again, for its sender alone knows what is in it.
 """
 
 import hmac
 import json
 import re
+import secrets
 import time
 from typing import Final
 
@@ -20,7 +22,7 @@ from service.oidc import NotAllowed, Oidc
 from service.store import StoreUnavailable
 from service.vault import Damaged, UnknownKey, Vault
 from service.web import words
-from service.web.kept import Kept
+from service.web.kept import LIFE, Kept
 from service.web.pages import LANGUAGE_COOKIE, Pages
 from service.web.session import WAIT, Attempts, Person, Session, Sessions
 from service.web.words import _
@@ -49,6 +51,7 @@ class Login:
         self._pages = pages
         self._oidc = oidc
         self._cookie = sessions.cookie_name("vello_meetings_login")
+        self._browser = sessions.cookie_name("vello_meetings_browser")
 
     def routes(self) -> list[Route]:
         """In, out, and the language."""
@@ -73,14 +76,16 @@ class Login:
             there = inside(request.url.path + query)
             return self._pages.go("/login" if there == "/" else f"/login?next={_quoted(there)}")
         fields = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
-        name = await self._kept.put(request.url.path, fields)
+        browser = request.cookies.get(self._browser) or secrets.token_urlsafe(24)
+        name = await self._kept.put(browser, request.url.path, fields)
         if name is None:
             text = _("Your login has ended. What you typed is still in your browser: go back, and copy it.")
             return self._page(request, "/", 401, text)
-        if logged_in:
-            return self._pages.go(f"/login/kept/{name}")
+        there = f"/login/kept/{name}"
         text = _("Your login has ended. Log in again; nothing you typed is lost.")
-        return self._page(request, f"/login/kept/{name}", 401, text)
+        response = self._pages.go(there) if logged_in else self._page(request, there, 401, text)
+        self._remember(response, self._browser, browser, LIFE)
+        return response
 
     async def _show(self, request: Request) -> Response:
         self._pages.speak(request)
@@ -130,15 +135,7 @@ class Login:
         kept = json.dumps([begun.state, begun.nonce, begun.code_verifier, there, int(time.time())])
         response = self._pages.go("/")
         response.headers["location"] = begun.url
-        response.set_cookie(
-            self._cookie,
-            self._vault.seal(kept, _PURPOSE),
-            max_age=AWAY_SECONDS,
-            path="/",
-            secure=self.sessions.secure,
-            httponly=True,
-            samesite="lax",
-        )
+        self._remember(response, self._cookie, self._vault.seal(kept, _PURPOSE), AWAY_SECONDS)
         return response
 
     async def _return(self, request: Request) -> Response:
@@ -182,7 +179,7 @@ class Login:
             session = await self.sessions.of(request)
             if session is None:
                 return await self.ask(request)
-            form = await self._kept.get(request.path_params["name"])
+            form = await self._kept.get(request.cookies.get(self._browser, ""), request.path_params["name"])
         except StoreUnavailable as error:
             return self._away(request, error)
         if form is None:
@@ -210,16 +207,13 @@ class Login:
         response = self._pages.go(inside(str(form.get("next", "/"))))
         chosen = str(form.get("language", ""))
         if chosen in words.LANGUAGES:
-            response.set_cookie(
-                LANGUAGE_COOKIE,
-                chosen,
-                max_age=31536000,
-                path="/",
-                secure=self.sessions.secure,
-                httponly=True,
-                samesite="lax",
-            )
+            self._remember(response, LANGUAGE_COOKIE, chosen, 31536000)
         return response
+
+    def _remember(self, response: Response, cookie: str, value: str, seconds: int) -> None:
+        response.set_cookie(
+            cookie, value, max_age=seconds, path="/", secure=self.sessions.secure, httponly=True, samesite="lax"
+        )
 
     def foreign(self, request: Request) -> Response:
         """The answer to a form that another site sent."""

@@ -58,7 +58,7 @@ class Offices:
 
     async def _list(self, visit: Visit) -> Response:
         offices = (await self._offices.list_offices()).offices
-        names = {row.id: row.name for row in await self._connected(visit)}
+        names = {row.id: row.name for row in (await self._connections.list_connections()).connections}
         mine = None if visit.all_companies else await self._mine(visit)
         rest = [each for each in offices if each.id != DEFAULT and (mine is None or each.id in mine)]
         default = next((each for each in offices if each.id == DEFAULT), None)
@@ -80,7 +80,7 @@ class Offices:
             except Problem as problem:
                 return await self._refused(visit, office, _stored(self._offices.choice(office) or Choice()), problem)
             return visit.go("/offices?saved=1")
-        draft, choice = await self._sent(visit)
+        draft, choice = await self._sent(visit, office)
         if choice is None:
             return await self._form(visit, office, draft, 422)
         if visit.text("do") != "save":
@@ -95,7 +95,7 @@ class Offices:
 
     async def _preview(self, visit: Visit) -> Response:
         office = await self._known(visit)
-        draft, choice = await self._sent(visit)
+        draft, choice = await self._sent(visit, office)
         weighed = await self._offices.weigh(office, choice) if choice else None
         changed = visit.text("options_of") != draft.connection
         return visit.show(
@@ -110,8 +110,8 @@ class Offices:
     async def _people(self, visit: Visit) -> Response:
         """Whom the host fields propose; they take what is typed as well, so a provider that fails is no obstacle."""
         await self._known(visit)
-        mine = {row.id for row in await self._connected(visit)}
-        people: list[str] = []
+        rows, people = (await self._connections.list_connections()).connections, list[str]()
+        mine = {row.id for row in rows if visit.owns(row.company)}
         if visit.asked("connection") in mine:
             with suppress(Problem):
                 people = (await self._connections.list_people(visit.asked("connection"))).people
@@ -140,7 +140,7 @@ class Offices:
             default=office == DEFAULT,
             own=self._offices.own(office) is not None,
             draft=draft,
-            connections=await self._connected(visit),
+            connections=await self._connected(visit, office),
             options=self._option_fields(draft),
             services=sorted(seen.services | (draft.services or frozenset())),
             resources=sorted(seen.resources | set(draft.hosts)),
@@ -157,7 +157,7 @@ class Offices:
         errors = {name.removeprefix("options."): text for name, text in draft.errors.items()}
         return fields_of(self._offices.options(draft.connection or None), "options.", draft.options, errors)
 
-    async def _sent(self, visit: Visit) -> tuple[Draft, Choice | None]:
+    async def _sent(self, visit: Visit, office: str) -> tuple[Draft, Choice | None]:
         """What was typed, and the choice it makes if nothing is wrong with it."""
         sent = {name: value for name, value in visit.form.multi_items() if isinstance(value, str)}
         connection = visit.text("connection")
@@ -183,7 +183,7 @@ class Offices:
             choice = Choice.model_validate(fields)
         except ValidationError as error:
             return _wrong(draft, errors_of(error)), None
-        mine = {row.id for row in await self._connected(visit)}
+        mine = {row.id for row in await self._connected(visit, office)}
         problem = self._offices.problems(choice)
         if choice.connection is not None and choice.connection not in mine:
             problem = Problem(422, "invalid", "`connection`: no connection has this id.")
@@ -205,10 +205,10 @@ class Offices:
         """The offices of the companies that this admin may see."""
         return {office for office, realm in (await self._offices.realms()).items() if visit.sees(realm)}
 
-    async def _connected(self, visit: Visit) -> list[ConnectionRead]:
-        """The connections from which this admin may choose."""
-        rows = (await self._connections.list_connections()).connections
-        return [row for row in rows if visit.owns(row.company)]
+    async def _connected(self, visit: Visit, office: str) -> list[ConnectionRead]:
+        """The connections from which this admin may choose for an office: what another one gave it may stay."""
+        rows, own = (await self._connections.list_connections()).connections, self._offices.own(office)
+        return [row for row in rows if visit.owns(row.company) or (own and row.id == own.connection)]
 
 
 def _stored(choice: Choice) -> Draft:

@@ -26,7 +26,12 @@ class Pages:
     def __init__(self, public_url: str) -> None:
         self.public_url = public_url
         self.root = urlsplit(public_url).path  # behind a proxy that serves us below a path
-        self.headers: Mapping[str, str] = {**HEADERS, "Content-Security-Policy": _POLICY}
+        # With no-referrer browsers send `Origin: null` with a form, and over plain HTTP nothing else says whose it is.
+        self.headers: Mapping[str, str] = {
+            **HEADERS,
+            "Content-Security-Policy": _POLICY,
+            "Referrer-Policy": "same-origin",
+        }
         if public_url.startswith("https:"):
             self.headers = {**self.headers, "Strict-Transport-Security": "max-age=31536000"}
         self._templates = words.environment()
