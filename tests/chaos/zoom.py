@@ -59,7 +59,7 @@ class Zoom(Vendor):
             return await super().connect(service)
         ours, page = {"Sec-Fetch-Site": "same-origin"}, f"{service.base}/connect/zoom"
         async with httpx.AsyncClient(trust_env=False, timeout=30) as browser:
-            await browser.post(page, data={"admin_token": ADMIN}, headers=ours)
+            await browser.post(f"{service.base}/login", data={"admin_token": ADMIN}, headers=ours)
             asked = (await browser.get(f"{page}/start", headers=ours)).headers["location"]
             form = {**dict(parse_qsl(urlsplit(asked).query)), "user": "anna@example.org", "decision": "allow"}
             back = (await browser.post(asked.partition("?")[0], data=form)).headers["location"]
