@@ -48,7 +48,7 @@ async def log_in(service: Running, token: str = ADMIN, there: str = "/", **heade
 
 async def form_token(service: Running) -> str:
     """What goes with each form of the session."""
-    found = re.search(r'name="form_token" value="([^"]+)"', (await service.client.get(f"{PUBLIC}/")).text)
+    found = re.search(r'name="form_token" value="([^"]+)"', (await service.client.get(f"{PUBLIC}/companies")).text)
     assert found
     return found[1]
 

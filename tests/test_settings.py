@@ -419,6 +419,15 @@ async def test_meetings_move_to_no_connection_that_leaves_itself(
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid")
 
 
+async def test_a_test_booking_is_offered_once_there_is_somebody_to_make_its_meeting(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    await log_in(service)
+    assert "/start/book" not in (await page(service, "/")).text
+    await service.connect(meeting_server.url)
+    assert "/start/book" in (await page(service, "/")).text
+
+
 async def test_of_two_programs_that_change_an_office_the_second_is_refused(service: Running) -> None:
     headers = {"Authorization": f"Bearer {ADMIN}"}
     url = f"{PUBLIC}/api/v1/offices/default"

@@ -68,7 +68,7 @@ class Bookings:
         )
         failing = RecordPage(records=[], cursor=None)
         if not filtered and cursor is None:
-            failing = await self._records.find(state=State.FAILED, limit=_FAILING, sees=visit.sees)
+            failing = await self._records.find(state=State.FAILED, since=since, limit=_FAILING, sees=visit.sees)
         return visit.show(
             "bookings.html",
             page=page,
