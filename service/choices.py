@@ -23,7 +23,16 @@ DEFAULT: Final = "default"
 _OFFICES, _SEEN = "vm:offices", "vm:offices:seen"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _NEVER = version_of("")  # of an office without a choice of its own
-_TITLE_FIELDS = {"office", "record_number"}
+_TITLE_FIELDS = {"office", "service", "record_number"}
+_APPOINTMENT: Final = {
+    "da": "Aftale",
+    "de": "Termin",
+    "et": "Kohtumine",
+    "fi": "Tapaaminen",
+    "nb": "Avtale",
+    "no": "Avtale",
+    "sv": "Möte",
+}
 
 
 def _uuid(value: str) -> str:
@@ -58,7 +67,7 @@ def _title(value: str) -> str:
         raise ValueError("braces hold nothing but a name")
     fields = {name for _, name, _, _ in parts}
     if unknown := {str(name) for name in fields} - _TITLE_FIELDS:
-        raise ValueError(f"unknown {{{sorted(unknown)[0]}}}; known are {{office}} and {{record_number}}")
+        raise ValueError(f"unknown {{{sorted(unknown)[0]}}}; known are {{office}}, {{service}} and {{record_number}}")
     return _line(value)
 
 
@@ -91,7 +100,10 @@ class Choice(BaseModel):
     )
     default_host: Hosts | None = Field(default=None, description="Host of resources that `hosts` does not name.")
     title: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_title)] | None = Field(
-        default=None, description="Title of meetings; {office} and {record_number} are filled in."
+        default=None, description="Title of meetings; {office}, {service} and {record_number} are filled in."
+    )
+    service_names: dict[Uuid, Line] = Field(
+        default_factory=dict, description="Names of services, for titles: Vello's events hold ids only."
     )
     tag: Line | None = Field(default=None, description="Tag that Vello gets together with the link.")
     move: bool = Field(
@@ -113,8 +125,13 @@ class Choice(BaseModel):
 
     def title_of(self, wish: Record) -> str:
         """The meeting's title; it carries no personal data unless an admin puts some there."""
-        text = (self.title or "Appointment").format(office=self.name or "", record_number=wish.record_number or "")
-        return " ".join(text.split()) or "Appointment"
+        usual = _APPOINTMENT.get((wish.language or "").replace("_", "-").partition("-")[0].lower(), "Appointment")
+        text = (self.title or usual).format(
+            office=self.name or "",
+            service=self.service_names.get(wish.service or "", ""),
+            record_number=wish.record_number or "",
+        )
+        return " ".join(text.split()) or usual
 
 
 class Choices:

@@ -81,7 +81,7 @@ OF_LIBRARIES = (
     "one line of text was expected.",
     "the braces do not match: {0}.",
     "braces hold nothing but a name.",
-    "unknown {0}; known are {1} and {2}.",
+    "unknown {0}; known are {1}, {2} and {3}.",
     "an e-mail address was expected.",
 )
 """What pydantic and our own checks of fields say, as `errors_of` shows it."""

@@ -252,16 +252,17 @@ async def test_a_choice_is_given_back_as_it_was_put(service: Running) -> None:
     assert {name: shown[name] for name in choice} == choice
 
 
-@pytest.mark.parametrize("title", ["{office}", "{{braces}} {record_number}", "{office}{office}"])
+@pytest.mark.parametrize("title", ["{office}", "{{braces}} {record_number}", "{office}{office}", "{service}"])
 async def test_a_title_that_is_taken_makes_meetings(service: Running, meeting_server: MemoryServer, title: str) -> None:
     connection = await service.connect(meeting_server.url)
-    choice = {"connection": connection, "title": title, "name": "North"}
-    assert (await service.admin("PUT", "/offices/default", json=choice)).status_code == 200
     data = record(record_number="b264c6ff-a8fc-4")
+    names = {data["service"]: "Massage"}
+    choice = {"connection": connection, "title": title, "name": "North", "service_names": names}
+    assert (await service.admin("PUT", "/offices/default", json=choice)).status_code == 200
     await service.link(data)
     assert (await service.record(data["id"]))["state"] == "ready"
     made = [meeting["title"] for meeting in await meeting_server.meetings()]
-    assert made == [title.format(office="North", record_number="b264c6ff-a8fc-4")]
+    assert made == [title.format(office="North", service="Massage", record_number="b264c6ff-a8fc-4")]
 
 
 async def test_every_way_to_connect_jitsi_is_told_apart(service: Running) -> None:

@@ -164,3 +164,12 @@ def placed_of(entry: Entry) -> Any:
 def test_capabilities_of_a_vanished_connection_change_nothing() -> None:
     nothing: Capabilities | None = None
     assert plan(ready(), CHOICE, nothing).verdict is Verdict.KEEP
+
+
+@pytest.mark.parametrize(
+    ("language", "title"),
+    [(None, "Appointment"), ("en", "Appointment"), ("fi", "Tapaaminen"), ("sv-FI", "Möte"), ("nb_NO", "Avtale")],
+)
+def test_a_title_that_nobody_wrote_is_in_the_bookings_language(language: str | None, title: str) -> None:
+    assert CHOICE.title_of(WISH._replace(language=language)) == title
+    assert CHOICE.model_copy(update={"title": "{service}"}).title_of(WISH._replace(language=language)) == title

@@ -32,6 +32,7 @@ class Draft:
     connection: str
     link: str
     services: frozenset[str] | None
+    names: Mapping[str, str]
     hosts: Mapping[str, str]
     options: Mapping[str, str]
     move: bool = False
@@ -142,7 +143,7 @@ class Offices:
             draft=draft,
             connections=await self._connected(visit, office),
             options=self._option_fields(draft),
-            services=sorted(seen.services | (draft.services or frozenset())),
+            services=sorted(seen.services | (draft.services or frozenset()) | set(draft.names)),
             resources=sorted(seen.resources | set(draft.hosts)),
             zones=sorted(available_timezones()),
             version=self._offices.version(office),
@@ -162,6 +163,7 @@ class Offices:
         sent = {name: value for name, value in visit.form.multi_items() if isinstance(value, str)}
         connection = visit.text("connection")
         hosts = {name.removeprefix("host."): text for name, text in sent.items() if name.startswith("host.")}
+        names = {name.removeprefix("name."): text for name, text in sent.items() if name.startswith("name.")}
         some = visit.text("which_services") == "some"
         services = frozenset(str(each) for each in visit.form.getlist("service")) if some else None
         model = self._offices.options(connection or None)
@@ -170,6 +172,7 @@ class Offices:
             connection=connection,
             link=visit.text("link"),
             services=services,
+            names=names,
             hosts=hosts,
             options={name: sent.get(f"options.{name}", "") for name in model.model_fields},
             move=visit.text("move") == "yes",
@@ -178,6 +181,7 @@ class Offices:
         fields |= {"connection": connection or None, "link": draft.link or "direct", "move": draft.move}
         fields["services"] = sorted(services) if services is not None else None
         fields["hosts"] = {resource: host.strip() for resource, host in hosts.items() if host.strip()}
+        fields["service_names"] = {service: name.strip() for service, name in names.items() if name.strip()}
         fields["options"] = read(model, "options.", sent)
         try:
             choice = Choice.model_validate(fields)
@@ -218,6 +222,7 @@ def _stored(choice: Choice) -> Draft:
         connection=choice.connection or "",
         link=choice.link,
         services=frozenset(choice.services) if choice.services is not None else None,
+        names=choice.service_names,
         hosts=choice.hosts,
         options=typed(choice.options),
         move=choice.move,
@@ -230,4 +235,5 @@ def _wrong(draft: Draft, errors: Mapping[str, str]) -> Draft:
 
 def _title(choice: Choice | None) -> str:
     """How a meeting's title would read."""
-    return (choice or Choice()).title_of(_EXAMPLE)
+    choice = choice or Choice()
+    return choice.title_of(_EXAMPLE._replace(service=next(iter(choice.service_names), None)))
