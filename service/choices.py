@@ -141,7 +141,7 @@ class Choices:
         self._store = store
         self._choices: Mapping[str, Choice] = {}
         self._versions: Mapping[str, str] = {}
-        self._seen: set[str] = set()
+        self._seen: dict[str, str] = {}  # office -> whose it is
 
     async def load(self) -> None:
         """Read all choices."""
@@ -181,16 +181,23 @@ class Choices:
         """
         if version is not None and not await self._store.swap(_OFFICES, office, version, ""):
             return None
-        self._seen.discard(office)
+        self._seen.pop(office, None)
         gone = await self._store.pipeline([("HDEL", _OFFICES, office), ("HDEL", _SEEN, office)])
         return any(gone) or version not in (None, _NEVER)
 
-    async def saw(self, office: str | None, realm: str = "") -> None:
-        """Remember an office that an event of a company named, so that it lists itself."""
-        if office is None or office in self._seen:
-            return
-        await self._store.execute("HSETNX", _SEEN, office, json.dumps({"at": int(time.time()), "realm": realm}))
-        self._seen.add(office)
+    async def saw(self, office: str | None, realm: str = "") -> bool:
+        """Remember an office that an event of a company named, so that it lists itself.
+
+        False when it is another company's, whose event named it first.
+        """
+        if office is None:
+            return True
+        owner = self._seen.get(office)
+        if owner is None:
+            mine = json.dumps({"at": int(time.time()), "realm": realm})
+            _, row = await self._store.pipeline([("HSETNX", _SEEN, office, mine), ("HGET", _SEEN, office)])
+            owner = self._seen[office] = str(json.loads(row or mine).get("realm", ""))
+        return owner == realm
 
     async def realms(self) -> dict[str, str]:
         """Whose each office is that was seen in an event."""

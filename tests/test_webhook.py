@@ -284,6 +284,25 @@ async def test_another_company_has_its_own_url_and_tokens(jitsi: Running) -> Non
     assert (await jitsi.post(raw, url=url, token=token)).status_code == 404
 
 
+async def test_nobody_uses_what_an_office_of_another_company_chose(jitsi: Running) -> None:
+    mine = record()
+    assert await jitsi.link(mine)
+    company = str(uuid.uuid4())
+    made = await jitsi.admin("POST", "/companies", json={"id": company, "name": "Salon"})
+    url, token = f"{PUBLIC}/webhooks/vello/{company}", made.json()["tokens"][0]
+    theirs = record(company=company, office=mine["office"])
+    for kind in ("record.created", "record.update_metadata"):
+        refused = await jitsi.post(body(kind, theirs), url=url, token=token)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "wrong_company")
+    assert (await jitsi.admin("GET", f"/records/{theirs['id']}")).status_code == 404
+    theirs["office"] = str(uuid.uuid4())
+    assert (await jitsi.post(body("record.update_metadata", theirs), url=url, token=token)).status_code == 200
+    assert (await jitsi.admin("DELETE", f"/offices/{mine['office']}")).status_code == 204
+    theirs["office"] = mine["office"]
+    moved = {**theirs, "version": 2}
+    assert (await jitsi.post(body("record.update_metadata", moved), url=url, token=token)).status_code == 200
+
+
 async def test_a_cancellation_without_version_outranks_what_was_written_before_it(memory: Running) -> None:
     import time
 

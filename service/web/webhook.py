@@ -41,6 +41,10 @@ _WRONG_SIGNATURE = (
     "The Vello-Signature header is missing or wrong: check that the webhook token and the endpoint URL here are the "
     "ones entered in Vello."
 )
+_WRONG_OFFICE = (
+    "The record's office belongs to another company than this URL: another company's event named it before. If it "
+    "changed hands, an admin can forget it in the settings."
+)
 _HEADER = SIGNATURE_HEADER.encode()
 
 
@@ -137,12 +141,13 @@ class Webhook:
             return _NOTHING
         if realm != OWN and record.company not in (None, realm):
             raise InvalidEvent("wrong_company", "The record belongs to another company than this URL.")
+        if not await self._settings.choices.saw(record.office, realm):
+            raise InvalidEvent("wrong_company", _WRONG_OFFICE)
         seen.record, inline = record.id, event.type == UPDATE_METADATA
         accepted = await self._ledger.accept(event, realm, self._hosted_prefix, inline=inline)
         if accepted.verdict == "foreign":
             raise InvalidEvent("wrong_company", "The record belongs to another company than this URL.")
         await self._settings.refresh(accepted.revision)
-        await self._settings.choices.saw(record.office, realm)
         answer: ASGIApp = _NOTHING
         if accepted.told:
             answer = self._again(accepted.told, seen)
