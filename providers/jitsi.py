@@ -337,10 +337,10 @@ def _server_url(value: str) -> str:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         raise ValueError("url is not the address of a server.") from None
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|[0-9a-f:]*:[0-9a-f:.]*", host):
-        raise ValueError("url needs a host in plain letters, such as https://meet.example.org.")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
         raise ValueError("url must begin with https://: browsers give other pages no camera.")
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|[0-9a-f:]*:[0-9a-f:.]*", host):
+        raise ValueError("url needs a host in plain letters, such as https://meet.example.org.")
     if "@" in parts.netloc or "?" in value or "#" in value:
         raise ValueError("url must hold no user name, query or fragment.")
     if parts.path.strip("/"):
