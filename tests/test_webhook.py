@@ -91,6 +91,7 @@ async def test_the_signed_url_is_the_configured_one_whatever_the_request_says(st
         body("record.created", {"id": "x"}),
         body("record.updated", record(duration=-1)),
     ],
+    ids=["nothing", "no fields", "a list", "deep", "no uuid", "a negative duration"],
 )
 async def test_what_is_no_event_is_400_and_leaves_no_trace(jitsi: Running, raw: bytes) -> None:
     answer = await jitsi.post(raw)

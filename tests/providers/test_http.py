@@ -327,7 +327,6 @@ def _in_two_minutes() -> datetime:
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
         ("9999-12-31T23:59:59Z", MAX_RETRY_AFTER, MAX_RETRY_AFTER),
     ],
-    ids=str,
 )
 async def test_the_vendors_time_is_read_in_all_its_forms(
     open_http: Open, value: str | Callable[[], str], least: float, most: float
