@@ -113,7 +113,7 @@ async def test_a_provider_is_chosen_for_one_office_and_weighed_before(
     async with browser(tmp_path) as (page, complaints):
         await log_in(page, at.public, "/offices")
         await page.get_by_role("link", name=f"Office {data['office'][:8]}").click()
-        await page.get_by_label("Name").fill("Helsinki")
+        await page.get_by_label("Name", exact=True).fill("Helsinki")
         await page.get_by_label("Who makes the meetings").select_option(label=f"Second ({meeting_server.url})")
         impact = page.locator("#impact")
         await expect(impact).to_contain_text("1 upcoming booking: it stays as it is.")
@@ -215,7 +215,7 @@ async def test_two_admins_at_once_do_not_overwrite_each_other(
         await log_in(anna, at.public, "/offices/default")
         bert = await chromium.new_page()
         await bert.goto(f"{at.public}/offices/default")
-        await anna.get_by_label("Name").fill("Anna's")
+        await anna.get_by_label("Name", exact=True).fill("Anna's")
         await anna.get_by_role("button", name="Save").click()
         await expect(anna.get_by_role("status").first).to_contain_text("Saved")
         await bert.get_by_label("Tag").fill("bert")

@@ -71,7 +71,6 @@ async def test_events_outlive_a_master_that_hangs_and_comes_back(meeting_server:
         await wait_until(lambda: _is_another(watched, old), 30)
         old.thaw()
         await flow.goes_on(timeout=60)
-        assert await watched.master() is not old
 
 
 async def _is_another(watched: Watched, old: StoreServer) -> bool:

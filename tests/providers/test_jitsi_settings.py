@@ -49,7 +49,7 @@ def test_an_address_is_kept_in_one_form(given: str, kept: str) -> None:
         ("http://meet.example.org", "must begin with https"),
         ("http://10.0.0.1", "must begin with https"),
         ("http://localhost.example.org", "must begin with https"),
-        ("meet.example.org", "needs a host"),
+        ("meet.example.org", "must begin with https"),
         ("https://", "needs a host"),
         ("https://mööte.example.org", "needs a host"),
         ("https://meet.example.org:port", "is not the address"),
