@@ -1,22 +1,31 @@
 """The process's environment: every variable read, checked and named once."""
 
 import base64
-import binascii
 import os
-import re
 import secrets
 import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from service.generated import GeneratedRefused, complete, read
-from service.store_address import StoreAddress
-from service.vault import KEY_BYTES, KEY_ID
+from service.values import (
+    allowed,
+    endpoint_urls,
+    issuer,
+    keys,
+    one_of,
+    printable,
+    redis_prefix,
+    redis_url,
+    seconds,
+    tokens,
+    web_address,
+)
+from service.vault import KEY_BYTES
 
 PUBLIC_URL_DEFAULT = "http://127.0.0.1:8080"
 DATA_DIR_DEFAULT = "./data"
@@ -51,120 +60,6 @@ class ConfigError(Exception):
         super().__init__("\n".join(["The configuration cannot be used:", *lines]))
 
 
-def _web_address(value: str) -> str:
-    """Check an http or https address and take its trailing slash away."""
-    try:
-        parts = urlsplit(value)
-        usable = bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
-    except ValueError:
-        usable = False
-    if not usable or not value.isascii() or not value.isprintable() or re.search(r"[\s\\<>\"]", value):
-        raise ValueError("is no web address; write it like https://meetings.example.com")
-    if "?" in value or "#" in value or "@" in parts.netloc:
-        raise ValueError("must hold no '?', '#' or '@'; write it like https://meetings.example.com")
-    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
-
-
-def _issuer(value: str) -> str:
-    _web_address(value)
-    return value  # kept as written: the provider compares the very characters
-
-
-def _allowed(value: str) -> tuple[str, ...]:
-    people = _listed(value)
-    for each in people:
-        if "@" not in each and not each.startswith("group:"):
-            raise ValueError(
-                f"holds '{each}', which lets nobody in; write anna@example.org, @example.org or group:admins"
-            )
-    return people
-
-
-def _endpoint_urls(value: str) -> tuple[str, ...]:
-    urls = _listed(value)
-    for url in urls:
-        _web_address(url.partition("?")[0])
-    return urls  # kept as written: Vello signs the very characters that were entered there
-
-
-def _redis_url(value: str) -> str:
-    StoreAddress.parse(value)
-    return value
-
-
-def _redis_prefix(value: str) -> str:
-    if not re.fullmatch(r"([\w.-]+:)+", value, re.ASCII) or len(value) > 64:
-        raise ValueError("is no prefix; write up to 64 letters, digits, '_', '.', '-' and ':', ending with ':'")
-    return value
-
-
-def _keys(value: str) -> tuple[tuple[str, bytes], ...]:
-    keys: dict[str, bytes] = {}
-    for item in _listed(value):
-        key_id, colon, text = item.partition(":")
-        if not colon or not KEY_ID.fullmatch(key_id):
-            raise ValueError(
-                "holds an entry that is not id:key; an id has 1 to 32 letters, digits, - and _, "
-                "and a key comes from `openssl rand -base64 32`"
-            )
-        if key_id in keys:
-            raise ValueError(f"holds the id '{key_id}' twice; give every key its own id")
-        keys[key_id] = _key(key_id, text)
-    return tuple(keys.items())
-
-
-def _key(key_id: str, text: str) -> bytes:
-    plain = text.strip().replace("-", "+").replace("_", "/").rstrip("=")
-    try:
-        key = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise ValueError(
-            f"holds a key '{key_id}' that is not 32 bytes in base64; make one with `openssl rand -base64 32`"
-        )
-    return key
-
-
-def _listed(value: str) -> tuple[str, ...]:
-    items = tuple(item.strip() for item in value.split(",") if item.strip())
-    if not items:
-        raise ValueError("holds nothing but commas; give at least one value")
-    return items
-
-
-def _tokens(value: str) -> tuple[SecretStr, ...]:
-    return tuple(SecretStr(item) for item in _listed(value))
-
-
-def _printable(value: str) -> str:
-    if not (value.isascii() and value.isprintable() and " " not in value):
-        raise ValueError("may hold only printable ASCII characters and no spaces; copy it again")
-    return value
-
-
-def _seconds(least: float, most: float) -> Callable[[str], float]:
-    def check(value: str) -> float:
-        try:
-            seconds = float(value)
-        except ValueError:
-            seconds = -1
-        if not least <= seconds <= most:
-            raise ValueError(f"is no number of seconds from {least:g} to {most:g}; write it like {most / 4:g}")
-        return seconds
-
-    return check
-
-
-def _one_of(words: Any) -> Callable[[str], str]:
-    def check(value: str) -> str:
-        if value.lower() not in get_args(words):
-            raise ValueError(f"must be one of {', '.join(get_args(words))}")
-        return value.lower()
-
-    return check
-
-
 def _log_format() -> LogFormat:
     return "text" if sys.stderr and sys.stderr.isatty() else "json"
 
@@ -174,77 +69,75 @@ class Config(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=False)
 
-    public_url: Annotated[str, BeforeValidator(_web_address)] = Field(validation_alias="PUBLIC_URL")
-    webhook_tokens: Annotated[tuple[SecretStr, ...], BeforeValidator(_tokens)] = Field(
+    public_url: Annotated[str, BeforeValidator(web_address)] = Field(validation_alias="PUBLIC_URL")
+    webhook_tokens: Annotated[tuple[SecretStr, ...], BeforeValidator(tokens)] = Field(
         (), validation_alias="VELLO_WEBHOOK_TOKEN"
     )
-    endpoint_urls: Annotated[tuple[str, ...], BeforeValidator(_endpoint_urls)] = Field(
+    endpoint_urls: Annotated[tuple[str, ...], BeforeValidator(endpoint_urls)] = Field(
         default_factory=lambda known: (known["public_url"] + WEBHOOK_PATH,),
         validation_alias="VELLO_ENDPOINT_URL",
     )
-    redis_url: Annotated[str | None, BeforeValidator(_redis_url)] = Field(
-        None, validation_alias="REDIS_URL", repr=False
-    )
-    redis_prefix: Annotated[str, BeforeValidator(_redis_prefix)] = Field("vm:", validation_alias="REDIS_PREFIX")
+    redis_url: Annotated[str | None, BeforeValidator(redis_url)] = Field(None, validation_alias="REDIS_URL", repr=False)
+    redis_prefix: Annotated[str, BeforeValidator(redis_prefix)] = Field("vm:", validation_alias="REDIS_PREFIX")
     data_dir: Annotated[Path, AfterValidator(Path.absolute)] = Field(
         Path(DATA_DIR_DEFAULT).absolute(), validation_alias="DATA_DIR"
     )
-    secret_keys: Annotated[tuple[tuple[str, bytes], ...], BeforeValidator(_keys)] = Field(
+    secret_keys: Annotated[tuple[tuple[str, bytes], ...], BeforeValidator(keys)] = Field(
         (), validation_alias="SECRET_KEYS", repr=False
     )
     admin_token: SecretStr = Field(SecretStr(""), validation_alias="ADMIN_TOKEN")
-    oidc_issuer: Annotated[str | None, BeforeValidator(_issuer)] = Field(None, validation_alias="OIDC_ISSUER")
-    oidc_client_id: Annotated[str | None, BeforeValidator(_printable)] = Field(None, validation_alias="OIDC_CLIENT_ID")
-    oidc_client_secret: Annotated[SecretStr | None, BeforeValidator(_printable)] = Field(
+    oidc_issuer: Annotated[str | None, BeforeValidator(issuer)] = Field(None, validation_alias="OIDC_ISSUER")
+    oidc_client_id: Annotated[str | None, BeforeValidator(printable)] = Field(None, validation_alias="OIDC_CLIENT_ID")
+    oidc_client_secret: Annotated[SecretStr | None, BeforeValidator(printable)] = Field(
         None, validation_alias="OIDC_CLIENT_SECRET"
     )
-    oidc_allowed: Annotated[tuple[str, ...], BeforeValidator(_allowed)] = Field((), validation_alias="OIDC_ALLOWED")
-    oidc_companies: Annotated[str | None, BeforeValidator(_printable)] = Field(None, validation_alias="OIDC_COMPANIES")
-    answer_deadline: Annotated[float, BeforeValidator(_seconds(0.1, 60))] = Field(
+    oidc_allowed: Annotated[tuple[str, ...], BeforeValidator(allowed)] = Field((), validation_alias="OIDC_ALLOWED")
+    oidc_companies: Annotated[str | None, BeforeValidator(printable)] = Field(None, validation_alias="OIDC_COMPANIES")
+    answer_deadline: Annotated[float, BeforeValidator(seconds(0.1, 60))] = Field(
         5.0, validation_alias="ANSWER_DEADLINE"
     )
-    lease_seconds: Annotated[float, BeforeValidator(_seconds(1, 300))] = Field(15.0, validation_alias="LEASE_SECONDS")
-    log_level: Annotated[LogLevel, BeforeValidator(_one_of(LogLevel))] = Field("info", validation_alias="LOG_LEVEL")
-    log_format: Annotated[LogFormat, BeforeValidator(_one_of(LogFormat))] = Field(
+    lease_seconds: Annotated[float, BeforeValidator(seconds(1, 300))] = Field(15.0, validation_alias="LEASE_SECONDS")
+    log_level: Annotated[LogLevel, BeforeValidator(one_of(LogLevel))] = Field("info", validation_alias="LOG_LEVEL")
+    log_format: Annotated[LogFormat, BeforeValidator(one_of(LogFormat))] = Field(
         default_factory=_log_format, validation_alias="LOG_FORMAT"
     )
-    jitsi_url: Annotated[str | None, BeforeValidator(_web_address)] = Field(None, validation_alias="JITSI_URL")
-    zoom_client_id: Annotated[str | None, BeforeValidator(_printable)] = Field(None, validation_alias="ZOOM_CLIENT_ID")
-    zoom_client_secret: Annotated[SecretStr | None, BeforeValidator(_printable)] = Field(
+    jitsi_url: Annotated[str | None, BeforeValidator(web_address)] = Field(None, validation_alias="JITSI_URL")
+    zoom_client_id: Annotated[str | None, BeforeValidator(printable)] = Field(None, validation_alias="ZOOM_CLIENT_ID")
+    zoom_client_secret: Annotated[SecretStr | None, BeforeValidator(printable)] = Field(
         None, validation_alias="ZOOM_CLIENT_SECRET"
     )
-    zoom_webhook_secret: Annotated[SecretStr | None, BeforeValidator(_printable)] = Field(
+    zoom_webhook_secret: Annotated[SecretStr | None, BeforeValidator(printable)] = Field(
         None, validation_alias="ZOOM_WEBHOOK_SECRET"
     )
-    zoom_oauth_url: Annotated[str, BeforeValidator(_web_address)] = Field(
+    zoom_oauth_url: Annotated[str, BeforeValidator(web_address)] = Field(
         "https://zoom.us/oauth", validation_alias="ZOOM_OAUTH_URL"
     )
-    zoom_api_url: Annotated[str, BeforeValidator(_web_address)] = Field(
+    zoom_api_url: Annotated[str, BeforeValidator(web_address)] = Field(
         "https://api.zoom.us/v2", validation_alias="ZOOM_API_URL"
     )
-    google_client_id: Annotated[str | None, BeforeValidator(_printable)] = Field(
+    google_client_id: Annotated[str | None, BeforeValidator(printable)] = Field(
         None, validation_alias="GOOGLE_CLIENT_ID"
     )
-    google_client_secret: Annotated[SecretStr | None, BeforeValidator(_printable)] = Field(
+    google_client_secret: Annotated[SecretStr | None, BeforeValidator(printable)] = Field(
         None, validation_alias="GOOGLE_CLIENT_SECRET"
     )
     google_service_account_key: SecretStr | None = Field(None, validation_alias="GOOGLE_SERVICE_ACCOUNT_KEY")
-    google_service_account_subject: Annotated[str | None, BeforeValidator(_printable)] = Field(
+    google_service_account_subject: Annotated[str | None, BeforeValidator(printable)] = Field(
         None, validation_alias="GOOGLE_SERVICE_ACCOUNT_SUBJECT"
     )
-    google_authorize_url: Annotated[str, BeforeValidator(_web_address)] = Field(
+    google_authorize_url: Annotated[str, BeforeValidator(web_address)] = Field(
         "https://accounts.google.com/o/oauth2/v2/auth", validation_alias="GOOGLE_AUTHORIZE_URL"
     )
-    google_token_url: Annotated[str, BeforeValidator(_web_address)] = Field(
+    google_token_url: Annotated[str, BeforeValidator(web_address)] = Field(
         "https://oauth2.googleapis.com/token", validation_alias="GOOGLE_TOKEN_URL", repr=False
     )
-    google_revoke_url: Annotated[str, BeforeValidator(_web_address)] = Field(
+    google_revoke_url: Annotated[str, BeforeValidator(web_address)] = Field(
         "https://oauth2.googleapis.com/revoke", validation_alias="GOOGLE_REVOKE_URL"
     )
-    google_calendar_url: Annotated[str, BeforeValidator(_web_address)] = Field(
+    google_calendar_url: Annotated[str, BeforeValidator(web_address)] = Field(
         "https://www.googleapis.com/calendar/v3", validation_alias="GOOGLE_CALENDAR_URL"
     )
-    google_meet_url: Annotated[str, BeforeValidator(_web_address)] = Field(
+    google_meet_url: Annotated[str, BeforeValidator(web_address)] = Field(
         "https://meet.googleapis.com/v2", validation_alias="GOOGLE_MEET_URL"
     )
     generated: frozenset[str] = frozenset()

@@ -35,7 +35,14 @@ UNSEEN = {
     *("service/embedded.py", "service/generated.py", "service/logs.py", "service/metrics.py", "service/observer.py"),
     *("service/rotation.py", "service/store.py", "service/store_address.py", "service/store_node.py"),
     *("service/store_routes.py", "service/store_server.py", "service/traces.py", "service/trigger.py"),
-    *("service/vault.py", "service/vello.py", "service/web/door.py", "service/web/guard.py", "service/web/limits.py"),
+    *(
+        "service/values.py",
+        "service/vault.py",
+        "service/vello.py",
+        "service/web/door.py",
+        "service/web/guard.py",
+        "service/web/limits.py",
+    ),
     *("service/web/schema.py", "service/web/server.py", "service/web/webhook.py"),
 }
 """Sources whose sentences no page shows: they speak to operators, programs or Vello."""

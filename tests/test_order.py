@@ -130,8 +130,8 @@ class Orders(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(300)
-def test_all_orders_of_a_records_events_end_in_the_same_state(valkey_url: str, meeting_server: MemoryServer) -> None:
-    Orders.url, Orders.vendor = valkey_url, meeting_server
+def test_all_orders_of_a_records_events_end_in_the_same_state(store_url: str, meeting_server: MemoryServer) -> None:
+    Orders.url, Orders.vendor = store_url, meeting_server
     run_state_machine_as_test(
         Orders,
         settings=settings(
