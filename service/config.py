@@ -11,20 +11,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from service import values as of
 from service.generated import GeneratedRefused, complete, read
-from service.values import (
-    allowed,
-    endpoint_urls,
-    issuer,
-    keys,
-    one_of,
-    printable,
-    redis_prefix,
-    redis_url,
-    seconds,
-    tokens,
-    web_address,
-)
 from service.vault import KEY_BYTES
 
 PUBLIC_URL_DEFAULT = "http://127.0.0.1:8080"
@@ -69,75 +57,83 @@ class Config(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=False)
 
-    public_url: Annotated[str, BeforeValidator(web_address)] = Field(validation_alias="PUBLIC_URL")
-    webhook_tokens: Annotated[tuple[SecretStr, ...], BeforeValidator(tokens)] = Field(
+    public_url: Annotated[str, BeforeValidator(of.web_address)] = Field(validation_alias="PUBLIC_URL")
+    webhook_tokens: Annotated[tuple[SecretStr, ...], BeforeValidator(of.tokens)] = Field(
         (), validation_alias="VELLO_WEBHOOK_TOKEN"
     )
-    endpoint_urls: Annotated[tuple[str, ...], BeforeValidator(endpoint_urls)] = Field(
+    endpoint_urls: Annotated[tuple[str, ...], BeforeValidator(of.endpoint_urls)] = Field(
         default_factory=lambda known: (known["public_url"] + WEBHOOK_PATH,),
         validation_alias="VELLO_ENDPOINT_URL",
     )
-    redis_url: Annotated[str | None, BeforeValidator(redis_url)] = Field(None, validation_alias="REDIS_URL", repr=False)
-    redis_prefix: Annotated[str, BeforeValidator(redis_prefix)] = Field("vm:", validation_alias="REDIS_PREFIX")
+    redis_url: Annotated[str | None, BeforeValidator(of.redis_url)] = Field(
+        None, validation_alias="REDIS_URL", repr=False
+    )
+    redis_prefix: Annotated[str, BeforeValidator(of.redis_prefix)] = Field("vm:", validation_alias="REDIS_PREFIX")
     data_dir: Annotated[Path, AfterValidator(Path.absolute)] = Field(
         Path(DATA_DIR_DEFAULT).absolute(), validation_alias="DATA_DIR"
     )
-    secret_keys: Annotated[tuple[tuple[str, bytes], ...], BeforeValidator(keys)] = Field(
+    secret_keys: Annotated[tuple[tuple[str, bytes], ...], BeforeValidator(of.keys)] = Field(
         (), validation_alias="SECRET_KEYS", repr=False
     )
     admin_token: SecretStr = Field(SecretStr(""), validation_alias="ADMIN_TOKEN")
-    oidc_issuer: Annotated[str | None, BeforeValidator(issuer)] = Field(None, validation_alias="OIDC_ISSUER")
-    oidc_client_id: Annotated[str | None, BeforeValidator(printable)] = Field(None, validation_alias="OIDC_CLIENT_ID")
-    oidc_client_secret: Annotated[SecretStr | None, BeforeValidator(printable)] = Field(
+    oidc_issuer: Annotated[str | None, BeforeValidator(of.issuer)] = Field(None, validation_alias="OIDC_ISSUER")
+    oidc_client_id: Annotated[str | None, BeforeValidator(of.printable)] = Field(
+        None, validation_alias="OIDC_CLIENT_ID"
+    )
+    oidc_client_secret: Annotated[SecretStr | None, BeforeValidator(of.printable)] = Field(
         None, validation_alias="OIDC_CLIENT_SECRET"
     )
-    oidc_allowed: Annotated[tuple[str, ...], BeforeValidator(allowed)] = Field((), validation_alias="OIDC_ALLOWED")
-    oidc_companies: Annotated[str | None, BeforeValidator(printable)] = Field(None, validation_alias="OIDC_COMPANIES")
-    answer_deadline: Annotated[float, BeforeValidator(seconds(0.1, 60))] = Field(
+    oidc_allowed: Annotated[tuple[str, ...], BeforeValidator(of.allowed)] = Field((), validation_alias="OIDC_ALLOWED")
+    oidc_companies: Annotated[str | None, BeforeValidator(of.printable)] = Field(
+        None, validation_alias="OIDC_COMPANIES"
+    )
+    answer_deadline: Annotated[float, BeforeValidator(of.seconds(0.1, 60))] = Field(
         5.0, validation_alias="ANSWER_DEADLINE"
     )
-    lease_seconds: Annotated[float, BeforeValidator(seconds(1, 300))] = Field(15.0, validation_alias="LEASE_SECONDS")
-    log_level: Annotated[LogLevel, BeforeValidator(one_of(LogLevel))] = Field("info", validation_alias="LOG_LEVEL")
-    log_format: Annotated[LogFormat, BeforeValidator(one_of(LogFormat))] = Field(
+    lease_seconds: Annotated[float, BeforeValidator(of.seconds(1, 300))] = Field(15.0, validation_alias="LEASE_SECONDS")
+    log_level: Annotated[LogLevel, BeforeValidator(of.one_of(LogLevel))] = Field("info", validation_alias="LOG_LEVEL")
+    log_format: Annotated[LogFormat, BeforeValidator(of.one_of(LogFormat))] = Field(
         default_factory=_log_format, validation_alias="LOG_FORMAT"
     )
-    jitsi_url: Annotated[str | None, BeforeValidator(web_address)] = Field(None, validation_alias="JITSI_URL")
-    zoom_client_id: Annotated[str | None, BeforeValidator(printable)] = Field(None, validation_alias="ZOOM_CLIENT_ID")
-    zoom_client_secret: Annotated[SecretStr | None, BeforeValidator(printable)] = Field(
+    jitsi_url: Annotated[str | None, BeforeValidator(of.web_address)] = Field(None, validation_alias="JITSI_URL")
+    zoom_client_id: Annotated[str | None, BeforeValidator(of.printable)] = Field(
+        None, validation_alias="ZOOM_CLIENT_ID"
+    )
+    zoom_client_secret: Annotated[SecretStr | None, BeforeValidator(of.printable)] = Field(
         None, validation_alias="ZOOM_CLIENT_SECRET"
     )
-    zoom_webhook_secret: Annotated[SecretStr | None, BeforeValidator(printable)] = Field(
+    zoom_webhook_secret: Annotated[SecretStr | None, BeforeValidator(of.printable)] = Field(
         None, validation_alias="ZOOM_WEBHOOK_SECRET"
     )
-    zoom_oauth_url: Annotated[str, BeforeValidator(web_address)] = Field(
+    zoom_oauth_url: Annotated[str, BeforeValidator(of.web_address)] = Field(
         "https://zoom.us/oauth", validation_alias="ZOOM_OAUTH_URL"
     )
-    zoom_api_url: Annotated[str, BeforeValidator(web_address)] = Field(
+    zoom_api_url: Annotated[str, BeforeValidator(of.web_address)] = Field(
         "https://api.zoom.us/v2", validation_alias="ZOOM_API_URL"
     )
-    google_client_id: Annotated[str | None, BeforeValidator(printable)] = Field(
+    google_client_id: Annotated[str | None, BeforeValidator(of.printable)] = Field(
         None, validation_alias="GOOGLE_CLIENT_ID"
     )
-    google_client_secret: Annotated[SecretStr | None, BeforeValidator(printable)] = Field(
+    google_client_secret: Annotated[SecretStr | None, BeforeValidator(of.printable)] = Field(
         None, validation_alias="GOOGLE_CLIENT_SECRET"
     )
     google_service_account_key: SecretStr | None = Field(None, validation_alias="GOOGLE_SERVICE_ACCOUNT_KEY")
-    google_service_account_subject: Annotated[str | None, BeforeValidator(printable)] = Field(
+    google_service_account_subject: Annotated[str | None, BeforeValidator(of.printable)] = Field(
         None, validation_alias="GOOGLE_SERVICE_ACCOUNT_SUBJECT"
     )
-    google_authorize_url: Annotated[str, BeforeValidator(web_address)] = Field(
+    google_authorize_url: Annotated[str, BeforeValidator(of.web_address)] = Field(
         "https://accounts.google.com/o/oauth2/v2/auth", validation_alias="GOOGLE_AUTHORIZE_URL"
     )
-    google_token_url: Annotated[str, BeforeValidator(web_address)] = Field(
+    google_token_url: Annotated[str, BeforeValidator(of.web_address)] = Field(
         "https://oauth2.googleapis.com/token", validation_alias="GOOGLE_TOKEN_URL", repr=False
     )
-    google_revoke_url: Annotated[str, BeforeValidator(web_address)] = Field(
+    google_revoke_url: Annotated[str, BeforeValidator(of.web_address)] = Field(
         "https://oauth2.googleapis.com/revoke", validation_alias="GOOGLE_REVOKE_URL"
     )
-    google_calendar_url: Annotated[str, BeforeValidator(web_address)] = Field(
+    google_calendar_url: Annotated[str, BeforeValidator(of.web_address)] = Field(
         "https://www.googleapis.com/calendar/v3", validation_alias="GOOGLE_CALENDAR_URL"
     )
-    google_meet_url: Annotated[str, BeforeValidator(web_address)] = Field(
+    google_meet_url: Annotated[str, BeforeValidator(of.web_address)] = Field(
         "https://meet.googleapis.com/v2", validation_alias="GOOGLE_MEET_URL"
     )
     generated: frozenset[str] = frozenset()
