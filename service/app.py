@@ -27,6 +27,7 @@ from service.config import Config, ConfigError
 from service.connections import BUILT_IN, ROBOT, Connection, Connections, ensure_built_in
 from service.embedded import EmbeddedValkey
 from service.endpoint import Client, Vendor
+from service.erasure import Erased, Erasure
 from service.farewell import Farewells
 from service.gate import Gate
 from service.grants import Grants
@@ -40,6 +41,7 @@ from service.rotation import KEYS, Rotated, Rotation
 from service.runs import Runs
 from service.settings import Settings
 from service.store import Store
+from service.tombs import Tombs
 from service.upkeep import Upkeep
 from service.vault import Vault, fingerprint
 from service.web.api import Api
@@ -127,7 +129,7 @@ async def opened(
         stack.push_async_callback(broker.drain, RENEWAL)
         connections = Connections(store, vault, known, connect)
         settings = Settings(Choices(store), connections)
-        ledger = Ledger(store, vault, config.lease_seconds)
+        ledger = Ledger(store, vault, config.lease_seconds, await Tombs.load(store, vault))
         await settings.load()
         await _built_in(settings, ledger, config)
         changes = Changes(store)
@@ -176,6 +178,7 @@ async def opened(
             upkeep.start()
             stack.push_async_callback(upkeep.stop)
             app.state.upkeep = upkeep
+        app.state.erasure = Erasure(ledger, connections)
         yield Door(app, webhook)
 
 
@@ -188,6 +191,26 @@ async def rotate_keys(config: Config) -> Rotated:
         store = await _store(config, stack)
         await _check_keys(store, config)
         return await Rotation(store, Vault(config.secret_keys), config.secret_keys[0][0]).run()
+
+
+async def erase(config: Config, *, record: str | None = None, customer: str | None = None) -> Erased | None:
+    """Erase a record (None: it is not known) or a customer's; this process works as one more worker meanwhile.
+
+    Raises: what `opened` does, TooMany.
+    """
+    async with opened(config, "worker") as door:
+        erasure: Erasure = door.app.state.erasure
+        return await (erasure.record(record) if record else erasure.customer(customer or ""))
+
+
+async def export(config: Config, customer: str) -> dict[str, Any]:
+    """All that is known of a customer's records.
+
+    Raises: what `opened` does, TooMany.
+    """
+    async with opened(config, "web") as door:
+        erasure: Erasure = door.app.state.erasure
+        return await erasure.export(customer)
 
 
 def describe() -> dict[str, Any]:
