@@ -120,12 +120,14 @@ function verbs.accept()
     if new.version or new.rank == 2 then set.version = ARGV[6] end
     if new.changed or new.rank == 2 then set.changed = ARGV[7] end
     if new.rank == 2 then
-      set.wish, set.digest, set.foreign, set.ends = '', '', '', ''
+      set.wish, set.digest, set.foreign, set.ends, set.before = '', '', '', '', ''
       moved = e.rank ~= '2'
     else
       local told = e.told and (',' .. e.told .. ','):find(',' .. ARGV[9] .. ',', 1, true)
       local foreign = told and '' or ARGV[9]
       if ARGV[10] ~= '' then
+        local start = e.wish and redis.call('ZSCORE', index, record)
+        if start and start ~= ARGV[11] then set.before = start end
         set.wish, set.digest, set.foreign, set.ends = ARGV[10], ARGV[8], foreign, ARGV[12]
         redis.call('ZADD', index, ARGV[11], record)
         moved = e.digest ~= ARGV[8] or (e.foreign or '') ~= foreign
@@ -383,7 +385,8 @@ function verbs.backlog()
 end
 
 -- Answers now, rev, the entry.
-function verbs.look()
-  local _, flat = load(entry)
-  return {now, redis.call('GET', KEYS[3]) or '0', flat}
+function verbs.resolve()
+  local found = redis.call('GET', base .. 'm:' .. ARGV[2]) or ''
+  local _, flat = load(base .. 'r:' .. found)
+  return {found, now, redis.call('GET', KEYS[3]) or '0', flat}
 end

@@ -226,10 +226,7 @@ class Ledger:
         shard = _ALPHABET.find(token[:1]) if len(token) == 23 else -1
         if shard < 0:
             return None
-        record = await self._store.execute("GET", f"{_base(shard)}m:{token}")
-        if record is None:
-            return None
-        now, revision, flat = await self._call("look", record)
+        record, now, revision, flat = await self._store.call(_SCRIPT, _shard_keys(shard), ("resolve", token))
         entry = self._entry(record, flat)
         return (entry, revision, now // 1000) if entry else None
 
@@ -318,6 +315,7 @@ class Ledger:
             version=int(row["version"]) if "version" in row else None,
             changed=int(row["changed"]) if "changed" in row else None,
             asked=int(row.get("asked", 0)),
+            before=int(row["before"]) if "before" in row else None,
             generation=int(row.get("generation", 0)),
             settled=int(row.get("settled", 0)),
             token=row.get("token"),
