@@ -48,8 +48,8 @@ class Recent:
 class Guesses:
     """Counts unknown links by the address that asks for them, in this process.
 
-    Tokens have 128 random bits, so nobody succeeds anyway. A link that is known opens for everybody all the same: behind a
-    proxy customers may share an address with a guesser.
+    Tokens have 128 random bits, so nobody succeeds anyway. A link that is known opens all the same: behind a proxy
+    customers may share an address with a guesser.
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
