@@ -10,7 +10,8 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final, Literal
+from functools import cache
+from typing import Any, Final, Literal, cast
 
 from providers.base import (
     Account,
@@ -69,6 +70,12 @@ class Connection:
     envelope: str = field(repr=False)
     grant: str | None = None
     company: str | None = None
+
+
+@cache
+def _has_kinds(adapter: type[MeetingProvider]) -> bool:
+    """Asked once for each class: to look for a protocol's members takes longer than a plan."""
+    return issubclass(adapter, Kinds)
 
 
 def connection_purpose(connection: str) -> str:
@@ -161,8 +168,8 @@ class Connections:
             provider = self.provider(placed.connection)
         except UnknownConnection:
             return None
-        if isinstance(provider, Kinds):
-            return provider.promises(placed.spec, placed.meeting)
+        if _has_kinds(type(provider)):
+            return cast(Kinds, provider).promises(placed.spec, placed.meeting)
         return provider.capabilities
 
     def budget(self, connection: str) -> tuple[str, Budget] | None:
