@@ -40,7 +40,7 @@ class Accounts:
         rows = self._connections.all()
         if wanted is not None and all(row.id != wanted for row in rows):
             known = ", ".join(row.id for row in rows) or "none"
-            report.problem(
+            report.broken(
                 "connection", f"No connection has this id; there are: {known}.", "Name another.", about=wanted
             )
         if not rows:
@@ -54,6 +54,7 @@ class Accounts:
 
         for each in await asyncio.gather(*(one(row) for row in rows)):
             report.findings += each.findings
+            report.skip(*each.skipped)
 
     async def _one(self, row: Connection, *, thoroughly: bool) -> Report:
         report = Report()
@@ -62,14 +63,16 @@ class Accounts:
             await self._scopes(report, row)
             if thoroughly and answers:
                 await self._meeting(report, row)
+            elif thoroughly:
+                report.skip("connection.meeting", "connection.options")
             await self._budget(report, row)
         except UnknownConnection:
             text, cure = f"No adapter called {row.provider!r} is installed.", "Install it, or remove the connection."
-            report.problem("connection", text, cure, about=row.id)
+            report.broken("connection", text, cure, about=row.id)
         except (UnknownKey, Damaged) as error:
-            report.problem("connection", str(error), "See what `keys` says.", about=row.id)
+            report.broken("connection", str(error), "See what `keys` says.", about=row.id)
         except StoreUnavailable as error:
-            report.problem("connection", str(error), "See what `store` says.", about=row.id)
+            report.broken("connection", str(error), "See what `store` says.", about=row.id)
         return report
 
     async def _probe(self, report: Report, row: Connection) -> bool:
@@ -78,10 +81,10 @@ class Accounts:
             async with asyncio.timeout(LIMIT):
                 text = await self._connections.provider(row.id).probe()
         except TimeoutError:
-            report.problem("connection", f"It did not answer within {LIMIT:.0f} seconds.", _LATER, about=row.id)
+            report.broken("connection", f"It did not answer within {LIMIT:.0f} seconds.", _LATER, about=row.id)
             return False
         except ProviderError as error:
-            report.problem("connection", error.text, self._cure(row, error), about=row.id)
+            report.broken("connection", error.text, self._cure(row, error), about=row.id)
             return False
         report.ok("connection", text, about=row.id)
         for warning in warnings:
@@ -104,7 +107,7 @@ class Accounts:
             return  # it needs none, or its vendor does not say
         if lacking := missing(source.vendor.oauth, granted):
             cure = f"Connect it again at {self._public_url}/connect/{row.provider}."
-            report.problem("connection.scopes", lacks(source.vendor, lacking), cure, about=row.id)
+            report.broken("connection.scopes", lacks(source.vendor, lacking), cure, about=row.id)
         else:
             report.ok("connection.scopes", f"Granted: {', '.join(granted)}.", about=row.id)
 
@@ -116,7 +119,7 @@ class Accounts:
         steps = await rehearse(self._connections.provider(row.id), next(iter(hosts), None), options)
         for step in steps:
             if not step.ok:
-                report.problem("connection.meeting", f"{step.step}: {step.text}", _AGAIN, about=row.id)
+                report.broken("connection.meeting", f"{step.step}: {step.text}", _AGAIN, about=row.id)
         done = [step for step in steps if step.ok and step.step != "probe"]
         if len(done) == len(steps) - 1:
             text = "; ".join(f"{step.step} {step.milliseconds} ms" for step in done)

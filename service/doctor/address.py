@@ -39,14 +39,14 @@ async def _pages(report: Report, http: Http, public_url: str) -> None:
     try:
         answer = await http.at(public_url).send("GET", address, accept=_ANY)
     except ProviderError as error:
-        report.problem(check, error.text, _ROUTE, about=public_url)
+        report.broken(check, error.text, _ROUTE, about=public_url)
         return
     if 300 <= answer.status < 400:
         text = f"It sends people to another address (status {answer.status})."
-        report.problem(check, text, "Set PUBLIC_URL to the address it leads to.", about=public_url)
+        report.broken(check, text, "Set PUBLIC_URL to the address it leads to.", about=public_url)
     elif answer.status not in (404, 503) or "noindex" not in answer.headers.get("x-robots-tag", ""):
         text = f"Something else than this service answers there (status {answer.status})."
-        report.problem(check, text, "Set PUBLIC_URL to the service, or lead /m/ and /static/ to it.", about=public_url)
+        report.broken(check, text, "Set PUBLIC_URL to the service, or lead /m/ and /static/ to it.", about=public_url)
     elif _is_here(public_url):
         text = "It is an address of this machine alone: neither Vello nor customers reach it."
         report.warning(check, text, "Set PUBLIC_URL to an address they reach.", about=public_url)
@@ -65,7 +65,7 @@ async def _webhook(report: Report, http: Http, url: str, company: Company) -> No
             nonsense = await _sent(http, url, token, "[]")
             if (nonsense.status, _code(nonsense)) != (400, "invalid_event"):
                 text = "Whatever is sent there is answered as if it were right: it is not this service."
-                report.problem(check, text, "Lead this address to the service.", about=url)
+                report.broken(check, text, "Lead this address to the service.", about=url)
             else:
                 report.ok(check, "A signed event arrives as it was sent.", about=url)
             return
@@ -75,12 +75,12 @@ async def _webhook(report: Report, http: Http, url: str, company: Company) -> No
                 if (await _sent(http, url, token, form % words)).status == 200:
                     text = "Something on the way reads events and writes them anew, which breaks Vello's signature."
                     cure = "Have the proxy or firewall pass bodies on byte for byte (no JSON filter, no rewriting)."
-                    report.problem(check, text, cure, about=url)
+                    report.broken(check, text, cure, about=url)
                     return
     except ProviderError as error:
-        report.problem(check, error.text, _ROUTE, about=url)
+        report.broken(check, error.text, _ROUTE, about=url)
         return
-    report.problem(check, *_meaning(answer), about=url)
+    report.broken(check, *_meaning(answer), about=url)
 
 
 async def _sent(http: Http, url: str, token: str, text: str) -> Answer:

@@ -26,4 +26,4 @@ def refused(report: Report, error: ConfigError) -> None:
     """One line for each variable that needs a hand."""
     for name, problem in sorted(error.problems.items()):
         what, cure = parted(problem)
-        report.problem("configuration", f"It {what}", cure, about=name)
+        report.broken("configuration", f"It {what}", cure, about=name)

@@ -59,7 +59,7 @@ class Examination:
                     others = await Companies(store, Vault(config.secret_keys), own).all()
                 await self._connections(report, config, store, connection)
             except StoreUnavailable as error:
-                report.problem("store", str(error), _START)
+                report.broken("store", str(error), _START)
         await address.look(report, self._http, config.public_url, [own, *others])
         return report
 
@@ -72,12 +72,12 @@ class Examination:
             try:
                 return await self._open(config)
             except StoreRefused as error:
-                report.problem("store", *parted(str(error)))
+                report.broken("store", *parted(str(error)))
             except StoreUnavailable as error:
-                report.problem("store", str(error), _START)
+                report.broken("store", str(error), _START)
             except EmbeddedUnavailable as error:
                 cure = "See DATA_DIR/valkey/valkey.log, or set REDIS_URL to a store of your own."
-                report.problem("store", str(error), cure)
+                report.broken("store", str(error), cure)
         report.skip(*(check for check in CHECKS if check.startswith(_BY_STORE)))
         return None
 

@@ -55,7 +55,7 @@ class Report:
         """It works, and may not always, or not as it should."""
         self._add(Finding(check, "warning", text, cure, about))
 
-    def problem(self, check: str, text: str, cure: str, *, about: str | None = None) -> None:
+    def broken(self, check: str, text: str, cure: str, *, about: str | None = None) -> None:
         """It does not work."""
         self._add(Finding(check, "problem", text, cure, about))
 

@@ -33,17 +33,17 @@ async def look(report: Report, store: Store, ring: Sequence[tuple[str, bytes]]) 
         except Damaged:
             damaged.append(name)
     for key_id in sorted(absent):
-        report.problem(
+        report.broken(
             "keys", "Secrets in the store are sealed with this key, which is missing here.", _BACK, about=key_id
         )
     for key_id in other:
         text = "Secrets in the store are sealed with another key of this name."
-        report.problem("keys", text, _BACK, about=key_id)
+        report.broken("keys", text, _BACK, about=key_id)
     for name in [] if other else damaged:  # with the wrong key everything looks damaged
         text = "Its secret is damaged or belongs to something else."
-        report.problem("keys", text, "Connect or add it again, or restore the store.", about=name)
+        report.broken("keys", text, "Connect or add it again, or restore the store.", about=name)
     if not (absent or other or damaged):
-        text = f"{opened} secrets of connections and companies can be opened; '{ring[0][0]}' seals new ones."
+        text = f"All secrets of connections and companies ({opened}) can be opened; '{ring[0][0]}' seals new ones."
         report.ok("keys", text)
 
 

@@ -40,7 +40,7 @@ def _name(info: Mapping[str, Any]) -> str:
 def _persistence(report: Report, info: Mapping[str, Any]) -> None:
     check = "store.persistence"
     if info.get("aof_last_write_status", "ok") != "ok":
-        report.problem(check, "It cannot write to its disk.", "Make room on its disk, and look at its log.")
+        report.broken(check, "It cannot write to its disk.", "Make room on its disk, and look at its log.")
     elif info.get("aof_enabled") != 0:
         report.ok(check, "It writes everything down (appendonly).")
     elif info.get("connected_slaves"):
@@ -48,7 +48,7 @@ def _persistence(report: Report, info: Mapping[str, Any]) -> None:
         report.warning(check, text, "Set appendonly yes.")
     else:
         text = "It may forget its last minutes, or everything, when it ends."
-        report.problem(check, text, "Set appendonly yes.")
+        report.broken(check, text, "Set appendonly yes.")
 
 
 def _eviction(report: Report, info: Mapping[str, Any]) -> None:
@@ -56,7 +56,7 @@ def _eviction(report: Report, info: Mapping[str, Any]) -> None:
     if policy == "noeviction":
         report.ok("store.eviction", "It drops nothing when it is full (noeviction).")
     else:
-        report.problem(
+        report.broken(
             "store.eviction", f"It drops bookings when it is full ({policy}).", "Set maxmemory-policy noeviction."
         )
 
@@ -69,7 +69,7 @@ def _memory(report: Report, info: Mapping[str, Any]) -> None:
     text = f"{used / _MEGABYTE:.0f} of {most / _MEGABYTE:.0f} MB are used."
     cure = "Raise maxmemory: a booking takes 2 to 3 KB. A full store takes no events."
     if used >= FULL * most:
-        report.problem(check, text, cure)
+        report.broken(check, text, cure)
     elif used >= NEARLY * most:
         report.warning(check, text, cure)
     else:
@@ -87,7 +87,7 @@ async def _latency(report: Report, store: Store) -> None:
     text = f"A round trip takes {half * 1000:.1f} ms, one in a hundred {nearly_all * 1000:.1f} ms."
     cure = "Bring the store nearer, or look at what else keeps it and this machine busy."
     if half > TOO_SLOW:
-        report.problem("store.latency", text, cure)
+        report.broken("store.latency", text, cure)
     elif nearly_all > SLOW:
         report.warning("store.latency", text, cure)
     else:
@@ -105,7 +105,7 @@ async def _clock(report: Report, store: Store, clock: Callable[[], float]) -> No
     text = f"This machine's clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} the store's."
     cure = "Let both machines set their clocks by NTP."
     if abs(ahead) >= FAR_ASTRAY:
-        report.problem("clock", f"{text} Vendors and browsers refuse what we sign with a wrong time.", cure)
+        report.broken("clock", f"{text} Vendors and browsers refuse what we sign with a wrong time.", cure)
     elif abs(ahead) >= ASTRAY:
         report.warning("clock", text, cure)
     else:
