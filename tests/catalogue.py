@@ -35,6 +35,8 @@ UNSEEN = {
     *("providers/memory.py", "providers/memory_server.py", "providers/registry.py", "providers/zoom_webhook.py"),
     *("service/__main__.py", "service/app.py", "service/choices.py", "service/config.py", "service/demo.py"),
     *("service/embedded.py", "service/generated.py", "service/logs.py", "service/metrics.py", "service/observer.py"),
+    *(f"service/doctor/{name}.py" for name in ("accounts", "address", "configuration", "examination", "finding")),
+    *("service/doctor/keys.py", "service/doctor/server.py"),
     *("service/rotation.py", "service/store.py", "service/store_address.py", "service/store_node.py"),
     *("service/store_routes.py", "service/store_server.py", "service/traces.py", "service/trigger.py"),
     *(
