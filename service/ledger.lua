@@ -311,7 +311,7 @@ function verbs.commit()
         local parked = base .. 'parked:' .. ARGV[9]
         redis.call('ZADD', due, now + PARKED, record)
         redis.call('HSET', entry, 'parked', ARGV[9])
-        redis.call('ZADD', parked, tonumber(e.ends or now_s), record)
+        redis.call('ZADD', parked, redis.call('ZSCORE', index, record) or now_s, record)
         redis.call('EXPIRE', parked, tonumber(ARGV[12]))
       end
     end
@@ -358,21 +358,22 @@ function verbs.told()
   return 1
 end
 
--- Make up to ARGV[3] records due that were parked on connection ARGV[2]. Answers how many.
+-- Make records due that were parked on connection ARGV[2]; ARGV 3.. record, ms from now, for each. Answers how many.
 function verbs.unpark()
-  local parked = base .. 'parked:' .. ARGV[2]
-  local ids = redis.call('ZRANGE', parked, 0, tonumber(ARGV[3]) - 1)
-  for _, id in ipairs(ids) do
-    record, entry, journal = id, base .. 'r:' .. id, base .. 'j:' .. id
-    local e = load(entry)
-    redis.call('ZREM', parked, id)
-    if e.rank then
-      redis.call('HDEL', entry, 'parked', 'attempts', 'refusals')
-      tell('unparked', 'The connection works again, so this goes on.')
-      if not leased(e) then put_due(id, now) end
+  local parked, count = base .. 'parked:' .. ARGV[2], 0
+  for i = 3, #ARGV, 2 do
+    record, entry, journal = ARGV[i], base .. 'r:' .. ARGV[i], base .. 'j:' .. ARGV[i]
+    if redis.call('ZREM', parked, record) == 1 then
+      count = count + 1
+      local e = load(entry)
+      if e.rank then
+        redis.call('HDEL', entry, 'parked', 'attempts', 'refusals')
+        tell('unparked', 'The connection works again, so this goes on.')
+        if not leased(e) then put_due(record, now + tonumber(ARGV[i + 1])) end
+      end
     end
   end
-  return #ids
+  return count
 end
 
 -- How much waits in this shard. Answers how many are due, how many are scheduled, ms since the first was due.
