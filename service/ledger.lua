@@ -90,6 +90,7 @@ end
 
 -- Answers the fence, and 1 when the record is inherited from an owner whose lease ended before its work.
 local function grant(e, owner, ms)
+  unpark(e)
   local fence, held = tonumber(e.fence or 0), leased(e)
   local inherited = (e.owner and not held) and 1 or 0
   if inherited == 1 then tell('takeover', 'The process that worked on this fell silent; another one takes over.') end
@@ -211,7 +212,6 @@ function verbs.claim()
     elseif leased(e) then
       redis.call('ZADD', due, e.lease, id)
     else
-      unpark(e)
       local fence, inherited = grant(e, ARGV[3], tonumber(ARGV[4]))
       local _, flat = load(entry)
       out[#out + 1] = id
@@ -358,19 +358,21 @@ function verbs.told()
   return 1
 end
 
--- Make records due that were parked on connection ARGV[2]; ARGV 3.. record, ms from now, for each. Answers how many.
+-- Make records due that were parked on connection ARGV[2]; ARGV 3.. record, ms from now, for each. They count as
+-- parked until somebody takes them, and none gets later by being woken again. Answers how many.
 function verbs.unpark()
-  local parked, count = base .. 'parked:' .. ARGV[2], 0
+  local count = 0
   for i = 3, #ARGV, 2 do
     record, entry, journal = ARGV[i], base .. 'r:' .. ARGV[i], base .. 'j:' .. ARGV[i]
-    if redis.call('ZREM', parked, record) == 1 then
+    local e = load(entry)
+    if e.parked ~= ARGV[2] then
+      redis.call('ZREM', base .. 'parked:' .. ARGV[2], record)
+    elseif not leased(e) then
       count = count + 1
-      local e = load(entry)
-      if e.rank then
-        redis.call('HDEL', entry, 'parked', 'attempts', 'refusals')
-        tell('unparked', 'The connection works again, so this goes on.')
-        if not leased(e) then put_due(record, now + tonumber(ARGV[i + 1])) end
-      end
+      redis.call('HDEL', entry, 'attempts', 'refusals')
+      tell('unparked', 'The connection works again, so this goes on.')
+      redis.call('ZADD', due, 'LT', now + tonumber(ARGV[i + 1]), record)
+      wake()
     end
   end
   return count
