@@ -128,7 +128,7 @@ async def opened(
             join = Join(ledger, settings, config.public_url)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
-            views = Views(settings, broker, budgets, agendas, config.public_url)
+            views = Views(ledger, settings, broker, budgets, agendas, config.public_url)
             operations = Api(ledger, settings, companies, broker, views, changes, farewells, config.public_url, token)
             pages, sessions = Pages(config.public_url), Sessions(store, config.public_url)
             oidc = _oidc(config, http_for("oidc"))

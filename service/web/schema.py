@@ -33,6 +33,7 @@ class ConnectionRead(BaseModel):
     budget: dict[str, int] | None
     checked_at: int | None
     in_use_by: list[str]
+    waiting: int
     company: str | None
 
 
