@@ -86,6 +86,7 @@ class Views:
             warnings=warnings,
             budget=None,
             checked_at=now.checked_at,
+            since=now.since or now.checked_at,
             in_use_by=self._choices.using(row.id),
             company=row.company,
         )
