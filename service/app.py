@@ -139,7 +139,7 @@ async def opened(
         stack.push_async_callback(runs.drain, DRAIN)
         own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
         companies = Companies(store, vault, own)
-        routes: list[BaseRoute] = [*Health(store, ledger, gate, connections, observer.metrics).routes()]
+        routes: list[BaseRoute] = [*Health(store, ledger, gate, budgets, connections, observer.metrics).routes()]
         api: APIRouter | None = None
         webhook: Webhook | None = None
         if role != "worker":
