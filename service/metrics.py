@@ -84,18 +84,16 @@ class Metrics:
         breakers: Mapping[str, GateState],
         states: Mapping[str, HealthState] | None = None,
         budgets: Mapping[str, float] | None = None,
+        skew: float = 0.0,
     ) -> bytes:
         """Everything as Prometheus reads it; without `backlog` the store could not be asked.
 
-        `budgets`: which part is left of its scarcest host's budget, by connection.
+        `budgets`: which part is left of its scarcest host's budget, by connection. `skew`: seconds by which
+        the store's clock is ahead.
         """
         waiting = self._waiting
-        waiting.backlog, waiting.breakers, waiting.states, waiting.budgets = (
-            backlog,
-            breakers,
-            states or {},
-            budgets or {},
-        )
+        waiting.backlog, waiting.breakers = backlog, breakers
+        waiting.states, waiting.budgets, waiting.skew = states or {}, budgets or {}, skew
         return generate_latest(self._registry)
 
 
@@ -136,6 +134,7 @@ class _Waiting(Collector):
         self.breakers: Mapping[str, GateState] = {}
         self.states: Mapping[str, HealthState] = {}
         self.budgets: Mapping[str, float] = {}
+        self.skew = 0.0
 
     def collect(self) -> Iterable[Metric]:
         backlog = self.backlog
@@ -164,3 +163,6 @@ class _Waiting(Collector):
             for connection, part in self.budgets.items():
                 left.add_metric([connection], part)
             yield left
+            yield GaugeMetricFamily(
+                f"{PREFIX}clock_skew_seconds", "By how much the store's clock is ahead of ours.", self.skew
+            )

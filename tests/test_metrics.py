@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from providers.base import Budget
 from service.budget import Budgets, Purse
+from service.clock import skew
 from service.connections import HealthState
 from service.gate import GateState
 from service.ledger import Ledger
@@ -197,6 +199,16 @@ async def test_connections_and_what_is_left_to_their_hosts_are_read_from_the_sto
         figures = (await service.client.get("/metrics")).text
     assert "anna" not in figures
     assert "gone" not in figures
+
+
+@pytest.mark.parametrize("ahead", [-30, 0, 30])
+async def test_a_clock_that_is_wrong_shows(store: Store, ahead: int) -> None:
+    assert await skew(store, lambda: time.time() - ahead) == pytest.approx(ahead, abs=5)
+
+
+async def test_the_stores_clock_is_compared_at_each_scrape(store_url: str) -> None:
+    async with running(store_url) as service:
+        assert abs((await scraped(service))["clock_skew_seconds", ()]) < 5
 
 
 def test_two_in_one_process_share_nothing() -> None:

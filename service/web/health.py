@@ -5,6 +5,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from service.budget import Budgets
+from service.clock import skew
 from service.connections import Connections
 from service.connections import Health as State
 from service.gate import Gate
@@ -57,10 +58,11 @@ class Health:
             breakers = await self._gate.states(row.id for row in self._connections.all())
             health = await self._connections.health()
             budgets = await self._budgets.part_left(self._connections)
+            ahead = await skew(self._store)
         except StoreUnavailable:
             return self._answer(self._metrics.render(None, {}))
         states = {row.id: health.get(row.id, State()).state for row in self._connections.all()}
-        return self._answer(self._metrics.render(backlog, breakers, states, budgets))
+        return self._answer(self._metrics.render(backlog, breakers, states, budgets, ahead))
 
     @staticmethod
     def _answer(figures: bytes) -> Response:
