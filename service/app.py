@@ -11,6 +11,7 @@ from fastapi import APIRouter, FastAPI
 from pydantic import SecretStr, ValidationError
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from providers import registry
 from providers.base import Authorizer, MeetingProvider, ProviderInfo, ProviderSettings
@@ -167,6 +168,8 @@ async def opened(
             routes = [*notices.routes(), *join.routes(), *admin, *routes, static]
             api = operations.router()
         app = _application(routes, api)
+        if config.trusted_proxies:
+            app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(config.trusted_proxies))
         if role != "web":
             worker = Worker(store, ledger, runs)
             worker.start()
