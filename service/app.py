@@ -45,6 +45,7 @@ from service.settings import Settings
 from service.store import Store
 from service.upkeep import Upkeep
 from service.vault import Vault, fingerprint
+from service.watch import Watch
 from service.web.api import Api
 from service.web.bookings import Bookings
 from service.web.companies import CompanyPages
@@ -115,12 +116,13 @@ async def opened(
         changes = Changes(store)
         farewells = Farewells(store, ledger, settings, broker, changes)
         gate, budgets, agendas, meetings = Gate(store), Budgets(store), Agendas(store), Meetings(store)
-        reconciler = Reconciler(ledger, settings, Calls(gate, budgets, observer), agendas)
+        calls = Calls(gate, budgets, observer)
+        reconciler = Reconciler(ledger, settings, calls, agendas)
         runs = Runs(ledger, settings, reconciler, meetings, observer)
         stack.push_async_callback(runs.drain, DRAIN)
         own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
         companies = Companies(store, vault, own)
-        routes: list[BaseRoute] = [*Health(store, ledger, gate, connections, observer.metrics).routes()]
+        routes: list[BaseRoute] = [*Health(store, ledger, gate, budgets, connections, observer.metrics).routes()]
         api: APIRouter | None = None
         webhook: Webhook | None = None
         if role != "worker":
@@ -158,6 +160,10 @@ async def opened(
             upkeep.start()
             stack.push_async_callback(upkeep.stop)
             app.state.upkeep = upkeep
+            watch = Watch(store, ledger, settings, calls)
+            watch.start()
+            stack.push_async_callback(watch.stop)
+            app.state.watch = watch
         yield Door(app, webhook)
 
 

@@ -97,6 +97,7 @@ class Views:
             warnings=warnings,
             budget=None,
             checked_at=now.checked_at,
+            since=now.since or now.checked_at,
             in_use_by=self._choices.using(row.id),
             waiting=0,
             company=row.company,
