@@ -241,23 +241,24 @@ class Ledger:
         Records that vanished are taken off the index on the way.
         """
         rows: list[tuple[int, str]] = []
-        offsets = dict.fromkeys(range(SHARDS), 0)
+        offsets, size = dict.fromkeys(range(SHARDS), 0), limit // 32 + 4  # twice a shard's fair share, and some
         while offsets:
             commands = [
-                ("ZRANGEBYSCORE", f"{_base(shard)}index", after[0], "+inf", "WITHSCORES", "LIMIT", offset, limit + 1)
+                ("ZRANGEBYSCORE", f"{_base(shard)}index", after[0], "+inf", "WITHSCORES", "LIMIT", offset, size)
                 for shard, offset in offsets.items()
             ]
-            behind = {}  # shards in which many records start together, so that those before `after` fill the batch
+            more = {}  # what shards that may hold more of them gave last
             for (shard, offset), members in zip(offsets.items(), await self._store.pipeline(commands), strict=True):
                 batch = [
                     (int(float(score)), str(name)) for name, score in zip(members[0::2], members[1::2], strict=True)
                 ]
-                new = [row for row in batch if row > after]
-                rows += new
-                if len(batch) > limit and len(new) < limit:
-                    behind[shard] = offset + len(batch)
-            offsets = behind
-        rows = sorted(rows)[:limit]
+                rows += [row for row in batch if row > after]
+                if len(batch) == size:
+                    more[shard] = offset + size, batch[-1]
+            rows = sorted(set(rows))[:limit]
+            full = len(rows) == limit
+            offsets = {shard: offset for shard, (offset, last) in more.items() if not full or last < rows[-1]}
+            size *= 4
         if not rows:
             return Page([], None)
         flats = await self._store.pipeline([("HGETALL", _keys(record)[3]) for _, record in rows])

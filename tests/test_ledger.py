@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +14,7 @@ from service.entry import Entry, Placement
 from service.ledger import Ledger, shard_of
 from service.parked import AT_ONCE, paced
 from service.store import Script, Store
+from service.store_node import Command
 from service.vault import Vault
 from service.vello import DELETED, UPDATE_METADATA
 from service.verbs import Accepted, Change, Lease, Told
@@ -326,6 +328,38 @@ async def test_pages_hold_every_record_once_whatever_their_shards(ledger: Ledger
     assert seen == sorted(seen)
     assert {about for _, about in seen} == ids
     assert len(seen) == 70
+
+
+class Counting(Store):
+    """A store that counts its round trips and what they read."""
+
+    trips = 0
+    got = 0
+
+    async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        answers = await super().pipeline(commands)
+        self.trips += 1
+        self.got += sum(len(answer) for answer in answers if isinstance(answer, list))
+        return answers
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["one after another", "all at once"])
+async def test_a_page_reads_what_it_shows_however_many_records_there_are(valkey_url: str, together: bool) -> None:
+    store = await Counting.open(valkey_url)
+    assert isinstance(store, Counting)
+    await store.execute("FLUSHALL")
+    ids = sorted(str(UUID(int=number << 64)) for number in range(4000))
+    at = [START if together else START + number for number in range(len(ids))]
+    await store.pipeline(
+        [("ZADD", f"vm:{{s{shard_of(id_)}}}:index", start, id_) for id_, start in zip(ids, at, strict=True)]
+    )
+    for after in (0, 2000):
+        store.trips = store.got = 0
+        page = await Ledger(store, VAULT).page((at[after], ids[after]), 50)
+        assert page.last == (at[after + 50], ids[after + 50])
+        assert store.trips <= 8
+        assert store.got < 2 * 4000 * 2 if together else store.got < 1500
+    await store.close()
 
 
 async def test_what_has_vanished_is_taken_off_every_list(ledger: Ledger, server_url: str) -> None:
