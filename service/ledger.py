@@ -16,6 +16,7 @@ import hashlib
 import itertools
 import math
 import secrets
+import time
 import zlib
 from collections.abc import Awaitable, Iterator, Sequence
 from functools import lru_cache
@@ -27,6 +28,7 @@ import orjson
 import structlog
 
 from service.entry import Entry, Placement, Reason, State, digest, meeting_purpose
+from service.parked import paced
 from service.store import Script, Store
 from service.tombs import Tombs
 from service.vault import Damaged, UnknownKey, Vault
@@ -93,9 +95,7 @@ class Ledger:
     """Every verb is one round trip and safe to repeat. All raise `StoreUnavailable` when the store cannot be used."""
 
     def __init__(self, store: Store, vault: Vault, lease_seconds: float = 15.0, tombs: Tombs | None = None) -> None:
-        self._store = store
-        self._tombs = tombs or Tombs()
-        self._vault = vault
+        self._store, self._vault, self._tombs = store, vault, tombs or Tombs()
         self._lease_ms = int(lease_seconds * 1000)
         self._random = _random()
         self._name, self._names = secrets.token_hex(8), itertools.count(1)
@@ -215,15 +215,18 @@ class Ledger:
             await self._call("told", entry.record, said.link, int(hosted), said.answer)
 
     async def unpark(self, connection: str) -> int:
-        """Make every record due that waited for `connection`; answers how many."""
-        count, batch = 0, 500
-        for shard in range(SHARDS):
-            while True:
-                woken = await self._store.call(_SCRIPT, _shard_keys(shard), ("unpark", connection, batch))
-                count += woken
-                if woken < batch:
-                    break
-        return count
+        """Have every record go on that waited for `connection`, soonest first and paced; answers how many."""
+        keys = [f"{_base(shard)}parked:{connection}" for shard in range(SHARDS)]
+        rows = await self._store.pipeline([("ZRANGE", key, 0, -1, "WITHSCORES") for key in keys])
+        parked = {n: [(row[at], float(row[at + 1])) for at in range(0, len(row), 2)] for n, row in enumerate(rows)}
+        calls = [(_shard_keys(n), ("unpark", connection, *turn)) for n, turn in paced(parked, time.time())]
+        return sum(await self._store.pipeline_call(_SCRIPT, calls)) if calls else 0
+
+    async def waiting(self, connections: Sequence[str]) -> list[int]:
+        """How many records wait for each of `connections` to work again."""
+        commands = [("ZCARD", f"{_base(shard)}parked:{each}") for each in connections for shard in range(SHARDS)]
+        counts = await self._store.pipeline(commands) if commands else []
+        return [sum(counts[at : at + SHARDS]) for at in range(0, len(counts), SHARDS)]
 
     async def get(self, record: str) -> tuple[Entry, list[JournalLine], float | None] | None:
         """A record, its journal, and when somebody will look at it next (unix seconds)."""
@@ -248,10 +251,7 @@ class Ledger:
         shard = _ALPHABET.find(token[:1]) if len(token) == 23 else -1
         if shard < 0:
             return None
-        record = await self._store.execute("GET", f"{_base(shard)}m:{token}")
-        if record is None:
-            return None
-        now, revision, flat = await self._call("look", record)
+        record, now, revision, flat = await self._store.call(_SCRIPT, _shard_keys(shard), ("resolve", token))
         entry = self._entry(record, flat)
         return (entry, revision, now // 1000) if entry else None
 
@@ -261,23 +261,24 @@ class Ledger:
         Records that vanished are taken off the index on the way.
         """
         rows: list[tuple[int, str]] = []
-        offsets = dict.fromkeys(range(SHARDS), 0)
+        offsets, size = dict.fromkeys(range(SHARDS), 0), limit // 32 + 4  # twice a shard's fair share, and some
         while offsets:
             commands = [
-                ("ZRANGEBYSCORE", f"{_base(shard)}index", after[0], "+inf", "WITHSCORES", "LIMIT", offset, limit + 1)
+                ("ZRANGEBYSCORE", f"{_base(shard)}index", after[0], "+inf", "WITHSCORES", "LIMIT", offset, size)
                 for shard, offset in offsets.items()
             ]
-            behind = {}  # shards in which many records start together, so that those before `after` fill the batch
+            more = {}  # what shards that may hold more of them gave last
             for (shard, offset), members in zip(offsets.items(), await self._store.pipeline(commands), strict=True):
                 batch = [
                     (int(float(score)), str(name)) for name, score in zip(members[0::2], members[1::2], strict=True)
                 ]
-                new = [row for row in batch if row > after]
-                rows += new
-                if len(batch) > limit and len(new) < limit:
-                    behind[shard] = offset + len(batch)
-            offsets = behind
-        rows = sorted(rows)[:limit]
+                rows += [row for row in batch if row > after]
+                if len(batch) == size:
+                    more[shard] = offset + size, batch[-1]
+            rows = sorted(set(rows))[:limit]
+            full = len(rows) == limit
+            offsets = {shard: offset for shard, (offset, last) in more.items() if not full or last < rows[-1]}
+            size *= 4
         if not rows:
             return Page([], None)
         flats = await self._store.pipeline([("HGETALL", _keys(record)[3]) for _, record in rows])
@@ -340,6 +341,7 @@ class Ledger:
             version=int(row["version"]) if "version" in row else None,
             changed=int(row["changed"]) if "changed" in row else None,
             asked=int(row.get("asked", 0)),
+            before=int(row["before"]) if "before" in row else None,
             generation=int(row.get("generation", 0)),
             settled=int(row.get("settled", 0)),
             token=row.get("token"),

@@ -14,10 +14,11 @@ local function buried(hash)
   return redis.call('EXISTS', tomb_of(hash)) == 1
 end
 
--- Take away everything that names the record.
+-- Take away everything that names the record; answers what is left of the entry.
 local function wipe()
   redis.call('DEL', KEYS[4], KEYS[5])
   redis.call('ZREM', KEYS[1], ARGV[2])
   redis.call('ZREM', KEYS[2], ARGV[2])
+  return {}
 end
 
