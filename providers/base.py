@@ -302,6 +302,17 @@ class HostLinks(Protocol):
 
 
 @runtime_checkable
+class ClickLinks(Protocol):
+    """A provider that is asked for a person's link at the click, because it cannot make one without a call."""
+
+    async def click_url(self, meeting: Meeting, spec: MeetingSpec, role: Role, now: int, until: int) -> str:
+        """What `join_url` says of itself, in its place.
+
+        Raises: MeetingNotFound, TemporaryError, ReconnectRequired, PermanentError.
+        """
+
+
+@runtime_checkable
 class Directory(Protocol):
     """A provider that knows who may host meetings."""
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
-from providers import google_meet, jitsi, memory, zoom
+from providers import google_meet, http_provider, jitsi, memory, zoom
 from providers.base import ProviderInfo
 
 GROUP = "vello_meetings.providers"
-BUILT_IN = (google_meet.PROVIDER, jitsi.PROVIDER, memory.PROVIDER, zoom.PROVIDER)
+BUILT_IN = (google_meet.PROVIDER, http_provider.PROVIDER, jitsi.PROVIDER, memory.PROVIDER, zoom.PROVIDER)
 
 
 class RegistryError(Exception):

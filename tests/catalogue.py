@@ -32,7 +32,8 @@ FOR_GUESTS = {"service/web/join.py", "service/web/templates/meeting.html"}
 """Sources whose texts customers see: they are in every language, all others in those of the settings."""
 
 UNSEEN = {
-    *("providers/memory.py", "providers/memory_server.py", "providers/registry.py", "providers/zoom_webhook.py"),
+    *("providers/memory.py", "providers/memory_server.py", "providers/registry.py", "providers/testing.py"),
+    "providers/zoom_webhook.py",
     *(
         "service/__main__.py",
         "service/app.py",
@@ -59,6 +60,10 @@ UNSEEN = {
 """Sources whose sentences no page shows: they speak to operators, programs or Vello."""
 
 FRAGMENTS = (
+    "Own system (signed HTTP)",
+    "{0} refuses the call: {1}",
+    "{0} does not work now: {1}",
+    "status {0}, {1}.",
     "about {0} s",
     "about {0} min",
     "Making",

@@ -12,6 +12,8 @@ from tests.servers import MemoryServer
 from tests.stores import StoreServer
 from tests.tools import need
 
+pytest.register_assert_rewrite("providers.testing")
+
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def valkey_url() -> AsyncIterator[str]:

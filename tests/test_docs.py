@@ -18,7 +18,13 @@ from service.config import Config
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
-PROVIDER_PAGES = {"google_meet": "google-meet.md", "jitsi": "jitsi.md", "memory": "providers.md", "zoom": "zoom.md"}
+PROVIDER_PAGES = {
+    "google_meet": "google-meet.md",
+    "http_provider": "http-provider.md",
+    "jitsi": "jitsi.md",
+    "memory": "write-a-provider.md",
+    "zoom": "zoom.md",
+}
 
 
 DESCRIBED = describe()

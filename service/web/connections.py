@@ -107,7 +107,7 @@ class ConnectionPages:
             "connection.html",
             status,
             row=row,
-            title=info.title if info else row.provider,
+            title=said(info.title) if info else row.provider,
             browser=browser,
             mending=[*main, *more],
             mended=bool(errors),
@@ -205,7 +205,7 @@ class ConnectionPages:
         return info
 
     def _titles(self) -> Mapping[str, str]:
-        return {name: info.title for name, info in self._connections.providers.items()}
+        return {name: said(info.title) for name, info in self._connections.providers.items()}
 
     async def _names(self) -> Mapping[str, str]:
         offices = (await self._offices.list_offices()).offices

@@ -2,7 +2,7 @@
 
 import time
 
-from providers.base import HostLinks, MeetingNotFound, ProviderError, TemporaryError
+from providers.base import ClickLinks, HostLinks, MeetingNotFound, ProviderError, TemporaryError
 from service.connections import UnknownConnection
 from service.entry import Entry
 from service.links import window
@@ -18,10 +18,14 @@ async def host_url(entry: Entry, settings: Settings) -> str:
     placed = entry.meeting
     if placed is None or placed.meeting is None:
         raise Problem(409, "no_meeting", "The booking has no meeting now; its `state` and `reason` say why.")
+    choice = settings.choices.of(entry.wish.office if entry.wish else None)
+    now, until = int(time.time()), window(entry, choice)[1]
     try:
         provider = settings.connections.provider(placed.connection)
         if isinstance(provider, HostLinks):
             return await provider.host_url(placed.meeting)
+        if isinstance(provider, ClickLinks):
+            return await provider.click_url(placed.meeting, placed.spec, "host", now, until)
     except UnknownConnection:
         raise Problem(409, "no_adapter", "The meeting's connection or its adapter is no longer here.") from None
     except MeetingNotFound:
@@ -31,5 +35,4 @@ async def host_url(entry: Entry, settings: Settings) -> str:
         raise Problem(503, "unavailable", error.text, {"Retry-After": "5"}) from None
     except ProviderError as error:
         raise Problem(409, "no_host_link", error.text) from None
-    choice = settings.choices.of(entry.wish.office if entry.wish else None)
-    return provider.join_url(placed.meeting, placed.spec, "host", int(time.time()), window(entry, choice)[1])
+    return provider.join_url(placed.meeting, placed.spec, "host", now, until)

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from providers.base import Capabilities
+from providers.base import Capabilities, ClickLinks, ProviderError
 from service.choices import Choice
 from service.connections import UnknownConnection
 from service.entry import Entry
@@ -75,8 +75,8 @@ class Join:
         at = moment(entry, choice, capabilities, now)
         if click and at is Moment.OPEN:
             try:
-                return RedirectResponse(self._way_in(entry, choice, now), 303, HEADERS)
-            except UnknownConnection:
+                return RedirectResponse(await self._way_in(entry, choice, now), 303, HEADERS)
+            except (UnknownConnection, ProviderError):
                 at = Moment.TROUBLE
         appointment = self._appointment(token, entry, choice, now)
         return self._answer(at, _STATUS.get(at, 200), token, appointment, entry, choice, fresh)
@@ -140,13 +140,16 @@ class Join:
             now=now,
         )
 
-    def _way_in(self, entry: Entry, choice: Choice | None, now: int) -> str:
+    async def _way_in(self, entry: Entry, choice: Choice | None, now: int) -> str:
         """The URL of the meeting itself, made at this click where the provider mints links."""
         placed = entry.meeting
         if placed is None or placed.meeting is None:
             raise UnknownConnection("none")
         provider = self._settings.connections.provider(placed.connection)
-        return provider.join_url(placed.meeting, placed.spec, "guest", now, window(entry, choice)[1])
+        until = window(entry, choice)[1]
+        if isinstance(provider, ClickLinks):
+            return await provider.click_url(placed.meeting, placed.spec, "guest", now, until)
+        return provider.join_url(placed.meeting, placed.spec, "guest", now, until)
 
     def _promise(self, entry: Entry) -> tuple[Choice | None, Capabilities | None]:
         """The office's choice, and what the connection that holds the meeting can promise."""

@@ -1,1 +1,1 @@
-"""Tests of the adapters; `contract` holds the laws all of them inherit."""
+"""Tests of the adapters; `providers.testing` holds the laws all of them inherit."""

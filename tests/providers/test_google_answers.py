@@ -9,8 +9,8 @@ from providers.base import MeetingNotFound, PermanentError, ProviderError, Recon
 from providers.google_account import EVENTS, SPACES
 from providers.google_answers import HOURS, Changed, Duplicate, NotAllowed, ScopeMissing, TooMany, explain
 from providers.http import Answer
+from providers.testing import a_spec
 from tests.fakes.google_server import GoogleServer
-from tests.providers.contract import a_spec
 from tests.providers.googling import connected
 
 

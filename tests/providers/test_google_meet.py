@@ -21,8 +21,8 @@ from providers.base import (
 from providers.google_account import EVENTS, ROOMS, SPACES, GoogleSettings
 from providers.google_calendar import GIVEN_UP, LIVES
 from providers.google_meet import PROVIDER, GoogleMeet
+from providers.testing import VendorLaws, a_spec
 from tests.fakes.google_server import GoogleServer
-from tests.providers.contract import VendorLaws, a_spec
 from tests.providers.googling import ALL, ANNA, BEN, Chosen, GoogleVendor, connected, delegated, own
 
 CALENDAR = {"mode": "calendar"}

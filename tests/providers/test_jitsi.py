@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from providers.base import Meeting, MeetingSpec, Role, TemporaryError
 from providers.http import Http
 from providers.jitsi import PROVIDER, Jitsi, JitsiSettings
-from tests.providers.contract import NameLaws, a_spec
+from providers.testing import NameLaws, a_spec
 from tests.servers import RawServer, http
 
 NOW = 1_800_000_000

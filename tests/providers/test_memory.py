@@ -7,7 +7,7 @@ import pytest
 from providers.base import Meeting, MeetingSpec, PermanentError, ReconnectRequired, TemporaryError
 from providers.http import Http
 from providers.memory import PROVIDER, Memory, MemorySettings
-from tests.providers.contract import VendorLaws, a_spec
+from providers.testing import VendorLaws, a_spec
 from tests.servers import MemoryServer
 
 TOKEN = "a-token-for-the-reference-server"

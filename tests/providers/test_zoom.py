@@ -23,10 +23,10 @@ from providers.base import (
     TemporaryError,
 )
 from providers.http import Http
+from providers.testing import VendorLaws, a_spec
 from providers.zoom import PROVIDER, Zoom
 from providers.zoom_account import ZoomSettings
 from tests.fakes.zoom_server import ZoomServer
-from tests.providers.contract import VendorLaws, a_spec
 from tests.providers.zooming import ADMIN, ANNA, BEN, OWN, S2S, Hosted, ZoomVendor, connected
 from tests.servers import RawServer, http
 

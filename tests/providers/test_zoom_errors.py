@@ -20,12 +20,12 @@ from providers.base import (
     TemporaryError,
 )
 from providers.http import Answer, Http
+from providers.testing import a_spec
 from providers.zoom import MAX_PAGES, Zoom
 from providers.zoom_account import ZoomSettings
 from providers.zoom_answers import REFUSALS, explain
 from tests.fakes.zoom_api import DAY_LIMIT, SECOND_LIMIT, USER_LIMIT
 from tests.fakes.zoom_server import ZoomServer
-from tests.providers.contract import a_spec
 from tests.providers.zooming import ANNA, BEN, OWN, S2S, connected
 from tests.servers import RawServer, http
 

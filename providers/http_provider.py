@@ -1,0 +1,327 @@
+"""A system of one's own as a provider: any server, in any language, that answers signed JSON calls.
+
+The laws of the wire, all of them in docs/http-provider.md:
+
+- Every verb is one POST to one address: `{"type", "timestamp", "data"}`, signed as Standard Webhooks says, with
+  HMAC-SHA256 over `id.timestamp.body`. A call that is sent again is the same to the byte and has the same id.
+- `(key, generation)` names one meeting. The server answers the same one however often it is asked to create it.
+- Answers are read strictly: an id, a link or a capability that makes no sense is no answer.
+- An error is read by its status *and* its code. A 404 that does not say `meeting_not_found` is a wrong address, not
+  a meeting that is gone; a 503 that does not say `unavailable` may have done what it was asked.
+- What is promised stands in the connection's settings, so that all processes plan alike; the probe compares it with
+  what the server declares.
+
+Source: https://github.com/standard-webhooks/standard-webhooks, `spec/standard-webhooks.md`.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeVar, get_args
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from providers.base import (
+    Capabilities,
+    Fixer,
+    Meeting,
+    MeetingNotFound,
+    MeetingSpec,
+    Options,
+    PermanentError,
+    ProviderError,
+    ProviderInfo,
+    ProviderSettings,
+    ReconnectRequired,
+    Role,
+    TemporaryError,
+)
+from providers.http import MAX_RETRY_AFTER, Answer, Http
+
+MAX_TITLE = 200
+"""Longest title, in characters."""
+MAX_LINK = 2048
+MAX_SAID = 200
+"""Longest sentence of the server's that is shown, in characters."""
+SECRET_PREFIX = "whsec_"  # noqa: S105 - what secrets begin with
+SECRET_BYTES = range(24, 65)
+
+Capability = Literal[
+    "keeps_link",
+    "enforces_teardown",
+    "enforces_window",
+    "mints_link",
+    "host_links",
+    "needs_host",
+    "opens_early",
+    "one_at_a_time",
+    "burns_keys",
+]
+
+
+class HttpProviderSettings(ProviderSettings):
+    """Where the system takes calls, what they are signed with, and what it promises."""
+
+    url: Annotated[str, AfterValidator(lambda value: _address(value))] = Field(
+        description="Where the system takes calls, such as https://rooms.example.org/vello."
+    )
+    secret: Annotated[SecretStr, AfterValidator(lambda value: _secret(value))] = Field(
+        description="What calls are signed with: whsec_ and 24 to 64 random bytes in base64."
+    )
+    capabilities: tuple[Capability, ...] = Field(
+        default=("keeps_link", "enforces_teardown"), description="What the system promises, as its probe declares it."
+    )
+    max_duration: int | None = Field(default=None, ge=60, description="Longest meeting in seconds, if there is one.")
+
+    @property
+    def method(self) -> str:
+        """Always "signed"."""
+        return "signed"
+
+    @property
+    def account(self) -> str:
+        """The system's address."""
+        return self.url
+
+
+class HttpProvider:
+    """One system that takes signed calls."""
+
+    def __init__(self, settings: HttpProviderSettings, http: Http) -> None:
+        self._settings = settings
+        self._http = http.at(settings.url, explain=_explain)
+        self._key = _key(settings.secret.get_secret_value())
+        self._host_links = not {"host_links", "mints_link"}.isdisjoint(settings.capabilities)
+        self.capabilities = _promised(settings)
+
+    async def create(self, spec: MeetingSpec) -> Meeting:
+        """`meeting.create`; not sent again by itself, so that the core knows of every answer that was lost."""
+        return _meeting(await self._call("meeting.create", {**_name(spec), **_fields(spec)}, safe=False))
+
+    async def update(self, meeting: Meeting, spec: MeetingSpec) -> Meeting:
+        """`meeting.update` with all fields: the same values twice do what they do once."""
+        answer = await self._call("meeting.update", {"id": meeting.id, **_name(spec), **_fields(spec)})
+        updated = _meeting(answer)
+        if updated.id != meeting.id:
+            raise answer.unusable("is about another meeting")
+        return updated
+
+    async def delete(self, meeting: Meeting) -> None:
+        """`meeting.delete`; gone already is a success."""
+        try:
+            answer = await self._call("meeting.delete", {"id": meeting.id})
+        except MeetingNotFound:
+            return
+        if _read(_Found, answer).meeting is not None:
+            raise answer.unusable("still holds the meeting")
+
+    async def find(self, spec: MeetingSpec) -> Meeting | None:
+        """`meeting.find` by key and generation."""
+        found = _read(_Found, await self._call("meeting.find", _name(spec))).meeting
+        return found.meeting() if found else None
+
+    async def probe(self) -> str:
+        """`provider.probe`: what the system is called, and that it promises what the settings say."""
+        answer = await self._call("provider.probe", {})
+        declared = _read(_Declared, answer)
+        differing: list[str] = sorted({*declared.capabilities} ^ {*self._settings.capabilities})
+        if declared.max_duration != self._settings.max_duration:
+            differing.append("max_duration")
+        if differing:
+            text = f"{answer.host} declares other capabilities than this connection has: {', '.join(differing)}."
+            raise PermanentError(text, "admin")
+        return f"{_said(declared.name, answer.host).rstrip('.')} answers."
+
+    def join_url(self, meeting: Meeting, spec: MeetingSpec, role: Role, now: int, until: int) -> str:
+        """The meeting's link; where people have links of their own, `click_url` asks for them."""
+        return meeting.join_url
+
+    async def click_url(self, meeting: Meeting, spec: MeetingSpec, role: Role, now: int, until: int) -> str:
+        """`meeting.link` where the system makes links at the click, for all or for hosts; else the meeting's link."""
+        asks = self._host_links if role == "host" else self.capabilities.mints_link
+        if not asks:
+            return meeting.join_url
+        return _read(_Link, await self._call("meeting.link", {"id": meeting.id, "role": role, "until": until})).url
+
+    async def _call(self, type_: str, data: dict[str, Any], *, safe: bool = True) -> Answer:
+        now = int(time.time())
+        sent = {"type": type_, "timestamp": f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}", "data": data}
+        body = json.dumps(sent, separators=(",", ":")).encode()
+        headers = {"content-type": "application/json", **_signed(self._key, f"msg_{secrets.token_hex(16)}", now, body)}
+        return await self._http.send("POST", "", content=body, headers=headers, safe=safe)
+
+
+def _promised(settings: HttpProviderSettings) -> Capabilities:
+    promised: dict[str, Any] = {name: name in settings.capabilities for name in get_args(Capability)}
+    del promised["host_links"]  # the core asks for them without knowing
+    return Capabilities(**promised, idempotent_create=True, max_duration=settings.max_duration)
+
+
+def _signed(key: bytes, id_: str, now: int, body: bytes) -> dict[str, str]:
+    digest = hmac.digest(key, f"{id_}.{now}.".encode() + body, hashlib.sha256)
+    signature = f"v1,{base64.b64encode(digest).decode()}"
+    return {"webhook-id": id_, "webhook-timestamp": str(now), "webhook-signature": signature}
+
+
+def _name(spec: MeetingSpec) -> dict[str, Any]:
+    return {"key": spec.key, "generation": spec.generation}
+
+
+def _fields(spec: MeetingSpec) -> dict[str, Any]:
+    return {
+        "title": spec.title[:MAX_TITLE],
+        "start": spec.start,
+        "duration": spec.duration,
+        "time_zone": spec.time_zone,
+        "host": spec.host,
+        "opens_before": spec.options.get("opens_before"),
+    }
+
+
+def _is_web(value: str) -> bool:
+    """It is an https address, or an http one of this machine, and names no user."""
+    if not (value.isascii() and value.isprintable()) or " " in value or len(value) > MAX_LINK:
+        return False
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    here = host in ("localhost", "127.0.0.1", "::1")
+    return bool(host) and "@" not in parts.netloc and (parts.scheme == "https" or (parts.scheme == "http" and here))
+
+
+def _address(value: str) -> str:
+    if not _is_web(value) or "?" in value or "#" in value:
+        raise ValueError("The address must begin with https:// and hold no user name, query or fragment.")
+    return value.rstrip("/")
+
+
+def _link(value: str) -> str:
+    if not _is_web(value):
+        raise ValueError("a link of https was expected.")
+    return value
+
+
+def _key(secret: str) -> bytes:
+    return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    try:
+        fits = text.startswith(SECRET_PREFIX) and len(_key(text)) in SECRET_BYTES
+    except (ValueError, binascii.Error):
+        fits = False
+    if not fits:
+        raise ValueError("The secret must be whsec_ and 24 to 64 random bytes in base64.")
+    return value
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, hide_input_in_errors=True)
+
+
+class _Meeting(_Strict):
+    id: str = Field(pattern=r"^[\x21-\x7e]{1,200}$")
+    join_url: Annotated[str, AfterValidator(_link)]
+    host: str | None = Field(default=None, max_length=200)
+    warnings: list[str] = Field(default=[], max_length=10)
+
+    def meeting(self) -> Meeting:
+        warnings = tuple(_said(each, "") for each in self.warnings)
+        return Meeting(self.id, self.join_url, self.host, tuple(each for each in warnings if each))
+
+
+class _Made(_Strict):
+    meeting: _Meeting
+
+
+class _Found(_Strict):
+    meeting: _Meeting | None
+
+
+class _Link(_Strict):
+    url: Annotated[str, AfterValidator(_link)]
+
+
+class _Declared(_Strict):
+    name: str = Field(min_length=1)
+    capabilities: list[Capability]
+    max_duration: int | None = None
+
+
+class _Refusal(_Strict):
+    code: str = Field(min_length=1)
+    message: str = ""
+    who_can_fix: Fixer = "admin"
+    retry_after: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+
+
+class _Refused(_Strict):
+    error: _Refusal
+
+
+_Shape = TypeVar("_Shape", bound=_Strict)
+
+
+def _read(shape: type[_Shape], answer: Answer) -> _Shape:
+    try:
+        return shape.model_validate(answer.object())
+    except ValidationError as error:
+        place = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
+        raise answer.unusable(f"does not fit the protocol at {place}") from None
+
+
+def _meeting(answer: Answer) -> Meeting:
+    return _read(_Made, answer).meeting.meeting()
+
+
+def _said(text: str, otherwise: str) -> str:
+    """One line of the server's words with a full stop; `otherwise` if it may hold a link or a secret."""
+    line = " ".join(text.split())[:MAX_SAID]
+    if not line or "://" in line or SECRET_PREFIX in line or not line.isprintable():
+        return otherwise
+    return line if line.endswith((".", "!", "?")) else f"{line}."
+
+
+def _explain(answer: Answer) -> ProviderError | None:
+    try:
+        refusal = _read(_Refused, answer).error
+    except ProviderError:
+        refusal = _Refusal(code="none")
+    host, said = answer.host, _said(refusal.message, f"status {answer.status}, {refusal.code[:50]!r}.")
+    wait = answer.retry_after if refusal.retry_after is None else min(refusal.retry_after, MAX_RETRY_AFTER)
+    match answer.status, refusal.code:
+        case 401, "bad_timestamp":
+            return TemporaryError(f"{host} or this service has a wrong clock: the operator sets them.", wait)
+        case 401, _:
+            return ReconnectRequired(f"{host} does not accept our signature: enter the secret that it has.")
+        case _, "none":
+            return None
+        case 404, "meeting_not_found":
+            return MeetingNotFound(f"{host} has no such meeting.")
+        case ((425 | 429), _):
+            return TemporaryError(f"{host} wants fewer calls (status {answer.status}).", wait)
+        case 503, "unavailable":
+            return TemporaryError(f"{host} does not work now: {said}", wait)
+        case status, _ if 400 <= status < 500 and status != 408:
+            return PermanentError(f"{host} refuses the call: {said}", refusal.who_can_fix)
+    return None
+
+
+PROVIDER = ProviderInfo(
+    name="http_provider",
+    title="Own system (signed HTTP)",
+    settings=HttpProviderSettings,
+    options=Options,
+    connect=HttpProvider,
+    asks=("url", "secret", "capabilities"),
+    asks_more=("max_duration",),
+)
