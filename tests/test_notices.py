@@ -112,3 +112,11 @@ async def test_without_a_secret_nothing_is_taken(store_url: str) -> None:
         answer = await tell(service, kind="left", account="anna", client=CLIENT)
         assert (answer.status_code, "ZOOM_WEBHOOK_SECRET" in answer.text) == (404, True)
         assert (await service.client.post(f"{PUBLIC}/webhooks/nobody")).status_code == 404
+
+
+async def test_nothing_leads_from_a_meeting_that_is_gone_to_its_record(service: Running, store: Store) -> None:
+    before = await booked(service)
+    assert await store.execute("KEYS", "vm:meeting:*")
+    await service.say("record.cancelled", {"id": before["id"]})
+    assert (await service.settled(before["id"]))["state"] == "gone"
+    assert await store.execute("KEYS", "vm:meeting:*") == []
