@@ -151,7 +151,7 @@ async def opened(
             pages, sessions = Pages(config.public_url), Sessions(store, config.public_url)
             oidc = _oidc(config, http_for("oidc"))
             login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
-            frame = Frame(pages, login, settings)
+            frame = Frame(pages, login, settings, companies)
             admin: list[BaseRoute] = [
                 *login.routes(),
                 *Connect(store, vault, ledger, settings, broker, frame).routes(),
