@@ -376,6 +376,25 @@ async def test_no_company_gets_anothers_connection_whoever_asks(
     assert (f'value="{made[south]}"' in form, f'value="{made[north]}"' in form) == (True, False)
 
 
+async def test_an_offices_history_calls_things_by_their_names_and_leads_back_to_the_start(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    await log_in(service)
+    connection = await service.connect(meeting_server.url, name="The clinic's account")
+    text = (await page(service, "/offices/default?saved=1")).text
+    history = text.split("Who changed it")[1]
+    assert "The clinic&#39;s account" in history
+    assert connection not in history
+    assert '<a href="/">Back to the start page</a>' in text
+    assert "Back to the start page" not in (await page(service, "/offices/default")).text
+
+
+async def test_what_can_be_connected_at_once_comes_before_what_the_operator_must_set_up(service: Running) -> None:
+    await log_in(service)
+    text = (await page(service, "/connections")).text
+    assert text.rindex('href="/connections/new/') < text.index("The operator of this service must set it up first.")
+
+
 async def test_another_meeting_is_made_in_place_of_the_one_that_stands(
     service: Running, meeting_server: MemoryServer
 ) -> None:

@@ -137,7 +137,7 @@ class Offices:
         trouble: str | None = None,
         saved: str = "",
     ) -> Response:
-        seen = await self._offices.seen(office)
+        seen, connections = await self._offices.seen(office), await self._connected(visit, office)
         return visit.show(
             "office.html",
             status,
@@ -145,7 +145,8 @@ class Offices:
             default=office == DEFAULT,
             own=self._offices.own(office) is not None,
             draft=draft,
-            connections=await self._connected(visit, office),
+            connections=connections,
+            called={row.id: row.name for row in connections} | {id_: name for id_, name in draft.names.items() if name},
             options=self._option_fields(draft),
             services=sorted(seen.services | (draft.services or frozenset()) | set(draft.names)),
             resources=sorted(seen.resources | set(draft.hosts)),
