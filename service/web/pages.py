@@ -32,8 +32,6 @@ class Pages:
             "Content-Security-Policy": _POLICY,
             "Referrer-Policy": "same-origin",
         }
-        if public_url.startswith("https:"):
-            self.headers = {**self.headers, "Strict-Transport-Security": "max-age=31536000"}
         self._templates = words.environment()
         self._templates.globals |= {"root": self.root, "label": label_of, "plain": _plain, "names": _names}
         words.load()
