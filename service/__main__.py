@@ -1,4 +1,4 @@
-"""The command line: `vello-meetings serve`, `demo`, `trigger`, `keys`."""
+"""The command line: `vello-meetings serve`, `demo`, `trigger`, `doctor`, `keys`."""
 
 import argparse
 import asyncio
@@ -17,7 +17,7 @@ import structlog
 from pydantic import SecretStr
 
 from service import logs, traces
-from service.app import Role, opened, rotate_keys
+from service.app import Role, examine, opened, rotate_keys
 from service.config import GOOD_TOKEN, Config, ConfigError
 from service.demo import demo
 from service.embedded import EmbeddedUnavailable
@@ -133,6 +133,14 @@ def rotate() -> int:
     return 1 if done.unreadable else 0
 
 
+def doctor(arguments: argparse.Namespace) -> int:
+    """Look at everything and say what is wrong; 0 if nothing is a problem."""
+    logs.configure("critical", "text")  # what is wrong stands in the report
+    report = asyncio.run(examine(arguments.connection))
+    print(json.dumps(report.json(), indent=2) if arguments.json else report.table())
+    return 0 if report.well else 1
+
+
 def _port(text: str) -> int:
     if not (text.isdecimal() and 0 < int(text[:9]) < 65_536):
         raise argparse.ArgumentTypeError(f"{text!r} is no port from 1 to 65535")
@@ -161,6 +169,9 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="change a field; with an id and no version the event counts as the newest word on that record",
     )
+    look = commands.add_parser("doctor", help="look at everything this service stands on and say what is wrong")
+    look.add_argument("--connection", metavar="ID", help="make, move, find and remove a real meeting with this one")
+    look.add_argument("--json", action="store_true", help="print the report as JSON")
     keys = commands.add_parser("keys", help="encrypt everything with the newest of SECRET_KEYS")
     keys.add_argument("what", choices=["rotate"])
     return parser
@@ -174,6 +185,8 @@ def main(argv: list[str] | None = None) -> int:
             return serve(arguments.host, arguments.port, cast(Role, arguments.role), arguments.metrics_port)
         if arguments.command == "demo":
             return demo()
+        if arguments.command == "doctor":
+            return doctor(arguments)
         if arguments.command == "keys":
             return rotate()
         return trigger(arguments)

@@ -15,6 +15,7 @@ import hashlib
 import itertools
 import math
 import secrets
+import time
 import zlib
 from collections.abc import Awaitable, Iterator, Sequence
 from functools import lru_cache
@@ -26,6 +27,7 @@ import orjson
 import structlog
 
 from service.entry import Entry, Placement, Reason, State, digest, meeting_purpose
+from service.parked import paced
 from service.store import Script, Store
 from service.vault import Damaged, UnknownKey, Vault
 from service.vello import UPDATE_METADATA, Event, Rank, Record
@@ -193,15 +195,18 @@ class Ledger:
             await self._call("told", entry.record, said.link, int(hosted), said.answer)
 
     async def unpark(self, connection: str) -> int:
-        """Make every record due that waited for `connection`; answers how many."""
-        count, batch = 0, 500
-        for shard in range(SHARDS):
-            while True:
-                woken = await self._store.call(_SCRIPT, _shard_keys(shard), ("unpark", connection, batch))
-                count += woken
-                if woken < batch:
-                    break
-        return count
+        """Have every record go on that waited for `connection`, soonest first and paced; answers how many."""
+        keys = [f"{_base(shard)}parked:{connection}" for shard in range(SHARDS)]
+        rows = await self._store.pipeline([("ZRANGE", key, 0, -1, "WITHSCORES") for key in keys])
+        parked = {n: [(row[at], float(row[at + 1])) for at in range(0, len(row), 2)] for n, row in enumerate(rows)}
+        calls = [(_shard_keys(n), ("unpark", connection, *turn)) for n, turn in paced(parked, time.time())]
+        return sum(await self._store.pipeline_call(_SCRIPT, calls)) if calls else 0
+
+    async def waiting(self, connections: Sequence[str]) -> list[int]:
+        """How many records wait for each of `connections` to work again."""
+        commands = [("ZCARD", f"{_base(shard)}parked:{each}") for each in connections for shard in range(SHARDS)]
+        counts = await self._store.pipeline(commands) if commands else []
+        return [sum(counts[at : at + SHARDS]) for at in range(0, len(counts), SHARDS)]
 
     async def get(self, record: str) -> tuple[Entry, list[JournalLine], float | None] | None:
         """A record, its journal, and when somebody will look at it next (unix seconds)."""
@@ -226,10 +231,7 @@ class Ledger:
         shard = _ALPHABET.find(token[:1]) if len(token) == 23 else -1
         if shard < 0:
             return None
-        record = await self._store.execute("GET", f"{_base(shard)}m:{token}")
-        if record is None:
-            return None
-        now, revision, flat = await self._call("look", record)
+        record, now, revision, flat = await self._store.call(_SCRIPT, _shard_keys(shard), ("resolve", token))
         entry = self._entry(record, flat)
         return (entry, revision, now // 1000) if entry else None
 
@@ -319,6 +321,7 @@ class Ledger:
             version=int(row["version"]) if "version" in row else None,
             changed=int(row["changed"]) if "changed" in row else None,
             asked=int(row.get("asked", 0)),
+            before=int(row["before"]) if "before" in row else None,
             generation=int(row.get("generation", 0)),
             settled=int(row.get("settled", 0)),
             token=row.get("token"),
