@@ -30,6 +30,7 @@ from service.doctor.examination import Examination
 from service.doctor.finding import Report
 from service.embedded import EmbeddedValkey
 from service.endpoint import Client, Vendor
+from service.erasure import Erased, Erasure
 from service.farewell import Farewells
 from service.gate import Gate
 from service.grants import Grants
@@ -43,6 +44,7 @@ from service.rotation import KEYS, Rotated, Rotation
 from service.runs import Runs
 from service.settings import Settings
 from service.store import Store
+from service.tombs import Tombs
 from service.upkeep import Upkeep
 from service.vault import Vault, fingerprint
 from service.watch import Watch
@@ -110,7 +112,7 @@ async def opened(
         http_for, broker, connections = _accounts(config, store, known, observer, clients)
         stack.push_async_callback(broker.drain, RENEWAL)
         settings = Settings(Choices(store), connections)
-        ledger = Ledger(store, vault, config.lease_seconds)
+        ledger = Ledger(store, vault, config.lease_seconds, await Tombs.load(store, vault))
         await settings.load()
         await _built_in(settings, ledger, config)
         changes = Changes(store)
@@ -166,6 +168,7 @@ async def opened(
             watch.start()
             stack.push_async_callback(watch.stop)
             app.state.watch = watch
+        app.state.erasure = Erasure(ledger, connections)
         yield Door(app, webhook)
 
 
@@ -199,6 +202,26 @@ async def examine(
         http = Http()
         clients.push_async_callback(http.close)
         return await Examination(environ, http, lambda config: _store(config, stack), accounts).run(connection)
+
+
+async def erase(config: Config, *, record: str | None = None, customer: str | None = None) -> Erased | None:
+    """Erase a record (None: it is not known) or a customer's; this process works as one more worker meanwhile.
+
+    Raises: what `opened` does, TooMany.
+    """
+    async with opened(config, "worker") as door:
+        erasure: Erasure = door.app.state.erasure
+        return await (erasure.record(record) if record else erasure.customer(customer or ""))
+
+
+async def export(config: Config, customer: str) -> dict[str, Any]:
+    """All that is known of a customer's records.
+
+    Raises: what `opened` does, TooMany.
+    """
+    async with opened(config, "web") as door:
+        erasure: Erasure = door.app.state.erasure
+        return await erasure.export(customer)
 
 
 def describe() -> dict[str, Any]:

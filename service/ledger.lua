@@ -105,13 +105,14 @@ local verbs = {}
 -- Store what Vello wants if it is newer, mark the record due, keep the link token, write the journal.
 -- ARGV 3 realm  4 asks for a link 0|1  5 rank  6 version  7 changed  8 digest  9 digest of its video link
 --      10 wish  11 start  12 end  13 candidate token  14 owner or ''  15 lease ms  16 text  17 retention s
---      18 tombstone s
+--      18 tombstone s  19 hash of the record's tomb
 -- Answers verdict, fence (0: not leased to the caller), inherited, now, rev, and the entry; or, where Vello asked and
 -- nothing has changed since it was last told, verdict, -1, 0, now, rev, and what it was told: see `told`.
 function verbs.accept()
   local e, flat = load(entry)
   local rev = redis.call('GET', KEYS[3]) or '0'
   if e.realm and e.realm ~= ARGV[3] then return {'foreign', 0, 0, now, rev, {}} end
+  if e.erased or (not e.rank and buried(ARGV[19])) then return {'old', 0, 0, now, rev, {}} end
   local asks, again = ARGV[4] == '1', false
   local new = {rank = tonumber(ARGV[5]), version = tonumber(ARGV[6]), changed = tonumber(ARGV[7]), digest = ARGV[8]}
   local verdict = compare(e, new)
@@ -320,6 +321,8 @@ function verbs.commit()
   end
   if ARGV[13] == '1' then return {verdict, now, rev, {}} end
   local after, flat = load(entry)
+  local over = after.erased and mode == 'done' and not moved and not holds(after)
+  if over then return {verdict, now, rev, wipe()} end
   expire(after, tonumber(ARGV[11]), tonumber(ARGV[12]))
   return {verdict, now, rev, flat}
 end
@@ -344,6 +347,7 @@ function verbs.orphan()
   if e['x:' .. ARGV[3]] == ARGV[4] then return 1 end
   redis.call('HSET', entry, 'x:' .. ARGV[3], ARGV[4])
   if not e.rank then redis.call('HSET', entry, 'rank', '2', 'generation', '0') end
+  if buried(ARGV[7]) then redis.call('HSET', entry, 'erased', '1') end
   tell('orphan', 'A process that had lost its lease made a meeting, or may have; it will be removed.')
   redis.call('HINCRBY', entry, 'generation', 1)
   redis.call('HSET', entry, 'state', 'pending')

@@ -8,6 +8,7 @@ The only place that knows these keys. n is a record's shard, so everything about
     vm:{s<n>}:r:<record>     the entry           vm:{s<n>}:j:<record>   its journal
     vm:{s<n>}:m:<token>      link token -> record
     vm:{s<n>}:parked:<id>    records that wait for a connection to be reconnected
+    vm:{s<n>}:t:<hash>       tomb of an erased record
     vm:wake                  channel: the shard in which something became due
 """
 
@@ -29,9 +30,23 @@ import structlog
 from service.entry import Entry, Placement, Reason, State, digest, meeting_purpose
 from service.parked import paced
 from service.store import Script, Store
+from service.tombs import Tombs
 from service.vault import Damaged, UnknownKey, Vault
 from service.vello import UPDATE_METADATA, Event, Rank, Record
-from service.verbs import Accepted, Backlog, Change, Claimed, Committed, JournalLine, Lease, Page, Telling, Told
+from service.verbs import (
+    DIRECT,
+    Accepted,
+    Backlog,
+    Change,
+    Claimed,
+    Committed,
+    JournalLine,
+    Lease,
+    Page,
+    Told,
+    telling,
+    told_by,
+)
 
 SHARDS: Final = 64
 WAKE_CHANNEL: Final = "vm:wake"
@@ -42,13 +57,14 @@ TOMBSTONE: Final = 90 * 86_400
 
 _log = structlog.get_logger(__name__)
 _SCRIPT = Script(
-    "".join(resources.files("service").joinpath(f"{name}.lua").read_text() for name in ("order", "ledger", "asked"))
+    "".join(
+        resources.files("service").joinpath(f"{name}.lua").read_text() for name in ("order", "tombs", "ledger", "asked")
+    )
 )
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _CONTENT = ("company", "office", "resource", "service", "user", "customer", "start", "duration")
 _STORED = (*_CONTENT, "language", "record_number", "archived")
 _wish_of = attrgetter(*_STORED)
-_HOSTED, _DIRECT = "h", "d"
 _KEPT = 1024  # wishes and placements kept as they were read: a run reads the same ones at each of its steps
 
 
@@ -78,9 +94,8 @@ def shard_sets(shard: int) -> tuple[str, str]:
 class Ledger:
     """Every verb is one round trip and safe to repeat. All raise `StoreUnavailable` when the store cannot be used."""
 
-    def __init__(self, store: Store, vault: Vault, lease_seconds: float = 15.0) -> None:
-        self._store = store
-        self._vault = vault
+    def __init__(self, store: Store, vault: Vault, lease_seconds: float = 15.0, tombs: Tombs | None = None) -> None:
+        self._store, self._vault, self._tombs = store, vault, tombs or Tombs()
         self._lease_ms = int(lease_seconds * 1000)
         self._random = _random()
         self._name, self._names = secrets.token_hex(8), itertools.count(1)
@@ -114,9 +129,10 @@ class Ledger:
             self._new_token(record.id) if event.type == UPDATE_METADATA else "",
             self._owner() if inline else "",
             self._lease_ms,
-            _told_by(event),
+            told_by(event),
             RETENTION,
             TOMBSTONE,
+            self._tombs.name(record.id),
         )
         verdict, fence, inherited, now, revision, flat, *rest = answer
         if fence < 0:
@@ -184,8 +200,12 @@ class Ledger:
 
     async def orphan(self, record: str, placement: Placement) -> None:
         """Hand over a meeting that a run made after it had lost its lease, so that it is removed."""
-        envelope = self.seal(record, placement)
-        await self._call("orphan", record, placement.name, envelope, RETENTION, TOMBSTONE)
+        tomb, envelope = self._tombs.name(record), self.seal(record, placement)
+        await self._call("orphan", record, placement.name, envelope, RETENTION, TOMBSTONE, tomb)
+
+    async def erase(self, record: str) -> str:
+        """Forget a record for good: 'unknown', 'gone', or 'pending' until nothing of it stands at a provider."""
+        return str(await self._call("erase", record, self._tombs.name(record), TOMBSTONE))
 
     async def told(self, entry: Entry, link: str, revision: str, *, hosted: bool) -> None:
         """Remember the link that Vello is being told; while nothing moves, `accept` says it again by itself."""
@@ -347,20 +367,12 @@ class Ledger:
         return entry._replace(retired=tuple(self._placement(record, row[name]) for name in names))
 
     def _told(self, record: str, answer: str, token: str, envelope: str) -> Told:
-        placed = self._placement(record, envelope) if answer[0] == _DIRECT else None
+        placed = self._placement(record, envelope) if answer[0] == DIRECT else None
         direct = placed.meeting.join_url if placed and placed.meeting else None
         return Told(answer[1:] or None, None if direct else token, direct)
 
     def _open_placement(self, record: str, envelope: str) -> Placement:
         return Placement.load(orjson.loads(self._vault.open(envelope, meeting_purpose(record))))
-
-
-def telling(entry: Entry, link: str, revision: str, *, hosted: bool) -> Telling:
-    """What to keep of an answer, so that it is repeated for this generation and revision only."""
-    if entry.state is not State.READY or entry.unsettled or entry.wish is None:
-        return Telling(digest(link), hosted, "")
-    office = entry.wish.office or ""
-    return Telling(digest(link), hosted, f"{entry.generation}:{revision}:{_HOSTED if hosted else _DIRECT}{office}")
 
 
 @lru_cache(_KEPT)
@@ -371,12 +383,6 @@ def _wish(record: str, content: str) -> Record:
 def reason_text(reason: Reason) -> str:
     """A reason as the entry stores it."""
     return orjson.dumps(reason).decode()
-
-
-def _told_by(event: Event) -> str:
-    record = event.record
-    version = "no version" if record is None or record.version is None else f"version {record.version}"
-    return f"Vello sent {event.type} ({version})"
 
 
 def _base(shard: int) -> str:

@@ -33,7 +33,14 @@ FOR_GUESTS = {"service/web/join.py", "service/web/templates/meeting.html"}
 
 UNSEEN = {
     *("providers/memory.py", "providers/memory_server.py", "providers/registry.py", "providers/zoom_webhook.py"),
-    *("service/__main__.py", "service/app.py", "service/choices.py", "service/config.py", "service/demo.py"),
+    *(
+        "service/__main__.py",
+        "service/app.py",
+        "service/choices.py",
+        "service/config.py",
+        "service/demo.py",
+        "service/erasure.py",
+    ),
     *("service/embedded.py", "service/generated.py", "service/logs.py", "service/metrics.py", "service/observer.py"),
     *(f"service/doctor/{name}.py" for name in ("accounts", "address", "configuration", "examination", "finding")),
     *("service/doctor/keys.py", "service/doctor/server.py"),
