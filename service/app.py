@@ -58,7 +58,7 @@ from service.web.errors import answer_errors
 from service.web.health import Health
 from service.web.join import Join
 from service.web.kept import Kept
-from service.web.limits import BodyLimit
+from service.web.limits import BodyLimit, Strict
 from service.web.login import Login
 from service.web.notices import Notices
 from service.web.offices import Offices
@@ -137,7 +137,7 @@ async def opened(
             pages, sessions = Pages(config.public_url), Sessions(store, config.public_url)
             oidc = _oidc(config, http_for("oidc"))
             login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
-            frame = Frame(pages, login, settings)
+            frame = Frame(pages, login, settings, companies)
             admin: list[BaseRoute] = [
                 *login.routes(),
                 *Connect(store, vault, ledger, settings, broker, frame).routes(),
@@ -152,6 +152,8 @@ async def opened(
             routes = [*notices.routes(), *join.routes(), *admin, *routes, static]
             api = operations.router()
         app = _application(routes, api)
+        if config.secure:
+            app.add_middleware(Strict)
         if config.trusted_proxies:
             app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(config.trusted_proxies))
         if role != "web":

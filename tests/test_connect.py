@@ -3,10 +3,11 @@
 import asyncio
 import json
 import re
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -22,11 +23,19 @@ from tests.running import ADMIN, PUBLIC, Running, running
 from tests.servers import MemoryServer, RawServer, http
 from tests.stores import StoreServer
 from tests.test_secrets import ETERNAL, contents
+from tests.test_settings import become
 
 CONNECT = f"{PUBLIC}/connect/zoom"
 CALLBACK = f"{CONNECT}/callback"
 OURS = {"Sec-Fetch-Site": "same-origin"}
 OFFICE = {"link": "direct"}
+
+
+class Made(NamedTuple):
+    """A connection, and whose it is."""
+
+    id: str
+    company: str
 
 
 @pytest.fixture
@@ -99,6 +108,27 @@ async def test_from_the_login_to_the_meeting(service: Running, meeting_server: M
     await choose(service, connection)
     assert await service.link(record())
     assert len(await meeting_server.meetings()) == 1
+
+
+async def test_an_account_is_connected_for_the_company_that_was_named_and_stays_with_it(
+    service: Running, store: Store
+) -> None:
+    north, south = str(uuid.uuid4()), str(uuid.uuid4())
+    await become(service, store, north, south)
+    page = (await service.client.get(CONNECT)).text
+    assert f"/connect/zoom/start?company={south}" in page
+    rows: list[Made] = []
+    for query in (f"company={south}", ""):
+        if not query:  # an admin of all connects it again
+            await log_in(service)
+            query = f"again={rows[0].id}"
+        asked = (await service.client.get(f"{CONNECT}/start?{query}", headers=OURS)).headers["location"]
+        answer = await service.client.get(await signed_in(asked, "anna"))
+        assert answer.status_code == 303, answer.text
+        connection = str(httpx.URL(answer.headers["location"]).params["connected"])
+        stored = json.loads(await store.execute("HGET", "vm:connections", connection))
+        rows.append(Made(connection, stored["company"]))
+    assert rows == [Made(rows[0].id, south)] * 2
 
 
 async def test_the_request_is_what_the_standards_ask_for(service: Running, authority: Authority) -> None:

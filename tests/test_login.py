@@ -343,8 +343,9 @@ async def test_a_provider_that_is_down_is_said_to_be(store_url: str, authority: 
 
 async def test_behind_https_the_browser_is_told_to_stay_there(store_url: str) -> None:
     async with running(store_url, PUBLIC_URL="https://meetings.example.org") as service:
-        answer = await service.client.get("https://meetings.example.org/login")
-        assert answer.headers["strict-transport-security"] == "max-age=31536000"
+        for path in ("/login", f"/m/{'A' * 23}", "/static/settings.css", "/api/v1/offices", "/nothing"):
+            answer = await service.client.get(f"https://meetings.example.org{path}")
+            assert answer.headers.get_list("strict-transport-security") == ["max-age=31536000"], path
         sent = {"admin_token": ADMIN}
         cookie = (await service.client.post("https://meetings.example.org/login", data=sent, headers=OURS)).headers
         assert cookie["set-cookie"].startswith("__Host-")

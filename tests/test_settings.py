@@ -310,6 +310,104 @@ async def test_what_an_admin_of_everything_gave_an_office_stays_when_its_own_adm
     assert (row["name"], row["connection"]) == ("North office", shared)
 
 
+async def company_of(service: Running, company: str, office: str | None = None) -> dict[str, Any]:
+    """Another company, and a booking of it that Vello told of."""
+    token = "token-of-the-company"
+    made = {"id": company, "name": f"Company {company[:4]}", "tokens": [token]}
+    assert (await service.admin("POST", "/companies", json=made)).status_code == 201
+    data = record(company=company, **({"office": office} if office else {}))
+    url = f"{PUBLIC}/webhooks/vello/{company}"
+    assert (await service.post(body("record.update_metadata", data), url=url, token=token)).status_code == 200
+    return data
+
+
+async def test_what_is_chosen_for_all_offices_is_for_admins_of_all_companies(
+    service: Running, store: Store, meeting_server: MemoryServer
+) -> None:
+    north = str(uuid.uuid4())
+    shared = await service.connect(meeting_server.url)
+    secret = {"connection": shared, "default_host": "boss@example.org", "tag": "our-tag", "title": "Our title"}
+    await service.admin("PUT", "/offices/default", json=secret)
+    await meeting_server.faults(fail=[{"status": 401}] * 9)
+    data = await company_of(service, north)
+    await become(service, store, north)
+    hidden = ("boss@", "our-tag", "Our title", f"/connections/{shared}", 'href="/offices/default"')
+    office, booking = [
+        (await page(service, f"/{at}")).text for at in (f"offices/{data['office']}", f"bookings/{data['id']}")
+    ]
+    assert [word for word in hidden if word in office + booking] == []
+    assert "An admin of all companies can mend it." in booking
+    await log_in(service)
+    assert "boss@example.org" in (await page(service, f"/offices/{data['office']}")).text
+
+
+async def test_an_admin_of_several_companies_says_whose_a_connection_is(service: Running, store: Store) -> None:
+    north, south = sorted(str(uuid.uuid4()) for _ in range(2))
+    await company_of(service, south)
+    await become(service, store, north, south, "own")
+    form = (await page(service, "/connections/new/jitsi")).text
+    assert f'<option value="{south}">Company {south[:4]}</option>' in form
+    found = re.search(r'name="form_token" value="([^"]+)"', form)
+    assert found
+    fields = {"form_token": found[1], "settings.url": "https://meet.example.org", "name": "Theirs", "company": south}
+    answer = await service.client.post(f"{PUBLIC}/connections/new/jitsi", data=fields, headers=OURS)
+    assert answer.status_code == 303
+    connection = answer.headers["location"].split("/")[2].split("?")[0]
+    for company, status in ((south, 200), (north, 404), ("own", 404)):
+        await become(service, store, company)
+        assert (await page(service, f"/connections/{connection}")).status_code == status
+    assert 'id="company"' not in (await page(service, "/connections/new/jitsi")).text
+
+
+async def test_no_company_gets_anothers_connection_whoever_asks(
+    service: Running, store: Store, meeting_server: MemoryServer
+) -> None:
+    north, south = str(uuid.uuid4()), str(uuid.uuid4())
+    mine, other = await company_of(service, north), await company_of(service, south)
+    fields = {"provider": "memory", "url": meeting_server.url}
+    made = {}
+    for company in (north, south, None):
+        row = (await service.admin("POST", "/connections", json=fields)).json()["id"]
+        made[company] = row
+        if company:
+            stored = json.loads(await store.execute("HGET", "vm:connections", row))
+            await store.execute("HSET", "vm:connections", row, json.dumps({**stored, "company": company}))
+    await service.admin("PUT", f"/offices/{mine['office']}", json={"connection": made[north]})
+    for office, connection, status in (
+        (other["office"], made[north], 422),
+        (other["office"], made[None], 200),
+        (other["office"], made[south], 200),
+    ):
+        answer = await service.admin("PUT", f"/offices/{office}", json={"connection": connection})
+        assert answer.status_code == status, answer.text
+    for to, status in ((made[south], 422), (made[None], 202)):
+        wanted = {"how": "move", "to": to}
+        answer = await service.admin("POST", f"/connections/{made[north]}/disconnect", json=wanted)
+        assert answer.status_code == status, answer.text
+    await log_in(service)
+    form = (await page(service, f"/offices/{other['office']}")).text
+    assert (f'value="{made[south]}"' in form, f'value="{made[north]}"' in form) == (True, False)
+
+
+async def test_an_offices_history_calls_things_by_their_names_and_leads_back_to_the_start(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    await log_in(service)
+    connection = await service.connect(meeting_server.url, name="The clinic's account")
+    text = (await page(service, "/offices/default?saved=1")).text
+    history = text.split("Who changed it")[1]
+    assert "The clinic&#39;s account" in history
+    assert connection not in history
+    assert '<a href="/">Back to the start page</a>' in text
+    assert "Back to the start page" not in (await page(service, "/offices/default")).text
+
+
+async def test_what_can_be_connected_at_once_comes_before_what_the_operator_must_set_up(service: Running) -> None:
+    await log_in(service)
+    text = (await page(service, "/connections")).text
+    assert text.rindex('href="/connections/new/') < text.index("The operator of this service must set it up first.")
+
+
 async def test_another_meeting_is_made_in_place_of_the_one_that_stands(
     service: Running, meeting_server: MemoryServer
 ) -> None:

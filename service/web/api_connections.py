@@ -222,7 +222,8 @@ class ConnectionsApi:
         if wanted.how == "move":
             if wanted.to is None or wanted.to == connection:
                 raise Problem(422, "invalid", "`to`: name another connection.")
-            self._known(wanted.to)
+            if self._known(wanted.to).company not in (None, self._known(connection).company):
+                raise Problem(422, "invalid", "`to`: this connection is another company's.")
             if wanted.to in await self._farewells.all():
                 raise Problem(422, "invalid", "`to`: name another connection.")
         await self._farewells.begin(connection, wanted.how, wanted.to if wanted.how == "move" else None, who)

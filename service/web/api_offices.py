@@ -87,6 +87,14 @@ class OfficesApi:
         """Whose each office is that was seen in an event; '' is the installation's own company."""
         return await self._choices.realms()
 
+    async def may_use(self, office: str, connection: str) -> bool:
+        """Whether a connection is there for an office: it is for all or of its company, or the office has it."""
+        own, company = self._choices.own(office), self._connections.get(connection).company
+        if company is None or (own and own.connection == connection):
+            return True
+        realm = (await self._choices.realms()).get(office)
+        return realm is None or company == (realm or "own")
+
     def own(self, office: str) -> Choice | None:
         """The choice an office made itself."""
         return self._choices.own(office.lower())
@@ -106,6 +114,8 @@ class OfficesApi:
         office = office.lower()
         self._check(choice)
         before, own = self._choices.of(office), self._choices.own(office)
+        if choice.connection is not None and not await self.may_use(office, choice.connection):
+            raise Problem(422, "invalid", "`connection`: this connection is another company's.")
         if version is None:
             await self._choices.put(office, choice)
         elif not await self._choices.replace(office, choice, version):

@@ -98,6 +98,7 @@ class Bookings:
             states=_states(),
             choice=choice,
             chosen=chosen,
+            mends=chosen is not None and visit.owns(chosen.company),
             connection=connections.get(record.connection or ""),
             office=(await self._names(visit)).get(record.office or ""),
             zone=choice.time_zone if choice else "UTC",

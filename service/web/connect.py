@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
+from urllib.parse import urlencode
 
 import structlog
 from starlette.requests import Request
@@ -108,11 +109,16 @@ class Connect:
             _("To connect an account again, do the same with that account: its offices and bookings stay as they are."),
         )
         again = self._again(visit, visit.asked("again"))
-        start, more = f"/connect/{name}/start", f"again={again.id}" if again else ""
-        features = vendor.oauth.features.items()
-        actions = [("&".join(filter(None, (f"{start}?feature={name}", more))), said(text)) for name, text in features]
-        usual = (f"{start}?{more}" if more else start, _("Continue to %(title)s", title=title))
-        return _page(visit, 200, _("Connect %(title)s", title=title), *texts, actions=actions or [usual])
+        owners = {} if again else await self._frame.owners(visit)
+        features = {key: said(text) for key, text in vendor.oauth.features.items()}
+        actions = []
+        for feature, text in (features or {"": _("Continue to %(title)s", title=title)}).items():
+            for company, owner in (owners or {"": ""}).items():
+                asked = {"feature": feature, "again": again.id if again else "", "company": company}
+                query = urlencode({key: value for key, value in asked.items() if value})
+                whose = _("%(what)s, for %(company)s", what=text, company=owner) if owner else text
+                actions.append((f"/connect/{name}/start{'?' if query else ''}{query}", whose))
+        return _page(visit, 200, _("Connect %(title)s", title=title), *texts, actions=actions)
 
     async def _start(self, visit: Visit, vendor: Vendor, client: Client) -> Response:
         # A link, not a form: Chromium holds a form's redirects to form-action. So a page elsewhere could lead here.
@@ -121,7 +127,8 @@ class Connect:
         feature = _feature(visit, vendor)
         begun = self._broker.authorization(vendor, client, feature)
         again = self._again(visit, visit.asked("again"))
-        await self._remember(begun, visit.session, vendor, feature, again.id if again else None)
+        company = again.company if again else visit.company(visit.asked("company"))
+        await self._remember(begun, visit.session, vendor, feature, again.id if again else None, company)
         return visit.leave(begun.url)
 
     async def _stranger(self, request: Request) -> Response:
@@ -131,7 +138,7 @@ class Connect:
 
     async def _return(self, visit: Visit, vendor: Vendor, client: Client) -> Response:
         title, query = vendor.info.title, visit.request.query_params
-        verifier, feature, again = await self._begun(visit, vendor)
+        verifier, feature, again, company = await self._begun(visit, vendor)
         if "error" in query:
             raise _declined(title, query["error"])
         if not query.get("code"):
@@ -148,7 +155,7 @@ class Connect:
         except ProviderError as error:
             _log.warning("account_not_connected", provider=vendor.info.name, reason=error.text)
             raise _failed(title, error) from None
-        row = await self._adopt(vendor, granted, visit.company)
+        row = await self._adopt(vendor, granted, company)
         other = f"&wanted={again}" if again and again != row.id else ""
         for_what = f"&feature={feature}" if feature else ""
         return visit.go(f"/connect/{vendor.info.name}?connected={row.id}{for_what}{other}")
@@ -162,7 +169,13 @@ class Connect:
         return row if visit.owns(row.company) else None
 
     async def _remember(
-        self, begun: Authorization, session: Session, vendor: Vendor, feature: str | None, again: str | None
+        self,
+        begun: Authorization,
+        session: Session,
+        vendor: Vendor,
+        feature: str | None,
+        again: str | None,
+        company: str | None,
     ) -> None:
         key = _key(begun.state)
         held = {
@@ -170,12 +183,13 @@ class Connect:
             "provider": vendor.info.name,
             "feature": feature,
             "again": again,
+            "company": company,
             "verifier": self._vault.seal(begun.code_verifier, key),
         }
         await self._store.execute("SET", key, json.dumps(held), "EX", STATE_SECONDS)
 
-    async def _begun(self, visit: Visit, vendor: Vendor) -> tuple[str, str | None, str | None]:
-        """The code verifier of a request that this browser began, once, its feature, and what it was to connect again.
+    async def _begun(self, visit: Visit, vendor: Vendor) -> tuple[str, str | None, str | None, str | None]:
+        """The code verifier of a request that this browser began, once; its feature, what it connects again, whose.
 
         Raises: Page.
         """
@@ -195,9 +209,10 @@ class Connect:
             text = _("It was begun in another browser or for another provider. Nothing was connected.")
             raise Page(403, _("This is somebody else's request"), text)
         try:
-            return self._vault.open(begun["verifier"], _key(state)), begun["feature"], begun["again"]
+            verifier = self._vault.open(begun["verifier"], _key(state))
         except (UnknownKey, Damaged):
             raise Page(410, _("This took too long"), _("The service's keys were changed meanwhile.")) from None
+        return verifier, begun["feature"], begun["again"], begun.get("company", visit.company(""))
 
     async def _adopt(self, vendor: Vendor, granted: Granted, company: str | None) -> Connection:
         """Give the grant to its connection, a new one if the account has none, and wake what waited for it."""

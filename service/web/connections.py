@@ -56,7 +56,7 @@ class ConnectionPages:
         )
 
     async def _new(self, visit: Visit) -> Response:
-        return self._form(visit, self._offered(visit), {}, {})
+        return await self._form(visit, self._offered(visit), {}, {})
 
     async def _add(self, visit: Visit) -> Response:
         info = self._offered(visit)
@@ -66,14 +66,14 @@ class ConnectionPages:
             new = ConnectionNew.model_validate(
                 {**fields, "provider": info.name, "name": visit.text("name") or None, "method": None}
             )
-            row = await self._connections.add(new, visit.session.person.name, visit.company)
+            row = await self._connections.add(new, visit.session.person.name, visit.company(visit.text("company")))
         except ValidationError as error:
-            return self._form(visit, info, sent, errors_of(error), 422)
+            return await self._form(visit, info, sent, errors_of(error), 422)
         except Problem as problem:
-            return self._form(visit, info, sent, {"": said(problem.detail)}, problem.status_code)
+            return await self._form(visit, info, sent, {"": said(problem.detail)}, problem.status_code)
         return visit.go(f"/connections/{row.id}?done=added")
 
-    def _form(
+    async def _form(
         self, visit: Visit, info: ProviderInfo, sent: Mapping[str, str], errors: Mapping[str, str], status: int = 200
     ) -> Response:
         main, more = _split(info, sent, errors)
@@ -82,6 +82,8 @@ class ConnectionPages:
             status,
             info=info,
             name=visit.text("name"),
+            owners=await self._frame.owners(visit),
+            company=visit.text("company"),
             fields=main,
             more=more,
             trouble=errors.get("") or (_("Something in the form is not right yet.") if errors else None),
@@ -161,7 +163,8 @@ class ConnectionPages:
             if going and visit.asked("was") == f"{going.left}.{going.stuck}":
                 return Response(None, 204, visit.pages.headers)
             row = next((each for each in await self._rows(visit) if each.id == connection), None)
-        others = [each for each in await self._rows(visit) if each.id != connection]
+        theirs = (None, row.company if row else None)
+        others = [each for each in await self._rows(visit) if each.id != connection and each.company in theirs]
         return visit.show(
             "connection_leave.html",
             row=row,

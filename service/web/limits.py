@@ -1,4 +1,4 @@
-"""Bounds on what a caller may send, held while reading, before anything looks at it."""
+"""Bounds on what a caller may send, held while reading, before anything looks at it; and on the way it comes."""
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -7,6 +7,22 @@ from service.vello import MAX_BODY
 from service.web.errors import Problem, problem
 
 _REFUSAL = (413, "too_large", f"The body is larger than {MAX_BODY // 1024} KiB.")
+
+
+class Strict:
+    """Behind https: tells browsers with every answer to come over nothing else."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                told = (b"strict-transport-security", b"max-age=31536000")
+                message = {**message, "headers": [*message.get("headers", ()), told]}
+            await send(message)
+
+        await self._app(scope, receive, sent)
 
 
 class BodyLimit:

@@ -67,10 +67,14 @@ class Offices:
 
     async def _show(self, visit: Visit) -> Response:
         office = await self._known(visit)
+        return await self._form(visit, office, _stored(self._begun(visit, office)), saved=visit.asked("saved"))
+
+    def _begun(self, visit: Visit, office: str) -> Choice:
+        """What an office's form begins with: its own choice, or what serves it as far as this admin may see that."""
         choice = self._offices.choice(office) or Choice()
-        own = self._offices.own(office)
-        draft = _stored(choice if own or office == DEFAULT else choice.model_copy(update={"name": None}))
-        return await self._form(visit, office, draft, saved=visit.asked("saved"))
+        if self._offices.own(office) or office == DEFAULT:
+            return choice
+        return choice.model_copy(update={"name": None}) if visit.all_companies else Choice(time_zone=choice.time_zone)
 
     async def _save(self, visit: Visit) -> Response:
         office, who = await self._known(visit), visit.session.person.name
@@ -79,7 +83,7 @@ class Offices:
             try:
                 await self._offices.forget(office, who, version)
             except Problem as problem:
-                return await self._refused(visit, office, _stored(self._offices.choice(office) or Choice()), problem)
+                return await self._refused(visit, office, _stored(self._begun(visit, office)), problem)
             return visit.go("/offices?saved=1")
         draft, choice = await self._sent(visit, office)
         if choice is None:
@@ -133,7 +137,7 @@ class Offices:
         trouble: str | None = None,
         saved: str = "",
     ) -> Response:
-        seen = await self._offices.seen(office)
+        seen, connections = await self._offices.seen(office), await self._connected(visit, office)
         return visit.show(
             "office.html",
             status,
@@ -141,14 +145,15 @@ class Offices:
             default=office == DEFAULT,
             own=self._offices.own(office) is not None,
             draft=draft,
-            connections=await self._connected(visit, office),
+            connections=connections,
+            called={row.id: row.name for row in connections} | {id_: name for id_, name in draft.names.items() if name},
             options=self._option_fields(draft),
             services=sorted(seen.services | (draft.services or frozenset()) | set(draft.names)),
             resources=sorted(seen.resources | set(draft.hosts)),
             zones=sorted(available_timezones()),
             version=self._offices.version(office),
             impact=await self._offices.weigh(office, choice) if choice else None,
-            title=_title(choice or self._offices.choice(office)),
+            title=_title(choice or self._begun(visit, office)),
             history=await self._offices.history(office),
             trouble=trouble,
             saved=saved,
@@ -212,7 +217,8 @@ class Offices:
     async def _connected(self, visit: Visit, office: str) -> list[ConnectionRead]:
         """The connections from which this admin may choose for an office: what another one gave it may stay."""
         rows, own = (await self._connections.list_connections()).connections, self._offices.own(office)
-        return [row for row in rows if visit.owns(row.company) or (own and row.id == own.connection)]
+        theirs = [row for row in rows if await self._offices.may_use(office, row.id)]
+        return [row for row in theirs if visit.owns(row.company) or (own and row.id == own.connection)]
 
 
 def _stored(choice: Choice) -> Draft:

@@ -32,8 +32,6 @@ class Pages:
             "Content-Security-Policy": _POLICY,
             "Referrer-Policy": "same-origin",
         }
-        if public_url.startswith("https:"):
-            self.headers = {**self.headers, "Strict-Transport-Security": "max-age=31536000"}
         self._templates = words.environment()
         self._templates.globals |= {"root": self.root, "label": label_of, "plain": _plain, "names": _names}
         words.load()
@@ -66,13 +64,15 @@ class Pages:
         return RedirectResponse(f"{self.root}{path}", 303, self.headers)
 
 
-def _plain(value: object) -> str:
-    """A stored value for people."""
+def _plain(value: object, called: Mapping[str, str] | None = None) -> str:
+    """A stored value for people; ids that are `called` something, by that."""
+    known = called or {}
     if value is None or value == [] or value == {}:
         return "-"
     if isinstance(value, dict):
-        return ", ".join(f"{name}: {_plain(each)}" for name, each in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        return ", ".join(f"{known.get(name, name)}: {_plain(each, known)}" for name, each in value.items())
+    each = value if isinstance(value, list) else [value]
+    return ", ".join(known.get(str(one), str(one)) for one in each)
 
 
 def _names(ids: Sequence[str], known: Mapping[str, str]) -> str:

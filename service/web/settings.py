@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from service.companies import Companies
 from service.settings import Settings
 from service.store import StoreUnavailable
 from service.web.errors import Problem
@@ -36,10 +37,12 @@ class Visit:
         """Whether this admin may see everything here."""
         return self.session.person.companies is None
 
-    @property
-    def company(self) -> str | None:
-        """The company for which this admin makes things; None: for all."""
-        return next(iter(self.session.person.companies), "") if self.session.person.companies is not None else None
+    def company(self, named: str) -> str | None:
+        """The company for which this admin makes something, of several the one that was `named`; None: for all."""
+        companies = self.session.person.companies
+        if companies is None:
+            return None
+        return named if named in companies else next(iter(companies), "")
 
     def demand_all(self) -> None:
         """Raises Problem for an admin of some companies only."""
@@ -89,10 +92,11 @@ _Endpoint = Callable[[Request], Awaitable[Response]]
 class Frame:
     """Makes routes of handlers that see nobody but admins."""
 
-    def __init__(self, pages: Pages, login: Login, settings: Settings) -> None:
+    def __init__(self, pages: Pages, login: Login, settings: Settings, companies: Companies) -> None:
         self._pages = pages
         self._login = login
         self._settings = settings
+        self._companies = companies
 
     def get(self, path: str, handler: Handler, *, stranger: _Endpoint | None = None) -> Route:
         """A page; without a session `stranger` answers, else one is asked to log in."""
@@ -122,6 +126,14 @@ class Frame:
                 return await handler(Visit(request, session, self._pages, form))
 
         return Route(path, self._answering(endpoint), methods=["POST"])
+
+    async def owners(self, visit: Visit) -> dict[str, str]:
+        """The companies of which an admin must name one before something is made, with names; nothing of one or all."""
+        mine = visit.session.person.companies or ()
+        if len(mine) < 2:
+            return {}
+        names = {each.id: each.name for each in await self._companies.all()}
+        return {each: names.get(each, _("This installation") if each == "own" else each) for each in mine}
 
     def _answering(self, endpoint: _Endpoint) -> _Endpoint:
         async def answered(request: Request) -> Response:
