@@ -216,6 +216,8 @@ class Zoom:
         if _settings(fields).get("use_pmi") or id_ in (str(fields.get("pmi", "")), self._settings.pmi):
             text = "Zoom gave the meeting the host's personal meeting id, so that all bookings would meet in one room."
             raise PermanentError(f"{text} Turn that off in the host's settings and remove the meeting there.", "admin")
+        if fields.get("password") and "pwd=" not in str(join_url):
+            warnings = [*warnings, "The Zoom account leaves the passcode out of links, so guests are asked for it."]
         host = fields.get("host_email") or fields.get("host_id")
         return Meeting(id_, str(join_url), str(host) if host else None, tuple(warnings))
 

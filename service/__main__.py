@@ -1,4 +1,4 @@
-"""The command line: `vello-meetings serve`, `demo`, `trigger`, `keys`."""
+"""The command line: `vello-meetings serve`, `demo`, `trigger`, `doctor`, `keys`, `erase`, `export`."""
 
 import argparse
 import asyncio
@@ -17,15 +17,16 @@ import structlog
 from pydantic import SecretStr
 
 from service import logs, traces
-from service.app import Role, opened, rotate_keys
+from service.app import Role, erase, examine, export, opened, rotate_keys
 from service.config import GOOD_TOKEN, Config, ConfigError
 from service.demo import demo
 from service.embedded import EmbeddedUnavailable
+from service.erasure import TooMany
 from service.generated import FILE_NAME
 from service.observer import Observer
 from service.store import StoreRefused, StoreUnavailable
 from service.trigger import NotSent, changed, event, sample_record, send
-from service.vello import RECORD_EVENTS
+from service.vello import RECORD_EVENTS, is_uuid
 from service.web.door import Apart
 from service.web.server import Server
 
@@ -133,6 +134,45 @@ def rotate() -> int:
     return 1 if done.unreadable else 0
 
 
+def doctor(arguments: argparse.Namespace) -> int:
+    """Look at everything and say what is wrong; 0 if nothing is a problem."""
+    logs.configure("critical", "text")  # what is wrong stands in the report
+    report = asyncio.run(examine(arguments.connection))
+    print(json.dumps(report.json(), indent=2) if arguments.json else report.table())
+    return 0 if report.well else 1
+
+
+def forget(arguments: argparse.Namespace) -> int:
+    """Erase a record or a customer's records; 0 if nothing of them is left, here and at the providers."""
+    config = Config.load(create=False, needs=("SECRET_KEYS",))
+    logs.configure(config.log_level, config.log_format)
+    done = asyncio.run(erase(config, record=arguments.record, customer=arguments.customer))
+    if done is None:
+        print("Nothing is known of this record.")
+        return 0
+    print(f"Erased with their meetings: {done.gone}.")
+    for record, why in done.left.items():
+        print(
+            f"{record}: its meeting could not be removed yet, so its entry is left until a worker has done it: {why}",
+            file=sys.stderr,
+        )
+    return 1 if done.left else 0
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Print all that is known of a customer's records."""
+    config = Config.load(create=False, needs=("SECRET_KEYS",))
+    logs.configure(config.log_level, config.log_format)
+    print(json.dumps(asyncio.run(export(config, arguments.customer)), indent=2))
+    return 0
+
+
+def _id(text: str) -> str:
+    if not is_uuid(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no UUID")
+    return text.lower()
+
+
 def _port(text: str) -> int:
     if not (text.isdecimal() and 0 < int(text[:9]) < 65_536):
         raise argparse.ArgumentTypeError(f"{text!r} is no port from 1 to 65535")
@@ -161,8 +201,17 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="change a field; with an id and no version the event counts as the newest word on that record",
     )
+    look = commands.add_parser("doctor", help="look at everything this service stands on and say what is wrong")
+    look.add_argument("--connection", metavar="ID", help="make, move, find and remove a real meeting with this one")
+    look.add_argument("--json", action="store_true", help="print the report as JSON")
     keys = commands.add_parser("keys", help="encrypt everything with the newest of SECRET_KEYS")
     keys.add_argument("what", choices=["rotate"])
+    gone = commands.add_parser("erase", help="erase a record, or all of a customer's, with their meetings")
+    whose = gone.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--customer", metavar="UUID", type=_id)
+    whose.add_argument("--record", metavar="UUID", type=_id)
+    known = commands.add_parser("export", help="print what is known of a customer's records as JSON")
+    known.add_argument("--customer", metavar="UUID", type=_id, required=True)
     return parser
 
 
@@ -174,13 +223,19 @@ def main(argv: list[str] | None = None) -> int:
             return serve(arguments.host, arguments.port, cast(Role, arguments.role), arguments.metrics_port)
         if arguments.command == "demo":
             return demo()
+        if arguments.command == "doctor":
+            return doctor(arguments)
         if arguments.command == "keys":
             return rotate()
+        if arguments.command == "erase":
+            return forget(arguments)
+        if arguments.command == "export":
+            return show(arguments)
         return trigger(arguments)
     except NotSent as error:
         print(error, file=sys.stderr)
         return 1
-    except (ConfigError, EmbeddedUnavailable, StoreRefused, StoreUnavailable) as error:
+    except (ConfigError, EmbeddedUnavailable, StoreRefused, StoreUnavailable, TooMany) as error:
         print(error, file=sys.stderr)
         return 2
 

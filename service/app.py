@@ -1,5 +1,6 @@
 """The composition root: builds everything, closes everything; nothing imports it but the command line."""
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -11,6 +12,7 @@ from fastapi import APIRouter, FastAPI
 from pydantic import SecretStr, ValidationError
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from providers import registry
 from providers.base import Authorizer, MeetingProvider, ProviderInfo, ProviderSettings
@@ -24,8 +26,11 @@ from service.choices import DEFAULT, Choice, Choices
 from service.companies import Companies, Company
 from service.config import Config, ConfigError
 from service.connections import BUILT_IN, ROBOT, Connection, Connections, ensure_built_in
+from service.doctor.examination import Examination
+from service.doctor.finding import Report
 from service.embedded import EmbeddedValkey
 from service.endpoint import Client, Vendor
+from service.erasure import Erased, Erasure
 from service.farewell import Farewells
 from service.gate import Gate
 from service.grants import Grants
@@ -39,8 +44,10 @@ from service.rotation import KEYS, Rotated, Rotation
 from service.runs import Runs
 from service.settings import Settings
 from service.store import Store
+from service.tombs import Tombs
 from service.upkeep import Upkeep
 from service.vault import Vault, fingerprint
+from service.watch import Watch
 from service.web.api import Api
 from service.web.bookings import Bookings
 from service.web.companies import CompanyPages
@@ -102,42 +109,22 @@ async def opened(
         known = _known(config, providers if providers is not None else _providers())
         clients = await stack.enter_async_context(AsyncExitStack())  # closed after the runs that use them
 
-        hosts = Hosts()
-
-        def http_for(name: str, authorizer: Authorizer | None = None) -> Http:
-            url = _API_URLS[name](config) if name in _API_URLS else ""
-            addresses = _ADDRESSES[name](config) if name in _ADDRESSES else None
-            http = Http(url, authorizer=authorizer, hosts=hosts, addresses=addresses)
-            clients.push_async_callback(http.close)
-            return http
-
-        def connect(info: ProviderInfo, made: ProviderSettings, row: Connection) -> MeetingProvider:
-            source = broker.source(row, made)
-            authorizer = broker.authorizer(source) if source else None
-            # One client for each connection, so that a server that hangs holds up nobody else.
-            return info.connect(made, http_for(info.name, authorizer))
-
-        vendors = {
-            name: Vendor(info, info.oauth, _client(config, name), http_for(name), _PREFIXES.get(name, name.upper()))
-            for name, info in known.items()
-            if info.oauth
-        }
-        broker = Broker(Grants(store, vault), vendors, config.public_url, observer)
+        http_for, broker, connections = _accounts(config, store, known, observer, clients)
         stack.push_async_callback(broker.drain, RENEWAL)
-        connections = Connections(store, vault, known, connect)
         settings = Settings(Choices(store), connections)
-        ledger = Ledger(store, vault, config.lease_seconds)
+        ledger = Ledger(store, vault, config.lease_seconds, await Tombs.load(store, vault))
         await settings.load()
         await _built_in(settings, ledger, config)
         changes = Changes(store)
         farewells = Farewells(store, ledger, settings, broker, changes)
         gate, budgets, agendas, meetings = Gate(store), Budgets(store), Agendas(store), Meetings(store)
-        reconciler = Reconciler(ledger, settings, Calls(gate, budgets, observer), agendas)
+        calls = Calls(gate, budgets, observer)
+        reconciler = Reconciler(ledger, settings, calls, agendas)
         runs = Runs(ledger, settings, reconciler, meetings, observer)
         stack.push_async_callback(runs.drain, DRAIN)
         own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
         companies = Companies(store, vault, own)
-        routes: list[BaseRoute] = [*Health(store, ledger, gate, connections, observer.metrics).routes()]
+        routes: list[BaseRoute] = [*Health(store, ledger, gate, budgets, connections, observer.metrics).routes()]
         api: APIRouter | None = None
         webhook: Webhook | None = None
         if role != "worker":
@@ -145,7 +132,7 @@ async def opened(
             join = Join(ledger, settings, config.public_url)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
-            views = Views(settings, broker, budgets, agendas, config.public_url)
+            views = Views(ledger, settings, broker, budgets, agendas, config.public_url)
             operations = Api(ledger, settings, companies, broker, views, changes, farewells, config.public_url, token)
             pages, sessions = Pages(config.public_url), Sessions(store, config.public_url)
             oidc = _oidc(config, http_for("oidc"))
@@ -165,6 +152,8 @@ async def opened(
             routes = [*notices.routes(), *join.routes(), *admin, *routes, static]
             api = operations.router()
         app = _application(routes, api)
+        if config.trusted_proxies:
+            app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(config.trusted_proxies))
         if role != "web":
             worker = Worker(store, ledger, runs)
             worker.start()
@@ -173,6 +162,11 @@ async def opened(
             upkeep.start()
             stack.push_async_callback(upkeep.stop)
             app.state.upkeep = upkeep
+            watch = Watch(store, ledger, settings, calls)
+            watch.start()
+            stack.push_async_callback(watch.stop)
+            app.state.watch = watch
+        app.state.erasure = Erasure(ledger, connections)
         yield Door(app, webhook)
 
 
@@ -187,10 +181,83 @@ async def rotate_keys(config: Config) -> Rotated:
         return await Rotation(store, Vault(config.secret_keys), config.secret_keys[0][0]).run()
 
 
+async def examine(
+    connection: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    providers: Mapping[str, ProviderInfo] | None = None,
+) -> Report:
+    """What is wrong with this installation, whether or not services run; `connection` is tried with a real meeting."""
+    async with AsyncExitStack() as stack:
+        clients = await stack.enter_async_context(AsyncExitStack())
+
+        def accounts(config: Config, store: Store) -> tuple[Broker, Connections]:
+            known = _known(config, providers if providers is not None else _providers())
+            _, broker, connections = _accounts(config, store, known, Observer(), clients)
+            stack.push_async_callback(broker.drain, RENEWAL)
+            return broker, connections
+
+        http = Http()
+        clients.push_async_callback(http.close)
+        return await Examination(environ, http, lambda config: _store(config, stack), accounts).run(connection)
+
+
+async def erase(config: Config, *, record: str | None = None, customer: str | None = None) -> Erased | None:
+    """Erase a record (None: it is not known) or a customer's; this process works as one more worker meanwhile.
+
+    Raises: what `opened` does, TooMany.
+    """
+    async with opened(config, "worker") as door:
+        erasure: Erasure = door.app.state.erasure
+        return await (erasure.record(record) if record else erasure.customer(customer or ""))
+
+
+async def export(config: Config, customer: str) -> dict[str, Any]:
+    """All that is known of a customer's records.
+
+    Raises: what `opened` does, TooMany.
+    """
+    async with opened(config, "web") as door:
+        erasure: Erasure = door.app.state.erasure
+        return await erasure.export(customer)
+
+
 def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
     parts: Any = None  # no operation is called
     return _application([], Api(parts, parts, parts, parts, parts, parts, parts, "", "").router()).openapi()
+
+
+def _accounts(
+    config: Config,
+    store: Store,
+    known: Mapping[str, ProviderInfo],
+    observer: Observer,
+    clients: AsyncExitStack,
+) -> tuple[Callable[[str], Http], Broker, Connections]:
+    """What speaks with providers; `clients` closes the HTTP clients."""
+    vault, hosts = Vault(config.secret_keys), Hosts()
+
+    def http_for(name: str, authorizer: Authorizer | None = None) -> Http:
+        url = _API_URLS[name](config) if name in _API_URLS else ""
+        addresses = _ADDRESSES[name](config) if name in _ADDRESSES else None
+        http = Http(url, authorizer=authorizer, hosts=hosts, addresses=addresses)
+        clients.push_async_callback(http.close)
+        return http
+
+    def connect(info: ProviderInfo, made: ProviderSettings, row: Connection) -> MeetingProvider:
+        source = broker.source(row, made)
+        authorizer = broker.authorizer(source) if source else None
+        # One client for each connection, so that a server that hangs holds up nobody else.
+        return info.connect(made, http_for(info.name, authorizer))
+
+    vendors = {
+        name: Vendor(info, info.oauth, _client(config, name), http_for(name), _PREFIXES.get(name, name.upper()))
+        for name, info in known.items()
+        if info.oauth
+    }
+    broker = Broker(Grants(store, vault), vendors, config.public_url, observer)
+    return http_for, broker, Connections(store, vault, known, connect)
 
 
 def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:

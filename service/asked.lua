@@ -25,7 +25,7 @@ function verbs.release()
   local e = load(entry)
   if not e.rank then return 0 end
   if (e.released or '0') == ARGV[4] then return 1 end
-  if leased(e) or e.intent then return -1 end
+  if leased(e) or e.intent or e.erased then return -1 end
   unpark(e)
   if ARGV[4] == '1' then
     redis.call('HSET', entry, 'released', 1)
@@ -40,6 +40,31 @@ function verbs.release()
   tell('asked', ARGV[3])
   put_due(record, now)
   return 1
+end
+
+-- Erase a record: what Vello said, its journal and its link go at once, the rest with the commit that removes its last
+-- meeting. ARGV 3 hash of its tomb  4 tombstone s.
+-- Answers `unknown`, `gone` when nothing is left of it, or `pending` while something stands at a provider.
+function verbs.erase()
+  local e = load(entry)
+  if not e.rank then return buried(ARGV[3]) and 'gone' or 'unknown' end
+  bury(ARGV[3], math.max(0, tonumber(e.ends or 0) - now_s) + tonumber(ARGV[4]))
+  unpark(e)
+  if e.token then redis.call('DEL', base .. 'm:' .. e.token) end
+  if not holds(e) and not leased(e) then
+    wipe()
+    return 'gone'
+  end
+  redis.call('DEL', journal)
+  for _, name in ipairs({'wish', 'digest', 'foreign', 'ended', 'token', 'told', 'hosted', 'answer', 'asked', 'reason'}) do
+    redis.call('HDEL', entry, name)
+  end
+  redis.call('HDEL', entry, 'attempts', 'refusals', 'released')
+  redis.call('HSET', entry, 'erased', '1', 'rank', '2', 'state', 'pending')
+  redis.call('HINCRBY', entry, 'generation', 1)
+  expire({rank = '2'}, 0, tonumber(ARGV[4]))
+  if not leased(e) then put_due(record, now) end
+  return 'pending'
 end
 
 return verbs[verb]()

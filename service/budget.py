@@ -7,6 +7,7 @@ Key: `vm:budget:<account>`, what each host of an account has drawn; gone a minut
 call counts no more.
 """
 
+import contextlib
 import hashlib
 import random
 import secrets
@@ -16,11 +17,12 @@ from importlib import resources
 from typing import Any, Final, Literal
 
 from providers.base import DAY, Budget
-from service.connections import Connections
+from service.connections import Connections, UnknownConnection
 from service.entry import Placement
 from service.gate import Held
 from service.plan import Action, Verdict
 from service.store import Script, Store
+from service.vault import Damaged, UnknownKey
 
 _SPREAD: Final = 60.0  # seconds over which a new day's calls are spread
 _LONGEST: Final = 600.0  # seconds that the queue of a short while is long, at most
@@ -102,6 +104,19 @@ class Budgets:
         asked = [(_keys(account), ("look", "", "", 0, _short(budget), 0)) for account, budget in accounts]
         answers = await self._store.pipeline_call(_SCRIPT, asked) if asked else []
         return [_left(answer[2], budget) for answer, (_, budget) in zip(answers, accounts, strict=True)]
+
+    async def part_left(self, connections: Connections) -> dict[str, float]:
+        """Which part, from 0 to 1, is left of each connection's scarcest host; only those whose vendor counts."""
+        counted: dict[str, tuple[str, Budget]] = {}
+        for row in connections.all():
+            with contextlib.suppress(UnknownConnection, UnknownKey, Damaged):  # settings say so
+                if account := connections.budget(row.id):
+                    counted[row.id] = account
+        left = await self.left([*counted.values()])
+        return {
+            connection: min(hosts.values(), default=budget.per_host) / budget.per_host
+            for (connection, (_, budget)), hosts in zip(counted.items(), left, strict=True)
+        }
 
     async def _ask(self, purse: Purse, verb: str, most: int = 0) -> tuple[bool, float]:
         short = _short(purse.budget)

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from providers.base import OutcomeUnknown
+from providers.base import OutcomeUnknown, TemporaryError
 from service.budget import Budgets, Purse
 from service.connections import Connections
 from service.entry import Entry
@@ -176,6 +176,15 @@ class Calls:
                     return await answer
             except TimeoutError:
                 raise OutcomeUnknown(f"The provider did not answer within {CALL_LIMIT:.0f} seconds.") from None
+
+    async def probe(self, connection: str, provider: str, answer: Awaitable[_Answer]) -> _Answer:
+        """Wait for the answer to a probe, which belongs to no record. Raises TemporaryError at the limit, as `call`."""
+        with self.observer.call(None, 1, connection, provider, "probe"):
+            try:
+                async with asyncio.timeout(CALL_LIMIT):
+                    return await answer
+            except TimeoutError:
+                raise TemporaryError(f"The provider did not answer within {CALL_LIMIT:.0f} seconds.") from None
 
     async def well(self, permit: Permit) -> None:
         """The provider answered: its gate closes, or stays closed."""

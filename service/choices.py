@@ -106,6 +106,9 @@ class Choice(BaseModel):
         default_factory=dict, description="Names of services, for titles: Vello's events hold ids only."
     )
     tag: Line | None = Field(default=None, description="Tag that Vello gets together with the link.")
+    contact: Line | None = Field(
+        default=None, description="How customers reach the office, such as a phone number; shown on the booking's page."
+    )
     move: bool = Field(
         default=False,
         description="Meetings that stand on a connection this office chose before are made anew on `connection`, and "

@@ -87,6 +87,9 @@ class Config(BaseSettings):
     oidc_companies: Annotated[str | None, BeforeValidator(of.printable)] = Field(
         None, validation_alias="OIDC_COMPANIES"
     )
+    trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(of.networks)] = Field(
+        (), validation_alias="TRUSTED_PROXIES"
+    )
     answer_deadline: Annotated[float, BeforeValidator(of.seconds(0.1, 60))] = Field(
         5.0, validation_alias="ANSWER_DEADLINE"
     )

@@ -39,6 +39,7 @@ _HEALTH = "vm:connections:health"
 _LOOK_AGAIN = 1.0  # seconds for which the health in memory is believed
 
 HealthState = Literal["ready", "reconnect", "failing"]
+Cause = Literal["outage", "probe"]
 
 
 class UnknownConnection(Exception):
@@ -47,11 +48,16 @@ class UnknownConnection(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether a connection works, why not, and when that was seen (unix seconds)."""
+    """Whether a connection works, why not, and when that was seen (unix seconds); `since` when it has its state.
+
+    `cause`: the provider does not answer, or a probe found it; None where a booking, a test or a person did.
+    """
 
     state: HealthState = "ready"
     reason: str | None = None
     checked_at: int | None = None
+    since: int | None = None
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,12 +286,16 @@ class Connections:
         rows = await self._store.execute("HGETALL", _HEALTH)
         return {key: Health(**json.loads(row)) for key, row in rows.items()}
 
-    async def mark(self, connection: str, state: HealthState, reason: str | None = None) -> None:
+    async def mark(
+        self, connection: str, state: HealthState, reason: str | None = None, cause: Cause | None = None
+    ) -> None:
         """Remember whether a connection works."""
         known = await self._seen(connection)
-        if known and (known.state, known.reason) == (state, reason):
+        if known and (known.state, known.reason, known.cause) == (state, reason, cause):
             return
-        self._health[connection] = health = Health(state, reason, int(time.time()))
+        now = int(time.time())
+        since = known.since or known.checked_at if known and known.state == state else now
+        self._health[connection] = health = Health(state, reason, now, since, cause)
         await self._store.execute("HSET", _HEALTH, connection, json.dumps(asdict(health)))
 
     async def works(self, connection: str) -> bool:

@@ -76,8 +76,9 @@ class Entry(NamedTuple):
     meetings that were torn down for good. `doubt`: a change of the meeting was begun and its outcome is not known.
     `released`: an admin let go of it, and its meeting is left alone.
     `told` are digests of the links Vello was given, the last one is current; `answer` is what of it holds while
-    nothing moves. `asked` is when Vello last asked for a link (unix seconds, 0 never). `intent_age` is how many
-    seconds ago the intent was written, when this was read.
+    nothing moves. `asked` is when Vello last asked for a link (unix seconds, 0 never). `before` is when the booking
+    began before it last moved, None while it never did; it is for people, and depends on the order of arrival.
+    `intent_age` is how many seconds ago the intent was written, when this was read.
     """
 
     record: str
@@ -88,6 +89,7 @@ class Entry(NamedTuple):
     version: int | None = None
     changed: int | None = None
     asked: int = 0
+    before: int | None = None
     generation: int = 0
     settled: int = 0
     token: str | None = None

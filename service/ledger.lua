@@ -90,6 +90,7 @@ end
 
 -- Answers the fence, and 1 when the record is inherited from an owner whose lease ended before its work.
 local function grant(e, owner, ms)
+  unpark(e)
   local fence, held = tonumber(e.fence or 0), leased(e)
   local inherited = (e.owner and not held) and 1 or 0
   if inherited == 1 then tell('takeover', 'The process that worked on this fell silent; another one takes over.') end
@@ -104,13 +105,14 @@ local verbs = {}
 -- Store what Vello wants if it is newer, mark the record due, keep the link token, write the journal.
 -- ARGV 3 realm  4 asks for a link 0|1  5 rank  6 version  7 changed  8 digest  9 digest of its video link
 --      10 wish  11 start  12 end  13 candidate token  14 owner or ''  15 lease ms  16 text  17 retention s
---      18 tombstone s
+--      18 tombstone s  19 hash of the record's tomb
 -- Answers verdict, fence (0: not leased to the caller), inherited, now, rev, and the entry; or, where Vello asked and
 -- nothing has changed since it was last told, verdict, -1, 0, now, rev, and what it was told: see `told`.
 function verbs.accept()
   local e, flat = load(entry)
   local rev = redis.call('GET', KEYS[3]) or '0'
   if e.realm and e.realm ~= ARGV[3] then return {'foreign', 0, 0, now, rev, {}} end
+  if e.erased or (not e.rank and buried(ARGV[19])) then return {'old', 0, 0, now, rev, {}} end
   local asks, again = ARGV[4] == '1', false
   local new = {rank = tonumber(ARGV[5]), version = tonumber(ARGV[6]), changed = tonumber(ARGV[7]), digest = ARGV[8]}
   local verdict = compare(e, new)
@@ -120,12 +122,14 @@ function verbs.accept()
     if new.version or new.rank == 2 then set.version = ARGV[6] end
     if new.changed or new.rank == 2 then set.changed = ARGV[7] end
     if new.rank == 2 then
-      set.wish, set.digest, set.foreign, set.ends = '', '', '', ''
+      set.wish, set.digest, set.foreign, set.ends, set.before = '', '', '', '', ''
       moved = e.rank ~= '2'
     else
       local told = e.told and (',' .. e.told .. ','):find(',' .. ARGV[9] .. ',', 1, true)
       local foreign = told and '' or ARGV[9]
       if ARGV[10] ~= '' then
+        local start = e.wish and redis.call('ZSCORE', index, record)
+        if start and start ~= ARGV[11] then set.before = start end
         set.wish, set.digest, set.foreign, set.ends = ARGV[10], ARGV[8], foreign, ARGV[12]
         redis.call('ZADD', index, ARGV[11], record)
         moved = e.digest ~= ARGV[8] or (e.foreign or '') ~= foreign
@@ -211,7 +215,6 @@ function verbs.claim()
     elseif leased(e) then
       redis.call('ZADD', due, e.lease, id)
     else
-      unpark(e)
       local fence, inherited = grant(e, ARGV[3], tonumber(ARGV[4]))
       local _, flat = load(entry)
       out[#out + 1] = id
@@ -311,13 +314,15 @@ function verbs.commit()
         local parked = base .. 'parked:' .. ARGV[9]
         redis.call('ZADD', due, now + PARKED, record)
         redis.call('HSET', entry, 'parked', ARGV[9])
-        redis.call('ZADD', parked, tonumber(e.ends or now_s), record)
+        redis.call('ZADD', parked, redis.call('ZSCORE', index, record) or now_s, record)
         redis.call('EXPIRE', parked, tonumber(ARGV[12]))
       end
     end
   end
   if ARGV[13] == '1' then return {verdict, now, rev, {}} end
   local after, flat = load(entry)
+  local over = after.erased and mode == 'done' and not moved and not holds(after)
+  if over then return {verdict, now, rev, wipe()} end
   expire(after, tonumber(ARGV[11]), tonumber(ARGV[12]))
   return {verdict, now, rev, flat}
 end
@@ -342,6 +347,7 @@ function verbs.orphan()
   if e['x:' .. ARGV[3]] == ARGV[4] then return 1 end
   redis.call('HSET', entry, 'x:' .. ARGV[3], ARGV[4])
   if not e.rank then redis.call('HSET', entry, 'rank', '2', 'generation', '0') end
+  if buried(ARGV[7]) then redis.call('HSET', entry, 'erased', '1') end
   tell('orphan', 'A process that had lost its lease made a meeting, or may have; it will be removed.')
   redis.call('HINCRBY', entry, 'generation', 1)
   redis.call('HSET', entry, 'state', 'pending')
@@ -358,21 +364,24 @@ function verbs.told()
   return 1
 end
 
--- Make up to ARGV[3] records due that were parked on connection ARGV[2]. Answers how many.
+-- Make records due that were parked on connection ARGV[2]; ARGV 3.. record, ms from now, for each. They count as
+-- parked until somebody takes them, and none gets later by being woken again. Answers how many.
 function verbs.unpark()
-  local parked = base .. 'parked:' .. ARGV[2]
-  local ids = redis.call('ZRANGE', parked, 0, tonumber(ARGV[3]) - 1)
-  for _, id in ipairs(ids) do
-    record, entry, journal = id, base .. 'r:' .. id, base .. 'j:' .. id
+  local count = 0
+  for i = 3, #ARGV, 2 do
+    record, entry, journal = ARGV[i], base .. 'r:' .. ARGV[i], base .. 'j:' .. ARGV[i]
     local e = load(entry)
-    redis.call('ZREM', parked, id)
-    if e.rank then
-      redis.call('HDEL', entry, 'parked', 'attempts', 'refusals')
+    if e.parked ~= ARGV[2] then
+      redis.call('ZREM', base .. 'parked:' .. ARGV[2], record)
+    elseif not leased(e) then
+      count = count + 1
+      redis.call('HDEL', entry, 'attempts', 'refusals')
       tell('unparked', 'The connection works again, so this goes on.')
-      if not leased(e) then put_due(id, now) end
+      redis.call('ZADD', due, 'LT', now + tonumber(ARGV[i + 1]), record)
+      wake()
     end
   end
-  return #ids
+  return count
 end
 
 -- How much waits in this shard. Answers how many are due, how many are scheduled, ms since the first was due.
@@ -383,7 +392,8 @@ function verbs.backlog()
 end
 
 -- Answers now, rev, the entry.
-function verbs.look()
-  local _, flat = load(entry)
-  return {now, redis.call('GET', KEYS[3]) or '0', flat}
+function verbs.resolve()
+  local found = redis.call('GET', base .. 'm:' .. ARGV[2]) or ''
+  local _, flat = load(base .. 'r:' .. found)
+  return {found, now, redis.call('GET', KEYS[3]) or '0', flat}
 end

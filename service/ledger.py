@@ -8,6 +8,7 @@ The only place that knows these keys. n is a record's shard, so everything about
     vm:{s<n>}:r:<record>     the entry           vm:{s<n>}:j:<record>   its journal
     vm:{s<n>}:m:<token>      link token -> record
     vm:{s<n>}:parked:<id>    records that wait for a connection to be reconnected
+    vm:{s<n>}:t:<hash>       tomb of an erased record
     vm:wake                  channel: the shard in which something became due
 """
 
@@ -15,6 +16,7 @@ import hashlib
 import itertools
 import math
 import secrets
+import time
 import zlib
 from collections.abc import Awaitable, Iterator, Sequence
 from functools import lru_cache
@@ -26,10 +28,25 @@ import orjson
 import structlog
 
 from service.entry import Entry, Placement, Reason, State, digest, meeting_purpose
+from service.parked import paced
 from service.store import Script, Store
+from service.tombs import Tombs
 from service.vault import Damaged, UnknownKey, Vault
 from service.vello import UPDATE_METADATA, Event, Rank, Record
-from service.verbs import Accepted, Backlog, Change, Claimed, Committed, JournalLine, Lease, Page, Telling, Told
+from service.verbs import (
+    DIRECT,
+    Accepted,
+    Backlog,
+    Change,
+    Claimed,
+    Committed,
+    JournalLine,
+    Lease,
+    Page,
+    Told,
+    telling,
+    told_by,
+)
 
 SHARDS: Final = 64
 WAKE_CHANNEL: Final = "vm:wake"
@@ -40,13 +57,14 @@ TOMBSTONE: Final = 90 * 86_400
 
 _log = structlog.get_logger(__name__)
 _SCRIPT = Script(
-    "".join(resources.files("service").joinpath(f"{name}.lua").read_text() for name in ("order", "ledger", "asked"))
+    "".join(
+        resources.files("service").joinpath(f"{name}.lua").read_text() for name in ("order", "tombs", "ledger", "asked")
+    )
 )
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _CONTENT = ("company", "office", "resource", "service", "user", "customer", "start", "duration")
 _STORED = (*_CONTENT, "language", "record_number", "archived")
 _wish_of = attrgetter(*_STORED)
-_HOSTED, _DIRECT = "h", "d"
 _KEPT = 1024  # wishes and placements kept as they were read: a run reads the same ones at each of its steps
 
 
@@ -76,9 +94,8 @@ def shard_sets(shard: int) -> tuple[str, str]:
 class Ledger:
     """Every verb is one round trip and safe to repeat. All raise `StoreUnavailable` when the store cannot be used."""
 
-    def __init__(self, store: Store, vault: Vault, lease_seconds: float = 15.0) -> None:
-        self._store = store
-        self._vault = vault
+    def __init__(self, store: Store, vault: Vault, lease_seconds: float = 15.0, tombs: Tombs | None = None) -> None:
+        self._store, self._vault, self._tombs = store, vault, tombs or Tombs()
         self._lease_ms = int(lease_seconds * 1000)
         self._random = _random()
         self._name, self._names = secrets.token_hex(8), itertools.count(1)
@@ -112,9 +129,10 @@ class Ledger:
             self._new_token(record.id) if event.type == UPDATE_METADATA else "",
             self._owner() if inline else "",
             self._lease_ms,
-            _told_by(event),
+            told_by(event),
             RETENTION,
             TOMBSTONE,
+            self._tombs.name(record.id),
         )
         verdict, fence, inherited, now, revision, flat, *rest = answer
         if fence < 0:
@@ -182,8 +200,12 @@ class Ledger:
 
     async def orphan(self, record: str, placement: Placement) -> None:
         """Hand over a meeting that a run made after it had lost its lease, so that it is removed."""
-        envelope = self.seal(record, placement)
-        await self._call("orphan", record, placement.name, envelope, RETENTION, TOMBSTONE)
+        tomb, envelope = self._tombs.name(record), self.seal(record, placement)
+        await self._call("orphan", record, placement.name, envelope, RETENTION, TOMBSTONE, tomb)
+
+    async def erase(self, record: str) -> str:
+        """Forget a record for good: 'unknown', 'gone', or 'pending' until nothing of it stands at a provider."""
+        return str(await self._call("erase", record, self._tombs.name(record), TOMBSTONE))
 
     async def told(self, entry: Entry, link: str, revision: str, *, hosted: bool) -> None:
         """Remember the link that Vello is being told; while nothing moves, `accept` says it again by itself."""
@@ -193,15 +215,18 @@ class Ledger:
             await self._call("told", entry.record, said.link, int(hosted), said.answer)
 
     async def unpark(self, connection: str) -> int:
-        """Make every record due that waited for `connection`; answers how many."""
-        count, batch = 0, 500
-        for shard in range(SHARDS):
-            while True:
-                woken = await self._store.call(_SCRIPT, _shard_keys(shard), ("unpark", connection, batch))
-                count += woken
-                if woken < batch:
-                    break
-        return count
+        """Have every record go on that waited for `connection`, soonest first and paced; answers how many."""
+        keys = [f"{_base(shard)}parked:{connection}" for shard in range(SHARDS)]
+        rows = await self._store.pipeline([("ZRANGE", key, 0, -1, "WITHSCORES") for key in keys])
+        parked = {n: [(row[at], float(row[at + 1])) for at in range(0, len(row), 2)] for n, row in enumerate(rows)}
+        calls = [(_shard_keys(n), ("unpark", connection, *turn)) for n, turn in paced(parked, time.time())]
+        return sum(await self._store.pipeline_call(_SCRIPT, calls)) if calls else 0
+
+    async def waiting(self, connections: Sequence[str]) -> list[int]:
+        """How many records wait for each of `connections` to work again."""
+        commands = [("ZCARD", f"{_base(shard)}parked:{each}") for each in connections for shard in range(SHARDS)]
+        counts = await self._store.pipeline(commands) if commands else []
+        return [sum(counts[at : at + SHARDS]) for at in range(0, len(counts), SHARDS)]
 
     async def get(self, record: str) -> tuple[Entry, list[JournalLine], float | None] | None:
         """A record, its journal, and when somebody will look at it next (unix seconds)."""
@@ -226,10 +251,7 @@ class Ledger:
         shard = _ALPHABET.find(token[:1]) if len(token) == 23 else -1
         if shard < 0:
             return None
-        record = await self._store.execute("GET", f"{_base(shard)}m:{token}")
-        if record is None:
-            return None
-        now, revision, flat = await self._call("look", record)
+        record, now, revision, flat = await self._store.call(_SCRIPT, _shard_keys(shard), ("resolve", token))
         entry = self._entry(record, flat)
         return (entry, revision, now // 1000) if entry else None
 
@@ -239,23 +261,24 @@ class Ledger:
         Records that vanished are taken off the index on the way.
         """
         rows: list[tuple[int, str]] = []
-        offsets = dict.fromkeys(range(SHARDS), 0)
+        offsets, size = dict.fromkeys(range(SHARDS), 0), limit // 32 + 4  # twice a shard's fair share, and some
         while offsets:
             commands = [
-                ("ZRANGEBYSCORE", f"{_base(shard)}index", after[0], "+inf", "WITHSCORES", "LIMIT", offset, limit + 1)
+                ("ZRANGEBYSCORE", f"{_base(shard)}index", after[0], "+inf", "WITHSCORES", "LIMIT", offset, size)
                 for shard, offset in offsets.items()
             ]
-            behind = {}  # shards in which many records start together, so that those before `after` fill the batch
+            more = {}  # what shards that may hold more of them gave last
             for (shard, offset), members in zip(offsets.items(), await self._store.pipeline(commands), strict=True):
                 batch = [
                     (int(float(score)), str(name)) for name, score in zip(members[0::2], members[1::2], strict=True)
                 ]
-                new = [row for row in batch if row > after]
-                rows += new
-                if len(batch) > limit and len(new) < limit:
-                    behind[shard] = offset + len(batch)
-            offsets = behind
-        rows = sorted(rows)[:limit]
+                rows += [row for row in batch if row > after]
+                if len(batch) == size:
+                    more[shard] = offset + size, batch[-1]
+            rows = sorted(set(rows))[:limit]
+            full = len(rows) == limit
+            offsets = {shard: offset for shard, (offset, last) in more.items() if not full or last < rows[-1]}
+            size *= 4
         if not rows:
             return Page([], None)
         flats = await self._store.pipeline([("HGETALL", _keys(record)[3]) for _, record in rows])
@@ -318,6 +341,7 @@ class Ledger:
             version=int(row["version"]) if "version" in row else None,
             changed=int(row["changed"]) if "changed" in row else None,
             asked=int(row.get("asked", 0)),
+            before=int(row["before"]) if "before" in row else None,
             generation=int(row.get("generation", 0)),
             settled=int(row.get("settled", 0)),
             token=row.get("token"),
@@ -343,20 +367,12 @@ class Ledger:
         return entry._replace(retired=tuple(self._placement(record, row[name]) for name in names))
 
     def _told(self, record: str, answer: str, token: str, envelope: str) -> Told:
-        placed = self._placement(record, envelope) if answer[0] == _DIRECT else None
+        placed = self._placement(record, envelope) if answer[0] == DIRECT else None
         direct = placed.meeting.join_url if placed and placed.meeting else None
         return Told(answer[1:] or None, None if direct else token, direct)
 
     def _open_placement(self, record: str, envelope: str) -> Placement:
         return Placement.load(orjson.loads(self._vault.open(envelope, meeting_purpose(record))))
-
-
-def telling(entry: Entry, link: str, revision: str, *, hosted: bool) -> Telling:
-    """What to keep of an answer, so that it is repeated for this generation and revision only."""
-    if entry.state is not State.READY or entry.unsettled or entry.wish is None:
-        return Telling(digest(link), hosted, "")
-    office = entry.wish.office or ""
-    return Telling(digest(link), hosted, f"{entry.generation}:{revision}:{_HOSTED if hosted else _DIRECT}{office}")
 
 
 @lru_cache(_KEPT)
@@ -367,12 +383,6 @@ def _wish(record: str, content: str) -> Record:
 def reason_text(reason: Reason) -> str:
     """A reason as the entry stores it."""
     return orjson.dumps(reason).decode()
-
-
-def _told_by(event: Event) -> str:
-    record = event.record
-    version = "no version" if record is None or record.version is None else f"version {record.version}"
-    return f"Vello sent {event.type} ({version})"
 
 
 def _base(shard: int) -> str:

@@ -29,6 +29,10 @@ class Meetings:
         keep = max(0, placed.spec.end - now) + KEPT
         await self._store.execute("SET", f"vm:meeting:{placed.name}", f"{record} {now}", "EX", keep)
 
+    async def forget(self, names: Sequence[str]) -> None:
+        """Remember these meetings no longer: they are gone."""
+        await self._store.pipeline([("DEL", f"vm:meeting:{name}") for name in names])
+
     async def record(self, names: Sequence[str], at: float) -> str | None:
         """The record of the first known meeting, None if none is or what happened at `at` was our own doing."""
         for held in await self._store.pipeline([("GET", f"vm:meeting:{name}") for name in names]) if names else []:

@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
+from service.connections import HealthState
 from service.gate import GateState
 from service.vello import CONNECTION_TEST, RECORD_EVENTS
 from service.verbs import Backlog
@@ -26,6 +27,7 @@ TYPES = RECORD_EVENTS | {CONNECTION_TEST}
 _ANSWER = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _CALL = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0)
 _BREAKER: dict[GateState, int] = {"closed": 0, "half_open": 1, "open": 2}
+_STATE: dict[HealthState, int] = {"ready": 0, "failing": 1, "reconnect": 2}
 
 # A second series for each one, that nobody reads; the library turns it off for the whole process or not at all.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -76,9 +78,22 @@ class Metrics:
         """A provider was asked for access tokens."""
         self._refreshes.labels(provider, outcome).inc()
 
-    def render(self, backlog: Backlog | None, breakers: Mapping[str, GateState]) -> bytes:
-        """Everything as Prometheus reads it; without `backlog` the store could not be asked."""
-        self._waiting.backlog, self._waiting.breakers = backlog, breakers
+    def render(
+        self,
+        backlog: Backlog | None,
+        breakers: Mapping[str, GateState],
+        states: Mapping[str, HealthState] | None = None,
+        budgets: Mapping[str, float] | None = None,
+        skew: float = 0.0,
+    ) -> bytes:
+        """Everything as Prometheus reads it; without `backlog` the store could not be asked.
+
+        `budgets`: which part is left of its scarcest host's budget, by connection. `skew`: seconds by which
+        the store's clock is ahead.
+        """
+        waiting = self._waiting
+        waiting.backlog, waiting.breakers = backlog, breakers
+        waiting.states, waiting.budgets, waiting.skew = states or {}, budgets or {}, skew
         return generate_latest(self._registry)
 
 
@@ -117,6 +132,9 @@ class _Waiting(Collector):
     def __init__(self) -> None:
         self.backlog: Backlog | None = None
         self.breakers: Mapping[str, GateState] = {}
+        self.states: Mapping[str, HealthState] = {}
+        self.budgets: Mapping[str, float] = {}
+        self.skew = 0.0
 
     def collect(self) -> Iterable[Metric]:
         backlog = self.backlog
@@ -133,3 +151,18 @@ class _Waiting(Collector):
             for connection, state in self.breakers.items():
                 gates.add_metric([connection], _BREAKER[state])
             yield gates
+            states = GaugeMetricFamily(
+                f"{PREFIX}connection_state", "0 ready, 1 failing, 2 a person must reconnect it.", labels=["connection"]
+            )
+            for connection, health in self.states.items():
+                states.add_metric([connection], _STATE[health])
+            yield states
+            left = GaugeMetricFamily(
+                f"{PREFIX}budget_left_ratio", "Left of the scarcest host's budget, from 0 to 1.", labels=["connection"]
+            )
+            for connection, part in self.budgets.items():
+                left.add_metric([connection], part)
+            yield left
+            yield GaugeMetricFamily(
+                f"{PREFIX}clock_skew_seconds", "By how much the store's clock is ahead of ours.", self.skew
+            )

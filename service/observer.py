@@ -66,7 +66,7 @@ class Observer:
                 span.set(outcome=outcome)
 
     @contextmanager
-    def call(self, record: str, attempt: int, connection: str, provider: str, verb: str) -> Iterator[None]:
+    def call(self, record: str | None, attempt: int, connection: str, provider: str, verb: str) -> Iterator[None]:
         """One call of a provider's verb; its outcome is `ok` or the name of the error."""
         outcome, began = "ok", perf_counter()
         with self._traces.span(f"{provider} {verb}", "client") as span:
@@ -80,8 +80,9 @@ class Observer:
                 took = perf_counter() - began
                 self.metrics.call(provider, verb, outcome, took)
                 said = {"connection": connection, "provider": provider, "verb": verb, "outcome": outcome}
-                span.set(record=record, attempt=attempt, **said)
-                line = {"record": record, **said, "milliseconds": round(took * 1000, 1), "attempt": attempt}
+                about = {"record": record} if record else {}  # a probe is about none
+                span.set(**about, attempt=attempt, **said)
+                line = {**about, **said, "milliseconds": round(took * 1000, 1), "attempt": attempt}
                 straight.info("provider_call", line)
 
     def refresh(self, provider: str, outcome: str) -> None:

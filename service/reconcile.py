@@ -293,7 +293,8 @@ class Reconciler:
             await self._calls.nothing_came(permit, spent=isinstance(error, BudgetSpent))
         if isinstance(error, OutcomeUnknown | TemporaryError) and not error.well:
             if await self._calls.unwell(permit):
-                await mark(connection, "failing", f"{error.text} It is left alone for a while and tried by itself.")
+                text = f"{error.text} It is left alone for a while and tried by itself."
+                await mark(connection, "failing", text, "outage")
             return
         await self._calls.well(permit)
         if isinstance(error, PermanentError):

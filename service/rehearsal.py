@@ -3,7 +3,7 @@
 import contextlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,22 +12,28 @@ from providers.base import Meeting, MeetingProvider, MeetingSpec, ProviderError
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that was tried: whether it went well, and a sentence for people."""
+    """One thing that was tried: whether it went well, and a sentence for people.
+
+    `warnings` are what the vendor made otherwise than it was asked.
+    """
 
     step: str
     ok: bool
     text: str
     milliseconds: int
+    warnings: tuple[str, ...] = ()
 
 
-async def rehearse(provider: MeetingProvider, host: str | None = None) -> list[Step]:
+async def rehearse(
+    provider: MeetingProvider, host: str | None = None, options: Mapping[str, Any] | None = None
+) -> list[Step]:
     """Probe the account, then create, move, find and delete a meeting tomorrow; stops at the first failure.
 
     A meeting that was made is always removed again; if that fails, the last step says so.
     """
     steps: list[Step] = []
     start = int(time.time()) // 60 * 60 + 86_400
-    spec = MeetingSpec(secrets.token_hex(16), 0, "Connection test", start, 900, host=host)
+    spec = MeetingSpec(secrets.token_hex(16), 0, "Connection test", start, 900, host=host, options=options or {})
     meeting: list[Meeting] = []
 
     async def take(name: str, act: Callable[[], Awaitable[Any]], text: str) -> bool:
@@ -47,6 +53,7 @@ async def rehearse(provider: MeetingProvider, host: str | None = None) -> list[S
                 ok,
                 said if ok else "It was made but not found again.",
                 int((time.monotonic() - began) * 1000),
+                answer.warnings if isinstance(answer, Meeting) else (),
             )
         )
         return ok

@@ -17,6 +17,7 @@ from service.entry import meeting_purpose
 from service.grants import grant_id, grant_key, token_purpose
 from service.ledger import SHARDS, entry_key, shard_sets
 from service.store import Script, Store
+from service.tombs import TOMBS, TOMBS_FIELD, TOMBS_PURPOSE
 from service.vault import Damaged, UnknownKey, Vault
 
 KEYS: Final = "vm:keys"
@@ -86,6 +87,7 @@ class Rotation:
         for shard in range(SHARDS):
             for key in shard_sets(shard):
                 done["records"] += await self._records(key)
+        done["tombs"] = await self._tombs()
         return done
 
     def _rows(self, key: str, rows: Mapping[str, str], name: str) -> Iterator[_Swap]:
@@ -108,6 +110,12 @@ class Rotation:
             if envelope and (anew := self._anew(envelope, token_purpose(provider, grant))):
                 swaps.append(((grant_key(grant),), ("token", envelope, anew)))
         return await self._swap(swaps)
+
+    async def _tombs(self) -> int:
+        """The key that names the tombs of erased records."""
+        held = await self._store.execute("HGET", TOMBS, TOMBS_FIELD)
+        anew = self._anew(held, TOMBS_PURPOSE) if held else None
+        return await self._swap([((TOMBS,), (TOMBS_FIELD, held, anew))]) if anew else 0
 
     async def _records(self, key: str) -> int:
         done, cursor = 0, "0"

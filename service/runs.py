@@ -105,6 +105,7 @@ class Runs:
             change = step.change
             if tell and change.mode == "done":
                 change = replace(change, telling=tell(step.settled))
+            await self._forget(lease.entry, step.entry)
             committed = await self._ledger.commit(lease, change)
             if committed.verdict == "lost":
                 await self._give_away(lease.entry, step, committed.entry)
@@ -123,13 +124,20 @@ class Runs:
         if placed and self._settings.connections.gives_notice(placed.connection):
             await self._meetings.touched(step.entry.record, placed)
 
+    async def _forget(self, before: Entry, after: Entry) -> None:
+        """Let nothing lead from a meeting that is gone to its record."""
+        gone = {placed.name for placed in (before.meeting, *before.retired) if placed}
+        gone -= {placed.name for placed in (after.meeting, *after.retired) if placed}
+        if gone:
+            await self._meetings.forget(sorted(gone))
+
     async def _give_away(self, before: Entry, step: Step, now: Entry | None) -> None:
         """This run lost its lease while it worked: what it did behind its heir's back must not stay."""
         made = step.made
-        if made is None or now is None:
+        if made is None:
             return
-        stands = now.meeting
-        if made != before.meeting and all(made.name != placed.name for placed in (stands, *now.retired) if placed):
+        stands, retired = (now.meeting, now.retired) if now else (None, ())  # None: erased meanwhile
+        if made != before.meeting and all(made.name != placed.name for placed in (stands, *retired) if placed):
             _log.warning("lease_lost_after_create")
             await self._ledger.orphan(before.record, made)
         elif stands is not None and stands.name == made.name and (step.failed or stands.spec != made.spec):

@@ -228,12 +228,17 @@ class Store:
         async with asyncio.timeout(self._patience):
             return await self._routes.nodes()
 
-    async def _check(self, mode: Mode) -> None:
+    async def servers(self) -> list[dict[str, Any]]:
+        """What every server that takes writes says of itself (INFO)."""
+
         async def attempt() -> list[str]:
             nodes = await self._routes.nodes()
             return [_without_errors(await node.send([("INFO",)]))[0] for node in nodes]
 
-        servers = [self._read("INFO", info) for info in await self._persist(attempt)]
+        return [self._read("INFO", info) for info in await self._persist(attempt)]
+
+    async def _check(self, mode: Mode) -> None:
+        servers = await self.servers()
         for server in servers:
             check_server(server, mode)
         for warning in sorted({warning for server in servers for warning in warnings(server)}):

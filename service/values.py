@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import ipaddress
 import re
 from collections.abc import Callable
 from typing import Any, get_args
@@ -47,6 +48,21 @@ def endpoint_urls(value: str) -> tuple[str, ...]:
     for url in urls:
         web_address(url.partition("?")[0])
     return urls  # kept as written: Vello signs the very characters that were entered there
+
+
+def networks(value: str) -> tuple[str, ...]:
+    """Check addresses and networks of proxies."""
+    named = _listed(value)
+    for each in named:
+        try:
+            network = ipaddress.ip_network(each)
+        except ValueError:
+            raise ValueError(
+                f"holds '{each}', which is no address and no network; write 10.0.0.7 or 10.0.0.0/16"
+            ) from None
+        if not network.prefixlen:
+            raise ValueError(f"holds '{each}', which is everybody; name the networks of your own proxies")
+    return named
 
 
 def redis_url(value: str) -> str:

@@ -28,7 +28,7 @@ RECORD_EVENTS = frozenset({"record.created", "record.updated", CANCELLED, DELETE
 _MAX_TIME = 7_258_118_400  # year 2200: later than any booking, early enough to catch milliseconds
 MAX_DURATION = 31 * 86_400
 _MAX_COUNTER = 2**53 - 1  # Lua's numbers are doubles
-_is_uuid = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE).fullmatch
+is_uuid = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE).fullmatch
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8}){0,3}")
 _MAX_TEXT = 2_000
 _MAX_DEPTH = 32  # of nested objects and lists; Vello's own events have four
@@ -267,7 +267,7 @@ def _wrong(name: str, expected: str) -> InvalidEvent:
 def _uuid(name: str, value: Any) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str) or not _is_uuid(value):
+    if not isinstance(value, str) or not is_uuid(value):
         raise _wrong(name, "a UUID")
     return value.lower()
 

@@ -1,9 +1,14 @@
 """What the ledger's verbs take and answer. Pure."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from service.entry import Entry
+from service.entry import Entry, State, digest
+from service.vello import Event
+
+HOSTED: Final = "h"
+DIRECT: Final = "d"
+"""How an answer that is kept begins: with the link it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +118,18 @@ class JournalLine:
     at: int
     what: str
     text: str
+
+
+def telling(entry: Entry, link: str, revision: str, *, hosted: bool) -> Telling:
+    """What to keep of an answer, so that it is repeated for this generation and revision only."""
+    if entry.state is not State.READY or entry.unsettled or entry.wish is None:
+        return Telling(digest(link), hosted, "")
+    office = entry.wish.office or ""
+    return Telling(digest(link), hosted, f"{entry.generation}:{revision}:{HOSTED if hosted else DIRECT}{office}")
+
+
+def told_by(event: Event) -> str:
+    """An event as the journal names it."""
+    record = event.record
+    version = "no version" if record is None or record.version is None else f"version {record.version}"
+    return f"Vello sent {event.type} ({version})"

@@ -21,19 +21,30 @@ from pydantic import BaseModel
 
 from providers import registry
 from service.web.forms import label_of
-from service.web.words import LANGUAGES
+from service.web.words import GUESTS, LANGUAGES
 
 ROOT = Path(__file__).parent.parent
 WEB = ROOT / "service" / "web"
 LOCALE = WEB / "locale"
 KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "several": (1, 2)}
-TRANSLATED = [name for name in LANGUAGES if name != "en"]
+TRANSLATED = [name for name in GUESTS if name != "en"]
+FOR_GUESTS = {"service/web/join.py", "service/web/templates/meeting.html"}
+"""Sources whose texts customers see: they are in every language, all others in those of the settings."""
 
 UNSEEN = {
     *("providers/memory.py", "providers/memory_server.py", "providers/registry.py", "providers/testing.py"),
     "providers/zoom_webhook.py",
-    *("service/__main__.py", "service/app.py", "service/choices.py", "service/config.py", "service/demo.py"),
+    *(
+        "service/__main__.py",
+        "service/app.py",
+        "service/choices.py",
+        "service/config.py",
+        "service/demo.py",
+        "service/erasure.py",
+    ),
     *("service/embedded.py", "service/generated.py", "service/logs.py", "service/metrics.py", "service/observer.py"),
+    *(f"service/doctor/{name}.py" for name in ("accounts", "address", "configuration", "examination", "finding")),
+    *("service/doctor/keys.py", "service/doctor/server.py"),
     *("service/rotation.py", "service/store.py", "service/store_address.py", "service/store_node.py"),
     *("service/store_routes.py", "service/store_server.py", "service/traces.py", "service/trigger.py"),
     *(
@@ -114,6 +125,13 @@ def texts() -> dict[Text, list[str]]:
     for text in (*FRAGMENTS, *OF_LIBRARIES):
         found.setdefault(text, []).append("tests/catalogue.py")
     return found
+
+
+def texts_in(language: str) -> dict[Text, list[str]]:
+    """The texts that a language is to have."""
+    if language in LANGUAGES:
+        return texts()
+    return {text: kept for text, files in texts().items() if (kept := [file for file in files if file in FOR_GUESTS])}
 
 
 _JINJA = {"trim_blocks": "true", "lstrip_blocks": "true", "newstyle_gettext": "true", "silent": "false"}
@@ -199,13 +217,14 @@ def _of_model(model: type[BaseModel], names: list[str], where: str) -> Iterator[
 
 def catalogue(language: str) -> Catalog:
     """A language's catalogue as it is written."""
-    return read_po(io.BytesIO((LOCALE / f"{language}.po").read_bytes()), locale=language)
+    path = LOCALE / f"{language}.po"
+    return read_po(io.BytesIO(path.read_bytes()), locale=language) if path.exists() else Catalog(locale=language)
 
 
 def missing(language: str) -> Iterator[Text]:
     """Texts without a translation."""
     written = {message.id: message for message in catalogue(language) if message.id}
-    for text in texts():
+    for text in texts_in(language):
         message = written.get(text)
         said = message.string if message else ""
         if not said or (not isinstance(said, str) and not all(said)):
@@ -214,8 +233,8 @@ def missing(language: str) -> Iterator[Text]:
 
 def main() -> None:
     """Bring every catalogue up to the sources."""
-    found = texts()
     for language in TRANSLATED:
+        found = texts_in(language)
         old = {message.id: message.string for message in catalogue(language) if message.id}
         new = Catalog(locale=language, project="vello-meetings", fuzzy=False, header_comment="")
         for text, files in found.items():

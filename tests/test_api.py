@@ -16,7 +16,7 @@ from service.ledger import shard_of
 from service.store import Store
 from service.vello import sign
 from tests.events import START, body, record
-from tests.running import ADMIN, PUBLIC, Running, running
+from tests.running import ADMIN, PUBLIC, Running, running, together
 from tests.servers import MemoryServer
 from tests.stores import StoreServer
 from tests.waiting import wait_until
@@ -48,6 +48,26 @@ async def paged(service: Running, **query: Any) -> list[dict[str, Any]]:
 async def service(store_url: str) -> AsyncIterator[Running]:
     async with running(store_url, JITSI_URL=JITSI) as service:
         yield service
+
+
+async def test_a_search_that_finds_nothing_asks_the_store_a_few_times(
+    service: Running, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [str(uuid.UUID(int=number << 64)) for number in range(400)]
+    await together(*(service.say("record.created", record(id=id_)) for id_ in ids[:50]))
+    gone = [("ZADD", f"vm:{{s{shard_of(id_)}}}:index", START - 1, id_) for id_ in ids[50:]]  # their time has come
+    await store.pipeline(gone)
+    trips, pipeline = 0, Store.pipeline
+
+    async def counted(self: Store, commands: Any) -> Any:
+        nonlocal trips
+        trips += 1
+        return await pipeline(self, commands)
+
+    monkeypatch.setattr(Store, "pipeline", counted)
+    page = (await service.admin("GET", "/records", state="ready", limit=1)).json()
+    assert page == {"records": [], "cursor": None}
+    assert trips < 40
 
 
 @pytest.mark.parametrize("header", [None, "Bearer", "Bearer wrong", f"Basic {ADMIN}", f"Bearer {ADMIN}x", "Bearer é"])

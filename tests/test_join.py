@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from service.store import Store
+from service.web.recent import GUESSES
 from tests.events import START, record
 from tests.running import PUBLIC, Running, running
 from tests.servers import MemoryServer
@@ -70,7 +71,10 @@ def assert_private(answer: httpx.Response) -> None:
         assert answer.headers["content-type"].startswith("text/html")
         assert "<script" not in answer.text
         assert "style=" not in answer.text
-        assert re.findall(r'(?:href|src)="(?!/)', answer.text) == []
+        elsewhere = re.findall(r'(?:href|src)="(?!/)([^"]*)"([^>]*)', answer.text)
+        for address, how in elsewhere:  # where somebody may click; nothing is loaded from there
+            assert address.startswith(("https://calendar.google.com/", "https://outlook.live.com/"))
+            assert 'rel="noreferrer"' in how
 
 
 async def test_the_page_gives_nothing_away_and_is_kept_by_nobody(hosted: Running) -> None:
@@ -182,8 +186,8 @@ async def test_below_a_path_every_address_on_the_page_keeps_it(store_url: str, m
         assert link
         assert link.startswith(f"{public}/m/")
         page = await service.client.get(link.removeprefix(public))
-        addresses = re.findall(r'href="([^"]+)"', page.text)
-        assert len(addresses) == 2
+        addresses = re.findall(r'href="(/[^"]+)"', page.text)
+        assert len(addresses) == 3
         assert all(address.startswith("/video/") for address in addresses)
 
 
@@ -203,6 +207,88 @@ async def test_while_the_store_is_down_the_page_asks_for_a_moment(meeting_server
         assert (page.status_code, "One moment" in page.text) == (503, True)
         await store.start()
         assert (await service.client.get(link)).status_code == 200
+
+
+async def test_while_the_store_is_down_a_page_that_was_just_looked_at_still_leads_in(
+    meeting_server: MemoryServer,
+) -> None:
+    async with StoreServer() as store, running(store.url) as service:
+        await service.connect(meeting_server.url, link="hosted")
+        link, other = await linked(service, record()), await linked(service, record())
+        before = await service.client.get(link)
+        store.kill()
+        page = await service.client.get(link)
+        assert (page.status_code, "a few minutes ago" in page.text, "a few minutes ago" in before.text) == (
+            200,
+            True,
+            False,
+        )
+        assert_private(page)
+        assert (await service.client.get(f"{link}/join")).status_code == 303
+        assert (await service.client.get(other)).status_code == 503
+
+
+async def test_a_page_takes_one_call_of_the_store(hosted: Running, store: Store) -> None:
+    link = await linked(hosted, record())
+    await hosted.client.get(link)
+
+    async def calls() -> int:
+        stats = await store.execute("INFO", "commandstats")
+        return int(stats["cmdstat_evalsha"]["calls"])
+
+    before = await calls()
+    await hosted.client.get(link)
+    assert await calls() - before == 1
+
+
+async def test_a_moved_bookings_page_says_that_its_time_was_changed(hosted: Running) -> None:
+    data = record(time=1_900_000_000)
+    link = await linked(hosted, data)
+    assert "time was changed" not in (await hosted.client.get(link)).text
+    await hosted.say("record.updated", {**data, "version": 2, "time": 1_900_003_600})
+    page = await hosted.client.get(link)
+    assert "time was changed" in page.text
+    assert 'datetime="2030-03-17T18:46:40+00:00"' in page.text
+    assert '<del><time datetime="2030-03-17T17:46:40+00:00"' in page.text
+    await hosted.say("record.updated", {**data, "version": 3, "time": 1_900_003_600, "duration": 60})
+    assert "time was changed" in (await hosted.client.get(link)).text
+
+
+async def test_who_asks_for_many_unknown_links_has_to_wait(hosted: Running) -> None:
+    link = await linked(hosted, record())
+    for number in range(GUESSES):
+        assert (await hosted.client.get(f"/m/{number}")).status_code == 404
+    answer = await hosted.client.get("/m/one-more")
+    assert (answer.status_code, int(answer.headers["Retry-After"]) > 0) == (429, True)
+    assert_private(answer)
+    assert (await hosted.client.get(link)).status_code == 200
+
+
+@pytest.mark.parametrize("language", ["et", "nb"])
+async def test_the_bookings_own_language_comes_before_the_browsers(hosted: Running, language: str) -> None:
+    link = await linked(hosted, record(language=language))
+    page = await hosted.client.get(link, headers={"Accept-Language": "de"})
+    assert f'<html lang="{language}">' in page.text
+
+
+async def test_the_offices_contact_is_shown_when_something_is_wrong(
+    hosted: Running, meeting_server: MemoryServer
+) -> None:
+    choice = (await hosted.admin("GET", "/offices/default")).json()
+    given = {name: choice[name] for name in ("connection", "link")} | {"contact": "Call 09 123 <4567>"}
+    assert (await hosted.admin("PUT", "/offices/default", json=given)).status_code == 200
+    data = record()
+    link = await linked(hosted, data)
+    assert "09 123" not in (await hosted.client.get(link)).text
+    await hosted.say("record.cancelled", {"id": data["id"]})
+    assert "Call 09 123 &lt;4567&gt;" in (await hosted.client.get(link)).text
+
+
+async def test_a_page_is_small(hosted: Running) -> None:
+    page = await hosted.client.get(await linked(hosted, record(language="de")))
+    parts = re.findall(r'<link rel="stylesheet" href="([^"]+)"|<script[^>]*src="([^"]+)"', page.text)
+    size = len(page.content) + sum([len((await hosted.client.get(one or other)).content) for one, other in parts])
+    assert (len(parts), size < 30_000) == (1, True)
 
 
 async def minted(service: Running, link: str) -> tuple[str, str]:

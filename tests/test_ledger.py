@@ -1,7 +1,9 @@
 """The ledger's laws: order, leases, fences, and that every verb may be repeated blindly."""
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +12,9 @@ from hypothesis import strategies as st
 from providers.base import Meeting, MeetingSpec
 from service.entry import Entry, Placement
 from service.ledger import Ledger, shard_of
+from service.parked import AT_ONCE, paced
 from service.store import Script, Store
+from service.store_node import Command
 from service.vault import Vault
 from service.vello import DELETED, UPDATE_METADATA
 from service.verbs import Accepted, Change, Lease, Told
@@ -171,6 +175,47 @@ async def test_a_lease_handed_back_or_parked_is_nobodys(ledger: Ledger) -> None:
     assert await claim(ledger, data["id"])
 
 
+async def park(ledger: Ledger, start: int) -> str:
+    """A record that begins at `start` and waits for the connection zoom-1."""
+    data = {**record(), "time": start}
+    lease = (await say(ledger, UPDATE_METADATA, data, inline=True)).lease
+    assert lease
+    await ledger.commit(lease, Change("park", park="zoom-1"))
+    return str(data["id"])
+
+
+async def due_at(ledger: Ledger, about: str) -> float:
+    found = await ledger.get(about)
+    assert found
+    assert found[2]
+    return found[2]
+
+
+async def test_what_waited_for_a_connection_goes_on_soonest_first(ledger: Ledger, monkeypatch: Any) -> None:
+    monkeypatch.setattr("service.parked.PACE", 1)
+    now = int(time.time())
+    later, over, soon, running = [await park(ledger, now + wait) for wait in (200_000, -400_000, 3600, -600)]
+    assert await ledger.waiting(["zoom-1", "zoom-2"]) == [4, 0]
+    await ledger.unpark("zoom-1")
+    dues = [await due_at(ledger, each) for each in (running, soon, later, over)]
+    assert dues == sorted(dues)
+    assert [round(due - dues[0]) for due in dues] == [0, 1, 2, 3]
+    await ledger.unpark("zoom-1")
+    assert [await due_at(ledger, each) for each in (running, soon, later, over)] == dues
+    assert await claim(ledger, running)
+    assert (await entry_of(ledger, running)).parked is None
+    assert await ledger.waiting(["zoom-1"]) == [3]
+
+
+def test_many_that_waited_are_woken_in_small_commands_and_all_within_an_hour() -> None:
+    turns = list(paced({3: [(f"r{n}", n + 1e9) for n in range(80_000)]}, 1e9))
+    assert {shard for shard, _ in turns} == {3}
+    assert max(len(turn) for _, turn in turns) == 2 * AT_ONCE
+    waits = [wait for _, turn in turns for wait in turn[1::2]]
+    assert waits == sorted(waits)
+    assert (waits[0], waits[-1]) == (0, 3_600_000)
+
+
 async def test_a_retry_is_not_due_before_its_time(ledger: Ledger) -> None:
     data = record()
     lease = (await say(ledger, UPDATE_METADATA, data, inline=True)).lease
@@ -283,6 +328,38 @@ async def test_pages_hold_every_record_once_whatever_their_shards(ledger: Ledger
     assert seen == sorted(seen)
     assert {about for _, about in seen} == ids
     assert len(seen) == 70
+
+
+class Counting(Store):
+    """A store that counts its round trips and what they read."""
+
+    trips = 0
+    got = 0
+
+    async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        answers = await super().pipeline(commands)
+        self.trips += 1
+        self.got += sum(len(answer) for answer in answers if isinstance(answer, list))
+        return answers
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["one after another", "all at once"])
+async def test_a_page_reads_what_it_shows_however_many_records_there_are(valkey_url: str, together: bool) -> None:
+    store = await Counting.open(valkey_url)
+    assert isinstance(store, Counting)
+    await store.execute("FLUSHALL")
+    ids = sorted(str(UUID(int=number << 64)) for number in range(4000))
+    at = [START if together else START + number for number in range(len(ids))]
+    await store.pipeline(
+        [("ZADD", f"vm:{{s{shard_of(id_)}}}:index", start, id_) for id_, start in zip(ids, at, strict=True)]
+    )
+    for after in (0, 2000):
+        store.trips = store.got = 0
+        page = await Ledger(store, VAULT).page((at[after], ids[after]), 50)
+        assert page.last == (at[after + 50], ids[after + 50])
+        assert store.trips <= 8
+        assert store.got < 2 * 4000 * 2 if together else store.got < 1500
+    await store.close()
 
 
 async def test_what_has_vanished_is_taken_off_every_list(ledger: Ledger, server_url: str) -> None:

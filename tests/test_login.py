@@ -7,8 +7,10 @@ from typing import Any
 import httpx
 import pytest
 from joserfc.jwk import RSAKey
+from starlette.requests import Request
 
 from service.store import Store
+from service.web.peers import peer_of
 from service.web.session import ATTEMPTS, IDLE, LIFE
 from tests.authority import CLIENT, SECRET, Authority, signed_in
 from tests.issuer import CLIENT as CLIENT_ID
@@ -154,6 +156,42 @@ async def test_nobody_guesses_the_token(service: Running) -> None:
         assert (await log_in(service, "wrong")).status_code == 403
     answer = await log_in(service)
     assert (answer.status_code, "Retry-After" in answer.headers) == (429, True)
+
+
+async def guess(service: Running, *addresses: str) -> httpx.Response:
+    """A wrong token that came past proxies."""
+    return await log_in(service, "wrong", **OURS, **{"X-Forwarded-For": ", ".join(addresses)})
+
+
+async def test_behind_a_trusted_proxy_each_client_has_its_own_count(store_url: str) -> None:
+    async with running(store_url, TRUSTED_PROXIES="127.0.0.0/8,10.1.0.0/16") as service:
+        for number in range(ATTEMPTS):  # what a client claims to be is worth nothing
+            assert (await guess(service, f"192.0.2.{number}", "198.51.100.7", "10.1.0.9")).status_code == 403
+        assert (await guess(service, "203.0.113.1", "198.51.100.7", "10.1.0.9")).status_code == 429
+        assert (await guess(service, "198.51.100.7", "198.51.100.8")).status_code == 403
+
+
+async def test_who_is_no_trusted_proxy_cannot_say_whom_it_speaks_for(store_url: str) -> None:
+    async with running(store_url, TRUSTED_PROXIES="10.1.0.0/16") as service:
+        for number in range(ATTEMPTS):
+            assert (await guess(service, f"192.0.2.{number}")).status_code == 403
+        assert (await guess(service, "198.51.100.8")).status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("client", "counted"),
+    [
+        (("192.0.2.1", 5), "192.0.2.1"),
+        (("::ffff:192.0.2.1", 5), "192.0.2.1"),
+        (("2001:db8:1:2:aaaa::1", 5), "2001:db8:1:2::/64"),
+        (("2001:db8:1:2:bbbb::1%eth0", 5), "2001:db8:1:2::/64"),
+        (("a-socket", 0), "a-socket"),
+        (None, ""),
+    ],
+    ids=["v4", "mapped", "v6", "v6 with a zone", "no address", "nobody"],
+)
+def test_an_address_is_counted_as_whose_it_is(client: tuple[str, int] | None, counted: str) -> None:
+    assert peer_of(Request({"type": "http", "client": client, "headers": []})) == counted
 
 
 @pytest.mark.parametrize("path", ["/login", "/logout", "/language", "/start/book"])

@@ -1,6 +1,8 @@
 """What Prometheus reads: every name documented, every figure right, nothing unbounded, an answer without a store."""
 
+import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +10,10 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from providers.base import Budget
+from service.budget import Budgets, Purse
+from service.clock import skew
+from service.connections import HealthState
 from service.gate import GateState
 from service.ledger import Ledger
 from service.metrics import Metrics
@@ -15,6 +21,7 @@ from service.store import Store
 from service.vault import Vault
 from service.verbs import Backlog
 from tests.events import START, body, event, record
+from tests.fakes.zoom_server import ZoomServer
 from tests.processes import Service, free_port
 from tests.running import PUBLIC, Running, running
 from tests.servers import MemoryServer
@@ -57,7 +64,7 @@ async def scraped(service: Running) -> dict[tuple[str, tuple[str, ...]], float]:
 
 def families() -> Iterator[tuple[str, str, list[str]]]:
     for family in text_string_to_metric_families(
-        everything().render(Backlog(1, 2, 3.0), {"0123456789abcdef": "open"}).decode()
+        everything().render(Backlog(1, 2, 3.0), {"c1": "open"}, {"c1": "reconnect"}, {"c1": 0.5}).decode()
     ):
         if family.name.startswith("vello_meetings_"):
             name = f"{family.name}_total" if family.type == "counter" else family.name
@@ -164,6 +171,44 @@ def test_a_breaker_shows_its_state_while_its_connection_is_there(state: GateStat
     nothing = Backlog(0, 0, 0.0)
     assert samples(metrics.render(nothing, {"c1": state}).decode())["breaker_state", ("c1",)] == value
     assert ("breaker_state", ("c1",)) not in samples(metrics.render(nothing, {}).decode())
+
+
+@pytest.mark.parametrize(("state", "value"), [("ready", 0), ("failing", 1), ("reconnect", 2)])
+def test_a_connection_shows_its_state_while_it_is_there(state: HealthState, value: int) -> None:
+    metrics = Metrics()
+    nothing = Backlog(0, 0, 0.0)
+    assert samples(metrics.render(nothing, {}, {"c1": state}).decode())["connection_state", ("c1",)] == value
+    assert ("connection_state", ("c1",)) not in samples(metrics.render(nothing, {}).decode())
+
+
+async def test_connections_and_what_is_left_to_their_hosts_are_read_from_the_store(
+    store: Store, store_url: str, zoom: ZoomServer
+) -> None:
+    app = {"provider": "zoom", "account_id": "acc", "client_id": "unknown", "client_secret": "s"}
+    async with running(store_url, ZOOM_API_URL=zoom.api_url, ZOOM_OAUTH_URL=zoom.oauth_url) as service:
+        made = await service.admin("POST", "/connections", json={**app, "method": "server_to_server"})
+        connection = made.json()["id"]
+        await store.execute("DEL", "vm:connections:health")
+        seen = await scraped(service)
+        assert (seen["connection_state", (connection,)], seen["budget_left_ratio", (connection,)]) == (0, 1)
+        await Budgets(store).spent(Purse("zoom\0acc", "anna@example.org", Budget(100), "create"))
+        dead = {"state": "reconnect", "reason": "The account is gone.", "checked_at": 1}
+        await store.execute("HSET", "vm:connections:health", connection, json.dumps(dead))
+        seen = await scraped(service)
+        assert (seen["connection_state", (connection,)], seen["budget_left_ratio", (connection,)]) == (2, 0)
+        figures = (await service.client.get("/metrics")).text
+    assert "anna" not in figures
+    assert "gone" not in figures
+
+
+@pytest.mark.parametrize("ahead", [-30, 0, 30])
+async def test_a_clock_that_is_wrong_shows(store: Store, ahead: int) -> None:
+    assert await skew(store, lambda: time.time() - ahead) == pytest.approx(ahead, abs=5)
+
+
+async def test_the_stores_clock_is_compared_at_each_scrape(store_url: str) -> None:
+    async with running(store_url) as service:
+        assert abs((await scraped(service))["clock_skew_seconds", ()]) < 5
 
 
 def test_two_in_one_process_share_nothing() -> None:

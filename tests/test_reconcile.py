@@ -31,6 +31,7 @@ from service.gate import Gate
 from service.ledger import Ledger, shard_of
 from service.meetings import Meetings
 from service.observer import Observer
+from service.plan import key_of
 from service.reconcile import Reconciler
 from service.runs import Runs
 from service.settings import Settings
@@ -84,9 +85,11 @@ async def test_a_dead_account_parks_its_records_and_a_working_one_wakes_them(sto
             shown = (await service.admin("GET", f"/connections/{connection}")).json()
             assert shown["state"] == "reconnect"
             assert shown["reason"]
+            assert shown["waiting"] == 1
             working = await service.connect(vendor.url, token="right")
             ready = await service.settled(data["id"])
             assert (ready["state"], ready["connection"], ready["link"]) == ("ready", working, link)
+            assert (await service.admin("GET", f"/connections/{connection}")).json()["waiting"] == 0
 
 
 async def test_a_connection_that_works_again_wakes_what_was_parked_on_it(
@@ -98,6 +101,31 @@ async def test_a_connection_that_works_again_wakes_what_was_parked_on_it(
     assert (await service.record(parked["id"]))["state"] == "pending"
     assert await service.link(record())
     assert (await service.settled(parked["id"]))["state"] == "ready"
+
+
+async def test_bookings_that_waited_get_their_meetings_soonest_first(
+    store_url: str, meeting_server: MemoryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.parked.PACE", 1)
+    waiting = [record(time=START + later) for later in (9000, 0, 3000)]
+    async with running(store_url) as service:
+        connection = await service.connect(meeting_server.url)
+        await meeting_server.faults(fail=[{"status": 401, "times": 99}], only="create")
+        for data in waiting:
+            await service.link(data)
+
+        async def left() -> int:
+            return int((await service.admin("GET", f"/connections/{connection}")).json()["waiting"])
+
+        assert await left() == 3
+        await meeting_server.reset()
+        assert (await service.admin("POST", f"/connections/{connection}/test")).json()["ok"]
+        for data in waiting:
+            assert (await service.settled(data["id"]))["state"] == "ready"
+        assert await left() == 0
+        keys = [key_of(data["id"]) for data in sorted(waiting, key=lambda data: int(data["time"]))]
+        created = [call["key"] for call in await meeting_server.calls("create")]
+        assert [key for key in created if key in keys] == keys
 
 
 async def test_a_meeting_somebody_removed_is_made_anew(service: Running, meeting_server: MemoryServer) -> None:

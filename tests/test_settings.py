@@ -152,6 +152,19 @@ async def test_every_page_forbids_what_it_does_not_need(service: Running) -> Non
             assert answer.headers["cache-control"] == "no-store"
 
 
+async def test_a_connections_page_says_how_many_bookings_wait_for_it(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    connection = await service.connect(meeting_server.url)
+    await meeting_server.faults(fail=[{"status": 401, "times": 9}], only="create")
+    await log_in(service)
+    assert "Waiting for it" not in (await page(service, f"/connections/{connection}")).text
+    for _ in range(2):
+        await service.link(record())
+    shown = (await page(service, f"/connections/{connection}")).text
+    assert "<dt>Waiting for it</dt><dd>2 bookings</dd>" in shown
+
+
 async def test_nothing_that_others_wrote_becomes_part_of_a_page(service: Running, meeting_server: MemoryServer) -> None:
     """Vello's fields, names of offices, connections and companies, what a provider answered, what is asked for."""
     await log_in(service)

@@ -147,7 +147,8 @@ class ConnectionsApi:
             provider = self._connections.provider(connection)
         except UnknownConnection:
             raise Problem(409, "no_adapter", f"No adapter called {row.provider!r} is installed.") from None
-        steps = await rehearse(provider, next(iter(office.hosts_of(None)), None) if office else None)
+        hosts, options = (office.hosts_of(None), office.options) if office else ((), {})
+        steps = await rehearse(provider, next(iter(hosts), None), options)
         failed = next((step for step in steps if not step.ok), None)
         if failed:
             await self._connections.mark(connection, "failing", failed.text)

@@ -16,6 +16,7 @@ from service.web.views import Views
 
 SCAN = 5_000
 """Records one request looks at, however few of them match."""
+_BATCH = 500
 
 RecordId = Annotated[str, Path(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")]
 
@@ -58,9 +59,11 @@ class RecordsApi:
         """Records by the start of their meeting, those of companies that somebody `sees`."""
         found: list[RecordRead] = []
         start, _, last = (cursor or f"{since}.").partition(".")
-        after, looked = (int(start), last), 0
+        after, looked, batch = (int(start), last), 0, limit
         while looked < SCAN:
-            rows = await self._ledger.page(after, limit)
+            rows = await self._ledger.page(after, batch)
+            looked += batch  # those that have vanished count too
+            batch = min(batch * 4, _BATCH)  # where few match, more are looked at in one go
             wanted = [row for row in rows.entries if until is None or row[0] < until]
             mine = [
                 (at, each)
@@ -72,7 +75,6 @@ class RecordsApi:
                     found.append(read)
                 if len(found) == limit:
                     return RecordPage(records=found, cursor=f"{at}.{each.record}")
-            looked += len(rows.entries)
             if rows.last is None or len(wanted) < len(rows.entries):
                 return RecordPage(records=found, cursor=None)
             after = rows.last

@@ -4,7 +4,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from service.budget import Budgets
+from service.clock import skew
 from service.connections import Connections
+from service.connections import Health as State
 from service.gate import Gate
 from service.ledger import Ledger
 from service.metrics import CONTENT_TYPE, Metrics
@@ -20,12 +23,14 @@ class Health:
         store: Store,
         ledger: Ledger,
         gate: Gate,
+        budgets: Budgets,
         connections: Connections,
         metrics: Metrics,
     ) -> None:
         self._store = store
         self._ledger = ledger
         self._gate = gate
+        self._budgets = budgets
         self._connections = connections
         self._metrics = metrics
 
@@ -50,7 +55,15 @@ class Health:
     async def _figures(self, _: Request) -> Response:
         try:
             backlog = await self._ledger.backlog()
-            states = await self._gate.states(row.id for row in self._connections.all())
+            breakers = await self._gate.states(row.id for row in self._connections.all())
+            health = await self._connections.health()
+            budgets = await self._budgets.part_left(self._connections)
+            ahead = await skew(self._store)
         except StoreUnavailable:
-            backlog, states = None, {}
-        return Response(self._metrics.render(backlog, states), headers={"Content-Type": CONTENT_TYPE})
+            return self._answer(self._metrics.render(None, {}))
+        states = {row.id: health.get(row.id, State()).state for row in self._connections.all()}
+        return self._answer(self._metrics.render(backlog, breakers, states, budgets, ahead))
+
+    @staticmethod
+    def _answer(figures: bytes) -> Response:
+        return Response(figures, headers={"Content-Type": CONTENT_TYPE})

@@ -20,7 +20,7 @@ from service.web.schema import ConnectionRead
 from service.web.settings import Frame, Visit
 from service.web.words import _, said
 
-_LINES = ("name", "time_zone", "title", "tag", "default_host")
+_LINES = ("name", "time_zone", "title", "tag", "contact", "default_host")
 _EXAMPLE = Record(id="", rank=Rank.LIVE, record_number="2027-0042")
 
 

@@ -32,7 +32,9 @@ class ConnectionRead(BaseModel):
     warnings: list[str]
     budget: dict[str, int] | None
     checked_at: int | None
+    since: int | None
     in_use_by: list[str]
+    waiting: int
     company: str | None
 
 

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.store import Store
+from service.web.peers import peer_of
 
 LIFE: Final = 8 * 3600
 """Seconds a session lasts at most."""
@@ -124,7 +125,7 @@ class Attempts:
 
     async def opens(self, request: Request, given: str) -> bool | None:
         """Whether `given` is the admin's token; None after too many wrong ones from the request's address."""
-        key = f"vm:logins:{_hash(request.client.host if request.client else '')}"
+        key = f"vm:logins:{_hash(peer_of(request))}"
         if int(await self._store.execute("GET", key) or 0) >= ATTEMPTS:
             return None
         if hmac.compare_digest(given.strip().encode(), self._admin_token.encode()):

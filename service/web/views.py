@@ -9,6 +9,7 @@ from service.connections import Connection, Health, UnknownConnection
 from service.endpoint import lacks, missing
 from service.entry import Entry
 from service.grants import Source
+from service.ledger import Ledger
 from service.links import link_for, vello_was_told
 from service.oauth import Broker
 from service.settings import Settings
@@ -18,7 +19,16 @@ from service.web.schema import ConnectionRead, RecordRead
 class Views:
     """What is known of connections and records, put together in a few round trips."""
 
-    def __init__(self, settings: Settings, broker: Broker, budgets: Budgets, agendas: Agendas, public_url: str) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        broker: Broker,
+        budgets: Budgets,
+        agendas: Agendas,
+        public_url: str,
+    ) -> None:
+        self._ledger = ledger
         self._settings = settings
         self._choices = settings.choices
         self._connections = settings.connections
@@ -33,14 +43,15 @@ class Views:
         scopes = await self._broker.scopes([source for source in sources.values() if source])
         counted = {row.id: account for row in rows if (account := self._connections.budget(row.id))}
         left = dict(zip(counted, await self._budgets.left(list(counted.values())), strict=True))
-        shown = []
-        for row in rows:
+        shown, waiting = [], await self._ledger.waiting([row.id for row in rows])
+        for row, waits in zip(rows, waiting, strict=True):
             source = sources[row.id]
             granted = scopes[source.grant] if source else ()
             lacking = missing(source.vendor.oauth, granted) if source and granted else ()
             read = self._connection(row, health.get(row.id, Health()), granted, lacking)
             said = [lacks(source.vendor, lacking)] if source and lacking else []
-            changes = {"budget": self._own(row, left.get(row.id)), "warnings": [*said, *read.warnings]}
+            budget = self._own(row, left.get(row.id))
+            changes = {"budget": budget, "warnings": [*said, *read.warnings], "waiting": waits}
             shown.append(read.model_copy(update=changes))
         return shown
 
@@ -86,7 +97,9 @@ class Views:
             warnings=warnings,
             budget=None,
             checked_at=now.checked_at,
+            since=now.since or now.checked_at,
             in_use_by=self._choices.using(row.id),
+            waiting=0,
             company=row.company,
         )
 

@@ -15,7 +15,7 @@ from service.choices import Choice
 from service.companies import OWN, Companies, Company
 from service.config import WEBHOOK_PATH
 from service.entry import Entry
-from service.ledger import Ledger, telling
+from service.ledger import Ledger
 from service.links import Link, hosted_url, link_for
 from service.observer import Observer, Seen
 from service.runs import Runs
@@ -31,7 +31,7 @@ from service.vello import (
     parse,
     verify,
 )
-from service.verbs import Accepted, Telling, Told
+from service.verbs import Accepted, Telling, Told, telling
 from service.web.errors import Problem, problem, unavailable, unexpected
 from service.web.limits import read_body
 
@@ -151,9 +151,11 @@ class Webhook:
         answer: ASGIApp = _NOTHING
         if accepted.told:
             answer = self._again(accepted.told, seen)
+        elif accepted.entry is None:  # the record was erased: not even its id is left, here or in the log
+            seen.record, answer = None, _NO_LINK if inline else _NOTHING
         elif inline:
             answer = await self._link(record, accepted, due, seen)
-        elif accepted.entry and accepted.entry.meeting:
+        elif accepted.entry.meeting:
             seen.connection = accepted.entry.meeting.connection
         seen.outcome = accepted.verdict
         return answer

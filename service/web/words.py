@@ -7,7 +7,7 @@ import gettext
 import io
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextvars import ContextVar
 from datetime import datetime
 from functools import cache
@@ -21,19 +21,30 @@ from babel.messages.pofile import read_po
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 LANGUAGES: Final[Mapping[str, str]] = {"en": "English", "fi": "Suomi", "sv": "Svenska"}
-"""Every language there is, in its own words; the first one is what the sources are written in."""
+"""Every language of the settings, in its own words; the first one is what the sources are written in."""
+GUESTS: Final = (*LANGUAGES, "nb", "da", "et", "de")
+"""Every language of the page behind a booking's link."""
 
 _LONGEST = 1000  # characters of a sentence that is looked for: nothing of ours is longer
-_LOCALES = {"en": "en_GB", "fi": "fi_FI", "sv": "sv_FI"}
+_LOCALES = {
+    "en": "en_GB",
+    "fi": "fi_FI",
+    "sv": "sv_FI",
+    "nb": "nb_NO",
+    "da": "da_DK",
+    "et": "et_EE",
+    "de": "de_DE",
+}
+_SAME = {"no": "nb", "nn": "nb"}  # who asks for Norwegian reads Bokmål
 
 _language: ContextVar[str] = ContextVar("language", default="en")
 
 
 def load() -> None:
     """Read all catalogues, so that no request waits for one."""
-    for language in LANGUAGES:
+    for language in GUESTS:
         catalogue(language)
-        if language != "en":
+        if language in LANGUAGES and language != "en":
             _shapes(language)
 
 
@@ -74,18 +85,17 @@ def language() -> str:
     return _language.get()
 
 
-def wanted(chosen: str | None, accepted: str) -> str:
-    """The language for a browser: what its person chose, else the best of what its Accept-Language header names."""
-    if chosen in LANGUAGES:
-        return str(chosen)
+def wanted(chosen: str | None, accepted: str, among: Collection[str] = tuple(LANGUAGES)) -> str:
+    """The language for a person: what was chosen, else the best of what an Accept-Language header names."""
     ranked = []
-    for place, item in enumerate(accepted[:500].split(",")):
+    for place, item in enumerate([chosen or "", *accepted[:500].split(",")]):
         name, _, weight = item.partition(";q=")
+        name = name.strip().lower().replace("_", "-").partition("-")[0]
         try:
-            ranked.append((-float(weight or 1), place, name.strip().lower()[:2]))
+            ranked.append((-float(weight or 1) if place else -9.0, place, _SAME.get(name, name)))
         except ValueError:
             continue
-    return next((name for _, _, name in sorted(ranked) if name in LANGUAGES), "en")
+    return next((name for _, _, name in sorted(ranked) if name in among), "en")
 
 
 def _(text: str, **values: object) -> str:

@@ -92,6 +92,8 @@ class User(Strict):
     """A meeting without a passcode gets one (§2, default_password)."""
     numeric_passcodes: bool = False
     """The account's rules let no letters into a passcode (§2, password)."""
+    embeds_passcode: bool = True
+    """Links hold the passcode, so that guests are not asked for it (user settings, embed_password_in_join_link)."""
     must_protect: bool = True
     """A meeting has a passcode or a waiting room (§2, account policy)."""
     locked: dict[str, Any] = Field(default_factory=dict)
@@ -316,7 +318,7 @@ class State:
 
     def join_url(self, meeting: Meeting) -> str:
         """§2: the id and a hash of the passcode; it changes with the passcode."""
-        if not meeting.password:
+        if not (meeting.password and self.users[meeting.host_id].embeds_passcode):
             return f"{self.url}/j/{meeting.id}"
         digest = hmac.new(self.secret, f"{meeting.id}|{meeting.password}".encode(), hashlib.sha256).hexdigest()
         return f"{self.url}/j/{meeting.id}?pwd={digest[:32]}.1"

@@ -33,7 +33,7 @@ def figures() -> set[str]:
     metrics.call("jitsi", "create", "ok", 0.1)
     metrics.takeover()
     metrics.refresh("zoom", "ok")
-    text = metrics.render(Backlog(due=0, scheduled=0, oldest=0), {"one": "open"}).decode()
+    text = metrics.render(Backlog(due=0, scheduled=0, oldest=0), {"c1": "open"}, {"c1": "ready"}, {"c1": 0.5}).decode()
     return set(re.findall(r"^(\w+)(?:\{| )", text, re.MULTILINE))
 
 

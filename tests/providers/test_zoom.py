@@ -201,6 +201,13 @@ class TestCreate:
         (warning,) = (await anna.create(a_spec())).warnings
         assert said in warning
 
+    async def test_an_account_that_keeps_passcodes_out_of_links_is_warned_about(
+        self, anna: Zoom, zoom: ZoomServer
+    ) -> None:
+        await zoom.user(embeds_passcode=False)
+        (warning,) = (await anna.create(a_spec())).warnings
+        assert "asked for it" in warning
+
     async def test_a_start_in_the_past_is_no_reason_to_refuse(self, anna: Zoom, zoom: ZoomServer) -> None:
         spec = a_spec(start=1_500_000_000)
         meeting = await anna.create(spec)

@@ -134,7 +134,7 @@ capabilities:
 {{ include "vello-meetings.secretEnv" (list "OIDC_CLIENT_ID" . $values.oidc.clientIdKey false) }}
 {{ include "vello-meetings.secretEnv" (list "OIDC_CLIENT_SECRET" . $values.oidc.clientSecretKey false) }}
 {{- end }}
-{{- range $name, $value := dict "JITSI_URL" .Values.jitsi.url "ZOOM_OAUTH_URL" .Values.zoom.oauthUrl "ZOOM_API_URL" .Values.zoom.apiUrl "GOOGLE_SERVICE_ACCOUNT_SUBJECT" .Values.google.serviceAccountSubject "GOOGLE_AUTHORIZE_URL" .Values.google.authorizeUrl "GOOGLE_TOKEN_URL" .Values.google.tokenUrl "GOOGLE_REVOKE_URL" .Values.google.revokeUrl "GOOGLE_CALENDAR_URL" .Values.google.calendarUrl "GOOGLE_MEET_URL" .Values.google.meetUrl "OIDC_ISSUER" .Values.oidc.issuer "OIDC_ALLOWED" .Values.oidc.allowed "OIDC_COMPANIES" .Values.oidc.companies }}
+{{- range $name, $value := dict "JITSI_URL" .Values.jitsi.url "ZOOM_OAUTH_URL" .Values.zoom.oauthUrl "ZOOM_API_URL" .Values.zoom.apiUrl "GOOGLE_SERVICE_ACCOUNT_SUBJECT" .Values.google.serviceAccountSubject "GOOGLE_AUTHORIZE_URL" .Values.google.authorizeUrl "GOOGLE_TOKEN_URL" .Values.google.tokenUrl "GOOGLE_REVOKE_URL" .Values.google.revokeUrl "GOOGLE_CALENDAR_URL" .Values.google.calendarUrl "GOOGLE_MEET_URL" .Values.google.meetUrl "OIDC_ISSUER" .Values.oidc.issuer "OIDC_ALLOWED" .Values.oidc.allowed "OIDC_COMPANIES" .Values.oidc.companies "TRUSTED_PROXIES" .Values.trustedProxies }}
 {{- if $value }}
 - name: {{ $name }}
   value: {{ $value | quote }}
