@@ -291,27 +291,32 @@ def _said(text: str, otherwise: str) -> str:
     return line if line.endswith((".", "!", "?")) else f"{line}."
 
 
-def _explain(answer: Answer) -> ProviderError | None:
+def _refusal(answer: Answer) -> _Refusal | None:
+    """What the system says of its refusal, None if it does not say it as the protocol does."""
     try:
-        refusal = _read(_Refused, answer).error
+        return _read(_Refused, answer).error
     except ProviderError:
-        refusal = _Refusal(code="none")
-    host, said = answer.host, _said(refusal.message, f"status {answer.status}, {refusal.code[:50]!r}.")
+        return None
+
+
+def _explain(answer: Answer) -> ProviderError | None:
+    host, status, refusal = answer.host, answer.status, _refusal(answer)
+    if status == 401 and not (refusal and refusal.code == "bad_timestamp"):
+        return ReconnectRequired(f"{host} does not accept our signature: enter the secret that it has.")
+    if refusal is None:
+        return None
+    said = _said(refusal.message, f"status {status}, {refusal.code[:50]!r}.")
     wait = answer.retry_after if refusal.retry_after is None else min(refusal.retry_after, MAX_RETRY_AFTER)
-    match answer.status, refusal.code:
-        case 401, "bad_timestamp":
-            return TemporaryError(f"{host} or this service has a wrong clock: the operator sets them.", wait)
+    match status, refusal.code:
         case 401, _:
-            return ReconnectRequired(f"{host} does not accept our signature: enter the secret that it has.")
-        case _, "none":
-            return None
+            return TemporaryError(f"{host} or this service has a wrong clock: the operator sets them.", wait)
         case 404, "meeting_not_found":
             return MeetingNotFound(f"{host} has no such meeting.")
         case ((425 | 429), _):
-            return TemporaryError(f"{host} wants fewer calls (status {answer.status}).", wait)
+            return TemporaryError(f"{host} wants fewer calls (status {status}).", wait)
         case 503, "unavailable":
             return TemporaryError(f"{host} does not work now: {said}", wait)
-        case status, _ if 400 <= status < 500 and status != 408:
+        case _ if 400 <= status < 500 and status != 408:
             return PermanentError(f"{host} refuses the call: {said}", refusal.who_can_fix)
     return None
 

@@ -1,4 +1,4 @@
-"""A whole provider for vello-meetings in one file of the standard library: it signs for nobody but checks everybody.
+"""A whole provider for vello-meetings in one file of the standard library; it checks the signature of every call.
 
     VELLO_SECRET=whsec_... python3 server.py --port 9010
 

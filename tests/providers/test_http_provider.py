@@ -218,6 +218,14 @@ class TestAnswers:
             await at(system.url, client).probe()
         assert caught.value.who_can_fix == "admin"
 
+    @pytest.mark.parametrize("field", [{"max_duration": "60"}, {"capabilities": ["flies"]}, {"name": ""}], ids=str)
+    async def test_a_declaration_that_makes_no_sense_is_none(
+        self, system: OwnSystem, client: Http, field: dict[str, Any]
+    ) -> None:
+        system.shape = {"name": "Rooms", "capabilities": list(USUAL), **field}
+        with pytest.raises(TemporaryError, match=f"fit the protocol at {next(iter(field))}"):
+            await at(system.url, client, max_duration=60 if "max_duration" in field else None).probe()
+
     async def test_a_probe_says_who_answers(self, system: OwnSystem, client: Http) -> None:
         assert await at(system.url, client).probe() == "Rooms of our own answers."
 
