@@ -8,7 +8,7 @@ import time
 from redis.asyncio import Redis
 
 from benchmarks.rig import Server, booking, choose, cpu_seconds, send_each
-from service.ledger import SHARDS
+from service.shards import SHARDS
 from tests.events import START
 from tests.processes import Service
 from tests.stores import StoreServer

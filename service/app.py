@@ -1,9 +1,8 @@
 """The composition root: builds everything, closes everything; nothing imports it but the command line."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from importlib import metadata
 from typing import Any, Final, Literal
 
@@ -14,10 +13,8 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from providers import registry
-from providers.base import Authorizer, MeetingProvider, ProviderInfo, ProviderSettings
+from providers.base import ProviderInfo
 from providers.http import Http
-from providers.transport import Hosts
 from service.agenda import Agendas
 from service.budget import Budgets
 from service.calls import Calls
@@ -25,20 +22,17 @@ from service.changes import Changes
 from service.choices import DEFAULT, Choice, Choices
 from service.companies import Companies, Company
 from service.config import Config, ConfigError
-from service.connections import BUILT_IN, ROBOT, Connection, Connections, ensure_built_in
+from service.connections import BUILT_IN, ROBOT, Connections, ensure_built_in
 from service.doctor.examination import Examination
 from service.doctor.finding import Report
 from service.embedded import EmbeddedValkey
-from service.endpoint import Client, Vendor
 from service.erasure import Erased, Erasure
 from service.farewell import Farewells
 from service.gate import Gate
-from service.grants import Grants
 from service.ledger import Ledger
 from service.meetings import Meetings
 from service.oauth import Broker
 from service.observer import Observer
-from service.oidc import Oidc
 from service.reconcile import Reconciler
 from service.rotation import KEYS, Rotated, Rotation
 from service.runs import Runs
@@ -47,6 +41,7 @@ from service.store import Store
 from service.tombs import Tombs
 from service.upkeep import Upkeep
 from service.vault import Vault, fingerprint
+from service.vendors import accounts_of, oidc_of, providers_of
 from service.watch import Watch
 from service.web.api import Api
 from service.web.bookings import Bookings
@@ -79,11 +74,6 @@ RENEWAL: Final = 30.0
 
 Role = Literal["all", "web", "worker"]
 
-_API_URLS: Mapping[str, Callable[[Config], str]] = {"zoom": lambda config: config.zoom_api_url}
-_ADDRESSES: Mapping[str, Callable[[Config], Mapping[str, str]]] = {
-    "google_meet": lambda config: {"meet": config.google_meet_url, "calendar": config.google_calendar_url}
-}
-_PREFIXES: Mapping[str, str] = {"google_meet": "GOOGLE"}
 _log = structlog.get_logger(__name__)
 
 
@@ -106,10 +96,10 @@ async def opened(
         store = await _store(config, stack)
         await _check_keys(store, config)
         vault = Vault(config.secret_keys)
-        known = _known(config, providers if providers is not None else _providers())
+        known = providers_of(config, providers)
         clients = await stack.enter_async_context(AsyncExitStack())  # closed after the runs that use them
 
-        http_for, broker, connections = _accounts(config, store, known, observer, clients)
+        http_for, broker, connections = accounts_of(config, store, known, observer, clients)
         stack.push_async_callback(broker.drain, RENEWAL)
         settings = Settings(Choices(store), connections)
         ledger = Ledger(store, vault, config.lease_seconds, await Tombs.load(store, vault))
@@ -135,7 +125,7 @@ async def opened(
             views = Views(ledger, settings, broker, budgets, agendas, config.public_url)
             operations = Api(ledger, settings, companies, broker, views, changes, farewells, config.public_url, token)
             pages, sessions = Pages(config.public_url), Sessions(store, config.public_url)
-            oidc = _oidc(config, http_for("oidc"))
+            oidc = oidc_of(config, http_for("oidc"))
             login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
             frame = Frame(pages, login, settings, companies)
             admin: list[BaseRoute] = [
@@ -194,8 +184,8 @@ async def examine(
         clients = await stack.enter_async_context(AsyncExitStack())
 
         def accounts(config: Config, store: Store) -> tuple[Broker, Connections]:
-            known = _known(config, providers if providers is not None else _providers())
-            _, broker, connections = _accounts(config, store, known, Observer(), clients)
+            known = providers_of(config, providers)
+            _, broker, connections = accounts_of(config, store, known, Observer(), clients)
             stack.push_async_callback(broker.drain, RENEWAL)
             return broker, connections
 
@@ -230,38 +220,6 @@ def describe() -> dict[str, Any]:
     return _application([], Api(parts, parts, parts, parts, parts, parts, parts, "", "").router()).openapi()
 
 
-def _accounts(
-    config: Config,
-    store: Store,
-    known: Mapping[str, ProviderInfo],
-    observer: Observer,
-    clients: AsyncExitStack,
-) -> tuple[Callable[[str], Http], Broker, Connections]:
-    """What speaks with providers; `clients` closes the HTTP clients."""
-    vault, hosts = Vault(config.secret_keys), Hosts()
-
-    def http_for(name: str, authorizer: Authorizer | None = None) -> Http:
-        url = _API_URLS[name](config) if name in _API_URLS else ""
-        addresses = _ADDRESSES[name](config) if name in _ADDRESSES else None
-        http = Http(url, authorizer=authorizer, hosts=hosts, addresses=addresses)
-        clients.push_async_callback(http.close)
-        return http
-
-    def connect(info: ProviderInfo, made: ProviderSettings, row: Connection) -> MeetingProvider:
-        source = broker.source(row, made)
-        authorizer = broker.authorizer(source) if source else None
-        # One client for each connection, so that a server that hangs holds up nobody else.
-        return info.connect(made, http_for(info.name, authorizer))
-
-    vendors = {
-        name: Vendor(info, info.oauth, _client(config, name), http_for(name), _PREFIXES.get(name, name.upper()))
-        for name, info in known.items()
-        if info.oauth
-    }
-    broker = Broker(Grants(store, vault), vendors, config.public_url, observer)
-    return http_for, broker, Connections(store, vault, known, connect)
-
-
 def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
     app = FastAPI(
         title="vello-meetings",
@@ -277,49 +235,6 @@ def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
     app.add_middleware(BodyLimit)
     answer_errors(app)
     return app
-
-
-def _known(config: Config, providers: Mapping[str, ProviderInfo]) -> Mapping[str, ProviderInfo]:
-    """The providers as this installation's environment wants them."""
-    at = config.zoom_oauth_url
-    endpoints = {
-        "zoom": (f"{at}/authorize", f"{at}/token", f"{at}/revoke"),
-        "google_meet": (config.google_authorize_url, config.google_token_url, config.google_revoke_url),
-    }
-    return {name: _moved(info, endpoints[name]) if name in endpoints else info for name, info in providers.items()}
-
-
-def _moved(info: ProviderInfo, endpoints: tuple[str, str, str]) -> ProviderInfo:
-    """A provider whose accounts are connected elsewhere."""
-    if info.oauth is None:
-        return info
-    authorize, token, revoke = endpoints
-    oauth = replace(info.oauth, authorization_endpoint=authorize, token_endpoint=token, revocation_endpoint=revoke)
-    return replace(info, oauth=oauth)
-
-
-def _client(config: Config, provider: str) -> Client | None:
-    clients = {
-        "zoom": (config.zoom_client_id, config.zoom_client_secret),
-        "google_meet": (config.google_client_id, config.google_client_secret),
-    }
-    client_id, client_secret = clients.get(provider, (None, None))
-    return Client(client_id, client_secret.get_secret_value()) if client_id and client_secret else None
-
-
-def _oidc(config: Config, http: Http) -> Oidc | None:
-    if not (config.oidc_issuer and config.oidc_client_id and config.oidc_client_secret):
-        return None
-    client = Client(config.oidc_client_id, config.oidc_client_secret.get_secret_value())
-    redirect_uri = f"{config.public_url}/login/oidc/callback"
-    return Oidc(http, config.oidc_issuer, client, redirect_uri, config.oidc_allowed, config.oidc_companies)
-
-
-def _providers() -> Mapping[str, ProviderInfo]:
-    try:
-        return registry.load()
-    except registry.RegistryError as error:
-        raise ConfigError({registry.GROUP: str(error)}) from None
 
 
 async def _store(config: Config, stack: AsyncExitStack) -> Store:

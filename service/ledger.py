@@ -1,6 +1,6 @@
 """The ledger: what Vello wants of every record and what was done about it, in Redis or Valkey.
 
-The only place that knows these keys. n is a record's shard, so everything about a record shares one slot::
+Nobody else touches these keys (`shards` names them). n is a record's shard, so all about a record shares a slot::
 
     vm:{s<n>}:due            records by the time somebody must look at them      no TTL
     vm:{s<n>}:index          records by the start of their meeting               no TTL
@@ -17,7 +17,6 @@ import itertools
 import math
 import secrets
 import time
-import zlib
 from collections.abc import Awaitable, Iterator, Sequence
 from functools import lru_cache
 from importlib import resources
@@ -29,6 +28,7 @@ import structlog
 
 from service.entry import Entry, Placement, Reason, State, digest, meeting_purpose
 from service.parked import paced
+from service.shards import SHARDS, base, entry_key, letter_of, record_keys, shard_behind, shard_keys, shard_of
 from service.store import Script, Store
 from service.tombs import Tombs
 from service.vault import Damaged, UnknownKey, Vault
@@ -48,7 +48,6 @@ from service.verbs import (
     told_by,
 )
 
-SHARDS: Final = 64
 WAKE_CHANNEL: Final = "vm:wake"
 RETENTION: Final = 30 * 86_400
 """Seconds a record is kept after its meeting ended, or after its last word if that is later."""
@@ -61,16 +60,10 @@ _SCRIPT = Script(
         resources.files("service").joinpath(f"{name}.lua").read_text() for name in ("order", "tombs", "ledger", "asked")
     )
 )
-_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _CONTENT = ("company", "office", "resource", "service", "user", "customer", "start", "duration")
 _STORED = (*_CONTENT, "language", "record_number", "archived")
 _wish_of = attrgetter(*_STORED)
 _KEPT = 1024  # wishes and placements kept as they were read: a run reads the same ones at each of its steps
-
-
-def shard_of(record: str) -> int:
-    """The shard that holds a record."""
-    return zlib.crc32(record.encode()) % SHARDS
 
 
 def _random() -> Iterator[str]:
@@ -78,17 +71,6 @@ def _random() -> Iterator[str]:
     while True:
         block = secrets.token_urlsafe(1056)
         yield from (block[at : at + 22] for at in range(0, len(block), 22))
-
-
-def entry_key(record: str) -> str:
-    """Where a record's entry is stored."""
-    return _keys(record)[3]
-
-
-def shard_sets(shard: int) -> tuple[str, str]:
-    """The sorted sets that between them name every record of a shard."""
-    due, index, *_ = _shard_keys(shard)
-    return index, due
 
 
 class Ledger:
@@ -143,7 +125,7 @@ class Ledger:
 
     async def claim(self, shards: Sequence[int], limit: int) -> list[Claimed]:
         """Lease up to `limit` due records in each of `shards`, in one round trip."""
-        calls = [(_shard_keys(shard), ("claim", limit, self._owner(), self._lease_ms)) for shard in shards]
+        calls = [(shard_keys(shard), ("claim", limit, self._owner(), self._lease_ms)) for shard in shards]
         return [self._claimed(answer) for answer in await self._store.pipeline_call(_SCRIPT, calls)]
 
     async def renew(self, lease: Lease) -> bool:
@@ -216,23 +198,23 @@ class Ledger:
 
     async def unpark(self, connection: str) -> int:
         """Have every record go on that waited for `connection`, soonest first and paced; answers how many."""
-        keys = [f"{_base(shard)}parked:{connection}" for shard in range(SHARDS)]
+        keys = [f"{base(shard)}parked:{connection}" for shard in range(SHARDS)]
         rows = await self._store.pipeline([("ZRANGE", key, 0, -1, "WITHSCORES") for key in keys])
         parked = {n: [(row[at], float(row[at + 1])) for at in range(0, len(row), 2)] for n, row in enumerate(rows)}
-        calls = [(_shard_keys(n), ("unpark", connection, *turn)) for n, turn in paced(parked, time.time())]
+        calls = [(shard_keys(n), ("unpark", connection, *turn)) for n, turn in paced(parked, time.time())]
         return sum(await self._store.pipeline_call(_SCRIPT, calls)) if calls else 0
 
     async def waiting(self, connections: Sequence[str]) -> list[int]:
         """How many records wait for each of `connections` to work again."""
-        commands = [("ZCARD", f"{_base(shard)}parked:{each}") for each in connections for shard in range(SHARDS)]
+        commands = [("ZCARD", f"{base(shard)}parked:{each}") for each in connections for shard in range(SHARDS)]
         counts = await self._store.pipeline(commands) if commands else []
         return [sum(counts[at : at + SHARDS]) for at in range(0, len(counts), SHARDS)]
 
     async def get(self, record: str) -> tuple[Entry, list[JournalLine], float | None] | None:
         """A record, its journal, and when somebody will look at it next (unix seconds)."""
-        base, keys = _base(shard_of(record)), _keys(record)
+        due_set, _, _, row, lines_of = record_keys(record)
         flat, lines, due = await self._store.pipeline(
-            [("HGETALL", keys[3]), ("LRANGE", keys[4], 0, -1), ("ZSCORE", f"{base}due", record)]
+            [("HGETALL", row), ("LRANGE", lines_of, 0, -1), ("ZSCORE", due_set, record)]
         )
         entry = self._entry(record, flat)
         if entry is None:
@@ -242,16 +224,16 @@ class Ledger:
 
     async def backlog(self) -> Backlog:
         """How much waits in all shards, in one round trip; late is what the store's clock says."""
-        calls = [(_shard_keys(shard), ("backlog",)) for shard in range(SHARDS)]
+        calls = [(shard_keys(shard), ("backlog",)) for shard in range(SHARDS)]
         due, scheduled, late = zip(*await self._store.pipeline_call(_SCRIPT, calls), strict=True)
         return Backlog(sum(due), sum(scheduled), max(late) / 1000)
 
     async def resolve(self, token: str) -> tuple[Entry, str, int] | None:
         """The record behind a hosted link, the settings' revision, and the store's time (unix seconds)."""
-        shard = _ALPHABET.find(token[:1]) if len(token) == 23 else -1
+        shard = shard_behind(token)
         if shard < 0:
             return None
-        record, now, revision, flat = await self._store.call(_SCRIPT, _shard_keys(shard), ("resolve", token))
+        record, now, revision, flat = await self._store.call(_SCRIPT, shard_keys(shard), ("resolve", token))
         entry = self._entry(record, flat)
         return (entry, revision, now // 1000) if entry else None
 
@@ -264,7 +246,7 @@ class Ledger:
         offsets, size = dict.fromkeys(range(SHARDS), 0), limit // 32 + 4  # twice a shard's fair share, and some
         while offsets:
             commands = [
-                ("ZRANGEBYSCORE", f"{_base(shard)}index", after[0], "+inf", "WITHSCORES", "LIMIT", offset, size)
+                ("ZRANGEBYSCORE", f"{base(shard)}index", after[0], "+inf", "WITHSCORES", "LIMIT", offset, size)
                 for shard, offset in offsets.items()
             ]
             more = {}  # what shards that may hold more of them gave last
@@ -281,14 +263,14 @@ class Ledger:
             size *= 4
         if not rows:
             return Page([], None)
-        flats = await self._store.pipeline([("HGETALL", _keys(record)[3]) for _, record in rows])
+        flats = await self._store.pipeline([("HGETALL", entry_key(record)) for _, record in rows])
         found, vanished = [], []
         for (at, record), flat in zip(rows, flats, strict=True):
             entry = self._entry(record, flat)
             if entry:
                 found.append((at, entry))
             else:
-                vanished.append(("ZREM", f"{_base(shard_of(record))}index", record))
+                vanished.append(("ZREM", f"{base(shard_of(record))}index", record))
         if vanished:
             await self._store.pipeline(vanished)
         return Page(found, rows[-1])
@@ -296,12 +278,12 @@ class Ledger:
     async def bump_revision(self) -> str:
         """Tell every shard that the settings changed; the next call about any record says so."""
         revision = secrets.token_hex(8)
-        await self._store.pipeline([("SET", f"{_base(shard)}rev", revision) for shard in range(SHARDS)])
+        await self._store.pipeline([("SET", f"{base(shard)}rev", revision) for shard in range(SHARDS)])
         return revision
 
     def _new_token(self, record: str) -> str:
         """A link token: one character that names the record's shard, then random ones."""
-        return _ALPHABET[shard_of(record)] + next(self._random)
+        return letter_of(record) + next(self._random)
 
     def _owner(self) -> str:
         """A name for a lease or a commit that no other has, here or in another process."""
@@ -312,7 +294,7 @@ class Ledger:
         return self._vault.seal(orjson.dumps(placement.dump()).decode(), meeting_purpose(record))
 
     def _call(self, verb: str, record: str, *rest: str | int | bytes) -> Awaitable[Any]:
-        return self._store.call(_SCRIPT, _keys(record), (verb, record, *rest))
+        return self._store.call(_SCRIPT, record_keys(record), (verb, record, *rest))
 
     def _claimed(self, answer: list[Any]) -> Claimed:
         now, due, revision, *rest = answer
@@ -383,18 +365,3 @@ def _wish(record: str, content: str) -> Record:
 def reason_text(reason: Reason) -> str:
     """A reason as the entry stores it."""
     return orjson.dumps(reason).decode()
-
-
-def _base(shard: int) -> str:
-    return f"vm:{{s{shard}}}:"
-
-
-def _shard_keys(shard: int) -> tuple[str, ...]:
-    base = _base(shard)
-    return (f"{base}due", f"{base}index", f"{base}rev")
-
-
-def _keys(record: str) -> tuple[str, ...]:
-    shard = shard_of(record)
-    base = _base(shard)
-    return (*_shard_keys(shard), f"{base}r:{record}", f"{base}j:{record}")

@@ -15,7 +15,7 @@ from service.companies import COMPANIES, company_purpose
 from service.connections import CONNECTIONS, connection_purpose
 from service.entry import meeting_purpose
 from service.grants import grant_id, grant_key, token_purpose
-from service.ledger import SHARDS, entry_key, shard_sets
+from service.shards import SHARDS, entry_key, shard_sets
 from service.store import Script, Store
 from service.tombs import TOMBS, TOMBS_FIELD, TOMBS_PURPOSE
 from service.vault import Damaged, UnknownKey, Vault

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import structlog
 
-from service.ledger import SHARDS, WAKE_CHANNEL, Ledger
+from service.ledger import WAKE_CHANNEL, Ledger
 from service.runs import Runs
+from service.shards import SHARDS
 from service.store import Store, StoreUnavailable
 
 CONCURRENCY: Final = 256

@@ -12,7 +12,7 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
 from service.choices import Choice
-from service.ledger import shard_of
+from service.shards import shard_of
 from service.store import Store
 from service.vello import sign
 from tests.events import START, body, record

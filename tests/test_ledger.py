@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from providers.base import Meeting, MeetingSpec
 from service.entry import Entry, Placement
-from service.ledger import Ledger, shard_of
+from service.ledger import Ledger
 from service.parked import AT_ONCE, paced
+from service.shards import shard_of
 from service.store import Script, Store
 from service.store_node import Command
 from service.vault import Vault

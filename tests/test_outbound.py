@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from providers.base import Meeting, MeetingSpec, OutcomeUnknown
-from service.ledger import shard_of
+from service.shards import shard_of
 from service.store import Store
 from tests.events import START, record
 from tests.running import Running, running

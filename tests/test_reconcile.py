@@ -28,13 +28,14 @@ from service.choices import Choice, Choices
 from service.connections import Connections
 from service.entry import Entry
 from service.gate import Gate
-from service.ledger import Ledger, shard_of
+from service.ledger import Ledger
 from service.meetings import Meetings
 from service.observer import Observer
 from service.plan import key_of
 from service.reconcile import Reconciler
 from service.runs import Runs
 from service.settings import Settings
+from service.shards import shard_of
 from service.store import Store
 from service.vault import Vault
 from service.vello import UPDATE_METADATA

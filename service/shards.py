@@ -1,0 +1,54 @@
+"""Where the store keeps what: the shard of a record, and the names of its keys.
+
+Everything about a record lies in one of 64 shards, so that a script never crosses the slots of a Cluster.
+"""
+
+import zlib
+from typing import Final
+
+SHARDS: Final = 64
+_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+
+def shard_of(record: str) -> int:
+    """The shard that holds a record."""
+    return zlib.crc32(record.encode()) % SHARDS
+
+
+def letter_of(record: str) -> str:
+    """How a link token begins: it names its record's shard."""
+    return _ALPHABET[shard_of(record)]
+
+
+def shard_behind(token: str) -> int:
+    """The shard that a link token names; -1 where it cannot be one."""
+    return _ALPHABET.find(token[:1]) if len(token) == 23 else -1
+
+
+def base(shard: int) -> str:
+    """How every key of a shard begins."""
+    return f"vm:{{s{shard}}}:"
+
+
+def shard_keys(shard: int) -> tuple[str, ...]:
+    """What every script of a shard is given: its due set, its index, its revision of the settings."""
+    begin = base(shard)
+    return (f"{begin}due", f"{begin}index", f"{begin}rev")
+
+
+def shard_sets(shard: int) -> tuple[str, str]:
+    """The sorted sets that between them name every record of a shard."""
+    due, index, *_ = shard_keys(shard)
+    return index, due
+
+
+def record_keys(record: str) -> tuple[str, ...]:
+    """What every script of a record is given: its shard's keys, its entry, its journal."""
+    shard = shard_of(record)
+    begin = base(shard)
+    return (*shard_keys(shard), f"{begin}r:{record}", f"{begin}j:{record}")
+
+
+def entry_key(record: str) -> str:
+    """Where a record's entry is stored."""
+    return record_keys(record)[3]
