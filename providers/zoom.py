@@ -46,6 +46,7 @@ from providers.base import (
 from providers.http import Answer, Http
 from providers.zoom_account import API_URL, BASIC, BASIC_MINUTES, OAUTH, ZoomOptions, ZoomSettings
 from providers.zoom_answers import PasscodeRefused, ScopeMissing, explain
+from providers.zoom_troubles import TROUBLES
 from providers.zoom_webhook import notice
 
 SCHEDULED = 2
@@ -386,4 +387,5 @@ PROVIDER = ProviderInfo(
     asks=("account_id", "client_id", "client_secret"),
     oauth=OAUTH,
     notice=notice,
+    troubles=TROUBLES,
 )

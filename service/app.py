@@ -27,6 +27,7 @@ from service.doctor.examination import Examination
 from service.doctor.finding import Report
 from service.embedded import EmbeddedValkey
 from service.erasure import Erased, Erasure
+from service.errors import Catalogue
 from service.farewell import Farewells
 from service.gate import Gate
 from service.ledger import Ledger
@@ -62,6 +63,7 @@ from service.web.session import Attempts, Sessions
 from service.web.settings import Frame
 from service.web.start import Start
 from service.web.trial import Trial
+from service.web.troubles import Troubles
 from service.web.views import Views
 from service.web.webhook import Webhook
 from service.worker import Worker
@@ -122,9 +124,10 @@ async def opened(
             join = Join(ledger, settings, config.public_url)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
-            views = Views(ledger, settings, broker, budgets, agendas, config.public_url)
+            catalogue = Catalogue(known)
+            views = Views(ledger, settings, broker, budgets, agendas, config.public_url, catalogue)
             operations = Api(ledger, settings, companies, broker, views, changes, farewells, config.public_url, token)
-            pages, sessions = Pages(config.public_url), Sessions(store, config.public_url)
+            pages, sessions = Pages(config.public_url, catalogue), Sessions(store, config.public_url)
             oidc = oidc_of(config, http_for("oidc"))
             login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
             frame = Frame(pages, login, settings, companies)
@@ -136,12 +139,13 @@ async def opened(
                 *CompanyPages(frame, operations.companies).routes(),
                 *ConnectionPages(frame, operations.connections, operations.offices).routes(),
                 *Offices(frame, operations.offices, operations.connections).routes(),
+                *Troubles(frame, pages, catalogue).routes(),
             ]
             secrets = {"zoom": config.zoom_webhook_secret.get_secret_value()} if config.zoom_webhook_secret else {}
             notices = Notices(ledger, meetings, settings, broker, secrets)
             routes = [*notices.routes(), *join.routes(), *admin, *routes, static]
             api = operations.router()
-        app = _application(routes, api)
+        app = _application(routes, api, config.public_url)
         if config.secure:
             app.add_middleware(Strict)
         if config.trusted_proxies:
@@ -220,7 +224,7 @@ def describe() -> dict[str, Any]:
     return _application([], Api(parts, parts, parts, parts, parts, parts, parts, "", "").router()).openapi()
 
 
-def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
+def _application(routes: list[BaseRoute], api: APIRouter | None, public_url: str = "") -> FastAPI:
     app = FastAPI(
         title="vello-meetings",
         version=metadata.version("vello-meetings"),
@@ -233,7 +237,7 @@ def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
     if api:
         app.include_router(api)
     app.add_middleware(BodyLimit)
-    answer_errors(app)
+    answer_errors(app, public_url)
     return app
 
 

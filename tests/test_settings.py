@@ -38,7 +38,17 @@ from tests.test_login import OURS, form_token, log_in
 from tests.waiting import wait_until
 
 EVIL = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'{{7919*7907}}"
-OPEN = {"/login", "/login/oidc", "/login/oidc/callback", "/logout", "/language", "/livez", "/readyz", "/metrics"}
+OPEN = {
+    "/login",
+    "/login/oidc",
+    "/login/oidc/callback",
+    "/logout",
+    "/language",
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/errors",
+}
 NAMES = {"office": "default", "record": str(uuid.UUID(int=7)), "connection": "x", "company": "x", "provider": "jitsi"}
 
 

@@ -1,6 +1,7 @@
 """`/api/v1/records`: bookings, what became of them, and what can be done; the API and the pages call the same."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import Path, Query, Response
@@ -11,7 +12,7 @@ from service.settings import Settings
 from service.verbs import JournalLine
 from service.web.errors import Problem
 from service.web.host import host_url
-from service.web.schema import HostLink, RecordPage, RecordRead
+from service.web.schema import HostLink, JournalRead, RecordPage, RecordRead
 from service.web.views import Views
 
 SCAN = 5_000
@@ -84,8 +85,9 @@ class RecordsApi:
         """One record with its journal."""
         entry, journal, next_at = await self._found(record)
         shown = (await self._views.records([entry]))[0]
+        story = [JournalRead(**asdict(line), code=self._views.code(line.text)) for line in journal]
         return shown.model_copy(
-            update={"journal": journal, "next_attempt_at": int(next_at) if next_at is not None else None}
+            update={"journal": story, "next_attempt_at": int(next_at) if next_at is not None else None}
         )
 
     async def get_host_link(self, record: RecordId, response: Response) -> HostLink:
