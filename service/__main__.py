@@ -1,4 +1,4 @@
-"""The command line: `vello-meetings serve`, `demo`, `trigger`, `doctor`, `keys`, `erase`, `export`."""
+"""The command line: `vello-meetings serve`, `demo`, `rehearse`, `trigger`, `doctor`, `keys`, `erase`, `export`."""
 
 import argparse
 import asyncio
@@ -24,6 +24,8 @@ from service.embedded import EmbeddedUnavailable
 from service.erasure import TooMany
 from service.generated import FILE_NAME
 from service.observer import Observer
+from service.outages.acts import ACTS
+from service.outages.rehearse import rehearse
 from service.store import StoreRefused, StoreUnavailable
 from service.trigger import NotSent, changed, event, sample_record, send
 from service.vello import RECORD_EVENTS, is_uuid
@@ -189,6 +191,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--metrics-port", metavar="PORT", type=_port, help="port for /metrics alone (default: --port)")
     run.add_argument("--role", default="all", choices=get_args(Role))
     commands.add_parser("demo", help="walk one booking through its life on a throw-away store")
+    play = commands.add_parser("rehearse", help="play outages on a throw-away store and say what people saw")
+    play.add_argument("--only", action="append", default=[], choices=list(ACTS), help="this outage; may be repeated")
     one = commands.add_parser("trigger", help="sign one event as Vello does and send it")
     one.add_argument("type", help="such as connection.test or record.update_metadata")
     one.add_argument("--url", help="endpoint URL to sign for and send to (default: VELLO_ENDPOINT_URL)")
@@ -223,6 +227,8 @@ def main(argv: list[str] | None = None) -> int:
             return serve(arguments.host, arguments.port, cast(Role, arguments.role), arguments.metrics_port)
         if arguments.command == "demo":
             return demo()
+        if arguments.command == "rehearse":
+            return rehearse(arguments.only)
         if arguments.command == "doctor":
             return doctor(arguments)
         if arguments.command == "keys":
