@@ -167,19 +167,26 @@ async def test_a_server_is_connected_tried_renamed_and_mended(at: At, tmp_path: 
     assert [line for line in complaints if "422" not in line] == []
 
 
-async def test_a_connection_is_tested_and_each_step_is_shown(
+async def test_a_connections_test_is_watched_step_by_step_while_it_goes_on(
     at: At, tmp_path: Path, meeting_server: MemoryServer
 ) -> None:
     connection = await at.connect(meeting_server.url, "Ours")
     async with browser(tmp_path) as (page, complaints):
         await log_in(page, at.public, f"/connections/{connection}")
+        await meeting_server.faults(delay=5, only="update")
         await page.get_by_role("button", name="Test it").click()
-        await expect(page.get_by_text("It works")).to_be_visible()
-        await expect(page.locator("#rehearsal li")).to_have_count(5)
+        steps = page.locator("#rehearsal li")
+        await expect(steps).to_contain_text(["Done", "Done", "In work Move it", "To come Find", "To come Remove"])
+        assert await violations(page) == []
+        await page.reload()  # another admin would see the same
+        await expect(steps).to_contain_text(["Done", "Done", "In work", "To come", "To come"])
+        await expect(page.get_by_text("It works", exact=True)).to_be_visible(timeout=20_000)
+        await expect(steps.get_by_text("Done")).to_have_count(5)
         assert await violations(page) == []
         await meeting_server.faults(fail=[{"status": 400, "times": 9}], only="create")
         await page.get_by_role("button", name="Test it").click()
-        await expect(page.get_by_text("It does not work")).to_be_visible()
+        await expect(page.get_by_text("It does not work", exact=True)).to_be_visible()
+        await expect(page.locator("#state")).to_contain_text("Does not work")
         assert complaints == []
 
 

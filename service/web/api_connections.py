@@ -1,6 +1,7 @@
 """`/api/v1/connections`: what admins do with accounts and servers; the API and the pages call the same."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import Query, Response
@@ -14,7 +15,7 @@ from service.endpoint import Vendor, lacks, missing
 from service.farewell import Farewells
 from service.ledger import Ledger
 from service.oauth import Broker
-from service.rehearsal import rehearse
+from service.rehearsal import Progress, Rehearsals
 from service.settings import Settings
 from service.web.errors import BY_API, IfMatch, Problem, invalid, meanwhile, version_in
 from service.web.schema import (
@@ -41,6 +42,7 @@ class ConnectionsApi:
         views: Views,
         changes: Changes,
         farewells: Farewells,
+        rehearsals: Rehearsals,
         public_url: str,
     ) -> None:
         self._ledger = ledger
@@ -49,6 +51,7 @@ class ConnectionsApi:
         self._views = views
         self._changes = changes
         self._farewells = farewells
+        self._rehearsals = rehearsals
         self._public_url = public_url
 
     @property
@@ -141,21 +144,21 @@ class ConnectionsApi:
 
     async def test_connection(self, connection: str) -> Rehearsal:
         """Make, move, find and delete a real meeting; what waited for the connection goes on when that works."""
-        row = self._known(connection)
-        office = next((self._choices.own(office) for office in self._choices.using(connection)), None)
-        try:
-            provider = self._connections.provider(connection)
-        except UnknownConnection:
-            raise Problem(409, "no_adapter", f"No adapter called {row.provider!r} is installed.") from None
-        hosts, options = (office.hosts_of(None), office.options) if office else ((), {})
-        steps = await rehearse(provider, next(iter(hosts), None), options)
-        failed = next((step for step in steps if not step.ok), None)
-        if failed:
-            await self._connections.mark(connection, "failing", failed.text)
-        else:
-            await self._connections.mark(connection, "ready")
-            await self._ledger.unpark(connection)
-        return Rehearsal(ok=failed is None, steps=steps)
+        with self._adapted(connection):
+            try:
+                ended = await self._rehearsals.run(connection)
+            except TemporaryError as error:
+                raise Problem(503, "unavailable", error.text) from None
+        return Rehearsal(ok=ended.failed is None, steps=list(ended.steps))
+
+    async def begin_test(self, connection: str) -> Progress:
+        """Begin what `test_connection` does, unless it goes on already, and do not wait for its end."""
+        with self._adapted(connection):
+            return await self._rehearsals.begin(connection)
+
+    async def tested(self, connection: str) -> Progress | None:
+        """The test that goes on or was the last one, None when there was none lately."""
+        return await self._rehearsals.seen(connection)
 
     async def list_people(self, connection: str) -> People:
         """Who may host its meetings."""
@@ -213,6 +216,7 @@ class ConnectionsApi:
         await self._connections.change(row, settings)
         await self._changes.note(who, "connection", connection, "set", dict.fromkeys(fields, ("…", "…")))
         await self._connections.mark(connection, "ready")
+        await self._rehearsals.forget(connection)
         await self._settings.announce(self._ledger)
         await self._ledger.unpark(connection)
 
@@ -260,6 +264,14 @@ class ConnectionsApi:
             wrong = lacks(source.vendor, lacking)
         if wrong:
             await self._connections.mark(row.id, "failing", wrong)
+
+    @contextmanager
+    def _adapted(self, connection: str) -> Iterator[None]:
+        row = self._known(connection)
+        try:
+            yield
+        except UnknownConnection:
+            raise Problem(409, "no_adapter", f"No adapter called {row.provider!r} is installed.") from None
 
     def _known(self, connection: str) -> Connection:
         try:

@@ -13,7 +13,7 @@ from service.web.api_connections import ConnectionsApi
 from service.web.api_offices import OfficesApi
 from service.web.errors import Problem
 from service.web.forms import Field, errors_of, fields_of, read, sent_of
-from service.web.schema import ConnectionNew, ConnectionRead, Disconnection, Rehearsal
+from service.web.schema import ConnectionNew, ConnectionRead, Disconnection
 from service.web.settings import Frame, Visit
 from service.web.words import _, said
 
@@ -37,6 +37,7 @@ class ConnectionPages:
             self._frame.post("/connections/new/{provider}", self._add),
             self._frame.get("/connections/{connection}", self._show),
             self._frame.post("/connections/{connection}", self._act),
+            self._frame.get("/connections/{connection}/test", self._tested),
             self._frame.get("/connections/{connection}/leave", self._leaving),
             self._frame.post("/connections/{connection}/leave", self._leave),
         ]
@@ -98,7 +99,6 @@ class ConnectionPages:
         status: int = 200,
         *,
         trouble: str | None = None,
-        rehearsal: Rehearsal | None = None,
         errors: Mapping[str, str] | None = None,
     ) -> Response:
         row = await self._known(visit)
@@ -117,7 +117,8 @@ class ConnectionPages:
             states=_states(),
             offices=await self._names(),
             trouble=trouble,
-            rehearsal=rehearsal,
+            test=await self._connections.tested(row.id),
+            broken=False,
             steps=_steps(),
             done=visit.asked("done"),
             history=await self._connections.history(row.id),
@@ -128,7 +129,7 @@ class ConnectionPages:
         act = visit.text("do")
         try:
             if act == "test":
-                return await self._page(visit, rehearsal=await self._connections.test_connection(connection))
+                return await self._test(visit, connection)
             if act == "rename":
                 name = visit.text("name")[:200]
                 if not name or not name.isprintable():
@@ -149,6 +150,26 @@ class ConnectionPages:
                 raise
             return await self._page(visit, problem.status_code, trouble=said(problem.detail))
         return visit.go(f"/connections/{connection}?done={act}")
+
+    async def _test(self, visit: Visit, connection: str) -> Response:
+        """Begin a test that the page follows; without a script its end is waited for."""
+        if "hx-request" in visit.request.headers:
+            await self._connections.begin_test(connection)
+            return await self._tested(visit)
+        await self._connections.test_connection(connection)
+        return visit.go(f"/connections/{connection}#try")
+
+    async def _tested(self, visit: Visit) -> Response:
+        """How far a test is, or nothing while there is nothing new; at its end with what it says of the connection."""
+        row = await self._known(visit)
+        if "hx-request" not in visit.request.headers:
+            return visit.go(f"/connections/{row.id}#try")
+        test, was = await self._connections.tested(row.id), visit.asked("was")
+        if test and test.mark == was:
+            return Response(None, 204, visit.pages.headers)
+        return visit.show(
+            "connection_tested.html", row=row, states=_states(), steps=_steps(), test=test, broken=test is None
+        )
 
     async def _leaving(self, visit: Visit) -> Response:
         """What taking it out of use would do; or, while that goes on, how far it is."""
