@@ -135,7 +135,7 @@ async def opened(
             frame = Frame(pages, login, settings, companies)
             admin: list[BaseRoute] = [
                 *login.routes(),
-                *Connect(store, vault, ledger, settings, broker, frame).routes(),
+                *Connect(store, vault, ledger, settings, broker, changes, frame).routes(),
                 *Start(frame, operations, companies, Trial(webhook, own)).routes(),
                 *Bookings(frame, operations.records, operations.offices, operations.connections).routes(),
                 *CompanyPages(frame, operations.companies).routes(),

@@ -68,6 +68,7 @@ class Api:
         post("/offices/{office}/preview", tags=["offices"])(self.offices.preview_office)
         get("/connections", tags=["connections"])(self.connections.list_connections)
         post("/connections", tags=["connections"], status_code=201)(self.connections.add_connection)
+        post("/connections/check", tags=["connections"])(self.connections.check_connection)
         get("/connections/{connection}", tags=["connections"])(self.connections.get_connection)
         router.patch("/connections/{connection}", tags=["connections"])(self.connections.rename_connection)
         post("/connections/{connection}/disconnect", tags=["connections"], status_code=202)(
