@@ -323,6 +323,26 @@ class Directory(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What a look at a server told of a connection's settings, a sentence that says what to change if anything.
+
+    `good`; `note`: worth knowing; `away`: it could not be asked; `wrong`: with these settings nobody would get in, or
+    everybody.
+    """
+
+    kind: Literal["good", "note", "away", "wrong"]
+    text: str
+
+
+@runtime_checkable
+class Inspects(Protocol):
+    """A provider whose server can be asked about settings before they are stored."""
+
+    async def inspect(self) -> Sequence[Remark]:
+        """What the server says; a server that cannot be asked is a remark, not an error."""
+
+
 class NoticeRefused(Exception):
     """The vendor did not send this, not now, or not so; the text says which and holds no secret."""
 

@@ -34,6 +34,7 @@ from service.meetings import Meetings
 from service.oauth import Broker
 from service.observer import Observer
 from service.reconcile import Reconciler
+from service.rehearsal import Rehearsals
 from service.rotation import KEYS, Rotated, Rotation
 from service.runs import Runs
 from service.settings import Settings
@@ -123,14 +124,18 @@ async def opened(
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
             views = Views(ledger, settings, broker, budgets, agendas, config.public_url)
-            operations = Api(ledger, settings, companies, broker, views, changes, farewells, config.public_url, token)
+            rehearsals = Rehearsals(store, ledger, settings)
+            stack.push_async_callback(rehearsals.drain, RENEWAL)
+            operations = Api(
+                ledger, settings, companies, broker, views, changes, farewells, rehearsals, config.public_url, token
+            )
             pages, sessions = Pages(config.public_url), Sessions(store, config.public_url)
             oidc = oidc_of(config, http_for("oidc"))
             login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
             frame = Frame(pages, login, settings, companies)
             admin: list[BaseRoute] = [
                 *login.routes(),
-                *Connect(store, vault, ledger, settings, broker, frame).routes(),
+                *Connect(store, vault, ledger, settings, broker, changes, frame).routes(),
                 *Start(frame, operations, companies, Trial(webhook, own)).routes(),
                 *Bookings(frame, operations.records, operations.offices, operations.connections).routes(),
                 *CompanyPages(frame, operations.companies).routes(),
@@ -217,7 +222,7 @@ async def export(config: Config, customer: str) -> dict[str, Any]:
 def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
     parts: Any = None  # no operation is called
-    return _application([], Api(parts, parts, parts, parts, parts, parts, parts, "", "").router()).openapi()
+    return _application([], Api(parts, parts, parts, parts, parts, parts, parts, parts, "", "").router()).openapi()
 
 
 def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from providers.base import Remark
 from service.choices import Choice, Line, Uuid
 from service.entry import State
 from service.rehearsal import Step
@@ -185,6 +186,12 @@ class People(BaseModel):
     """Who may host a connection's meetings, as `hosts` names them; empty where the provider does not say."""
 
     people: list[str]
+
+
+class Look(BaseModel):
+    """What a server says of settings that are not stored; nothing where the provider has no server to ask."""
+
+    remarks: list[Remark]
 
 
 class Rehearsal(BaseModel):
