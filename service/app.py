@@ -52,13 +52,16 @@ from service.web.connections import ConnectionPages
 from service.web.door import Door
 from service.web.errors import answer_errors
 from service.web.health import Health
+from service.web.hosting import Hosting
 from service.web.join import Join
 from service.web.kept import Kept
 from service.web.limits import BodyLimit, Strict
 from service.web.login import Login
+from service.web.lookup import Lookup
 from service.web.notices import Notices
 from service.web.offices import Offices
 from service.web.pages import Pages
+from service.web.recent import Guesses
 from service.web.session import Attempts, Sessions
 from service.web.settings import Frame
 from service.web.start import Start
@@ -120,7 +123,9 @@ async def opened(
         webhook: Webhook | None = None
         if role != "worker":
             webhook = Webhook(ledger, runs, settings, companies, config.public_url, config.answer_deadline, observer)
-            join = Join(ledger, settings, config.public_url)
+            guesses = Guesses()
+            join = Join(Lookup(ledger, settings, guesses), settings, config.public_url)
+            hosting = Hosting(Lookup(ledger, settings, guesses, host=True), ledger, settings, config.public_url)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
             views = Views(ledger, settings, broker, budgets, agendas, config.public_url)
@@ -144,7 +149,7 @@ async def opened(
             ]
             secrets = {"zoom": config.zoom_webhook_secret.get_secret_value()} if config.zoom_webhook_secret else {}
             notices = Notices(ledger, meetings, settings, broker, secrets)
-            routes = [*notices.routes(), *join.routes(), *admin, *routes, static]
+            routes = [*notices.routes(), *join.routes(), *hosting.routes(), *admin, *routes, static]
             api = operations.router()
         app = _application(routes, api)
         if config.secure:

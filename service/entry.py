@@ -138,3 +138,8 @@ def digest(link: str | None) -> str:
 def meeting_purpose(record: str) -> str:
     """What the envelopes in a record's entry are bound to."""
     return f"meeting:{record}"
+
+
+def host_purpose(record: str) -> str:
+    """What the envelope with a record's host link is bound to."""
+    return f"host:{record}"

@@ -86,6 +86,7 @@ local function expire(e, retention, tombstone)
   redis.call('EXPIREAT', entry, keep)
   redis.call('EXPIREAT', journal, keep)
   if e.token then redis.call('EXPIREAT', base .. 'm:' .. e.token, keep) end
+  if e.host_name then redis.call('EXPIREAT', base .. 'h:' .. e.host_name, keep) end
 end
 
 -- Answers the fence, and 1 when the record is inherited from an owner whose lease ended before its work.
@@ -389,11 +390,4 @@ function verbs.backlog()
   local first = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')
   local late = first[2] and math.max(0, now - tonumber(first[2])) or 0
   return {redis.call('ZCOUNT', due, '-inf', now), redis.call('ZCARD', due), late}
-end
-
--- Answers now, rev, the entry.
-function verbs.resolve()
-  local found = redis.call('GET', base .. 'm:' .. ARGV[2]) or ''
-  local _, flat = load(base .. 'r:' .. found)
-  return {found, now, redis.call('GET', KEYS[3]) or '0', flat}
 end

@@ -7,6 +7,7 @@ Nobody else touches these keys (`shards` names them). n is a record's shard, so 
     vm:{s<n>}:rev            revision of the settings                            no TTL
     vm:{s<n>}:r:<record>     the entry           vm:{s<n>}:j:<record>   its journal
     vm:{s<n>}:m:<token>      link token -> record
+    vm:{s<n>}:h:<hash>       hash of the token of a host's link -> record
     vm:{s<n>}:parked:<id>    records that wait for a connection to be reconnected
     vm:{s<n>}:t:<hash>       tomb of an erased record
     vm:wake                  channel: the shard in which something became due
@@ -26,7 +27,7 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from service.entry import Entry, Placement, Reason, State, digest, meeting_purpose
+from service.entry import Entry, Placement, Reason, State, digest, host_purpose, meeting_purpose
 from service.parked import paced
 from service.shards import SHARDS, base, entry_key, letter_of, record_keys, shard_behind, shard_keys, shard_of
 from service.store import Script, Store
@@ -57,7 +58,8 @@ TOMBSTONE: Final = 90 * 86_400
 _log = structlog.get_logger(__name__)
 _SCRIPT = Script(
     "".join(
-        resources.files("service").joinpath(f"{name}.lua").read_text() for name in ("order", "tombs", "ledger", "asked")
+        resources.files("service").joinpath(f"{name}.lua").read_text()
+        for name in ("order", "tombs", "ledger", "links", "asked")
     )
 )
 _CONTENT = ("company", "office", "resource", "service", "user", "customer", "start", "duration")
@@ -228,14 +230,24 @@ class Ledger:
         due, scheduled, late = zip(*await self._store.pipeline_call(_SCRIPT, calls), strict=True)
         return Backlog(sum(due), sum(scheduled), max(late) / 1000)
 
-    async def resolve(self, token: str) -> tuple[Entry, str, int] | None:
-        """The record behind a hosted link, the settings' revision, and the store's time (unix seconds)."""
+    async def resolve(self, token: str, *, host: bool = False) -> tuple[Entry, str, int] | None:
+        """The record behind a hosted link or a host's, the settings' revision, and the store's time (unix seconds)."""
         shard = shard_behind(token)
         if shard < 0:
             return None
-        record, now, revision, flat = await self._store.call(_SCRIPT, shard_keys(shard), ("resolve", token))
+        named = (_name_of(token), "h") if host else (token, "m")
+        record, now, revision, flat = await self._store.call(_SCRIPT, shard_keys(shard), ("resolve", *named))
         entry = self._entry(record, flat)
         return (entry, revision, now // 1000) if entry else None
+
+    async def host_token(self, record: str) -> str | None:
+        """The token of a record's host link, made when it is first asked for; None where Vello asked for no link.
+
+        The store holds it sealed, and knows it again by its hash.
+        """
+        token, purpose = self._new_token(record), host_purpose(record)
+        held = await self._call("host", record, _name_of(token), self._vault.seal(token, purpose))
+        return self._vault.open(held, purpose) if held else None
 
     async def page(self, after: tuple[int, str], limit: int) -> Page:
         """Up to `limit` records of all shards by start of their meeting, those after `after` (start, record).
@@ -360,6 +372,10 @@ class Ledger:
 @lru_cache(_KEPT)
 def _wish(record: str, content: str) -> Record:
     return Record(id=record, **dict(zip(_STORED, orjson.loads(content), strict=True)))
+
+
+def _name_of(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()[:32]
 
 
 def reason_text(reason: Reason) -> str:

@@ -59,12 +59,13 @@ async def test_everything_is_sealed_anew_and_the_old_key_is_forgotten(
         await service.admin("POST", "/companies", json={"id": record()["id"], "name": "North"})
         for data in bookings:
             await service.link(data)
+        host = (await service.record(bookings[0]["id"]))["host_link"]
     row = json.loads((await store.execute("HVALS", "vm:connections"))[0])
     await store.execute("HSET", "vm:connections", row["id"], json.dumps({**row, "grant": GRANT}))
     await Grants(store, OLD_VAULT).put(GRANT, Tokens("a", "r", 60, ("x",)), "memory", "client", "anna")
     assert {envelope.split(".")[1] for envelope in await envelopes(store)} == {"old"}
     done = await rotate_keys(config(store_url, NEW, OLD))
-    assert dict(done.sealed) == {"connections": 1, "companies": 1, "grants": 1, "tombs": 1, "records": 12}
+    assert dict(done.sealed) == {"connections": 1, "companies": 1, "grants": 1, "tombs": 1, "records": 13}
     assert (done.unreadable, done.retired) == ({}, ("old",))
     assert {envelope.split(".")[1] for envelope in await envelopes(store)} == {"new"}
     async with running(store_url, SECRET_KEYS=NEW) as later:
@@ -72,6 +73,7 @@ async def test_everything_is_sealed_anew_and_the_old_key_is_forgotten(
             await later.say("record.updated", {**data, "version": 2, "time": START + 60})
             assert (await later.settled(data["id"]))["state"] == "ready"
         assert len((await later.admin("GET", "/companies")).json()["companies"]) == 1
+        assert (await later.record(bookings[0]["id"]))["host_link"] == host
     assert {meeting["start"] for meeting in await meeting_server.meetings()} == {START + 60}
 
 

@@ -39,7 +39,7 @@ class Api:
         admin_token: str,
     ) -> None:
         self.offices = OfficesApi(ledger, settings, changes)
-        self.records = RecordsApi(ledger, settings, views)
+        self.records = RecordsApi(ledger, settings, views, public_url)
         self.connections = ConnectionsApi(ledger, settings, broker, views, changes, farewells, rehearsals, public_url)
         self._settings = settings
         self.companies = CompaniesApi(companies, changes, public_url)

@@ -106,7 +106,7 @@ class RecordRead(BaseModel):
     `vello_told` is false while Vello holds another link than the one it would be told now. `chosen_by` is whose choice
     serves it, `host_by` what in it names the host. `realm` is the company whose webhook told of it, '' the
     installation's own. `warnings`: the meeting stands, but not quite as the booking asks for it, or joining it may
-    fail.
+    fail. `host_link`: the page from which its host starts the meeting; in the answer about one record only.
     """
 
     id: str
@@ -126,6 +126,7 @@ class RecordRead(BaseModel):
     chosen_by: Literal["office", "default"] | None
     host_by: Literal["resource", "default_host"] | None
     link: str | None
+    host_link: str | None = None
     vello_told: bool
     provider: str | None
     connection: str | None
