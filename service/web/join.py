@@ -38,6 +38,7 @@ _REFRESH = 5  # seconds after which a page that waits for its meeting looks agai
 _UNKNOWN = "unknown"
 _UNAVAILABLE = "unavailable"
 _TOO_MANY = "too many"
+_LOOKS_AGAIN = (Moment.PENDING, Moment.LATE, Moment.TROUBLE, _UNAVAILABLE)
 
 
 class Join:
@@ -182,7 +183,7 @@ class Join:
             before=datetime.fromtimestamp(moved, zone) if moved is not None else None,
             opens=opens,
             fresh=fresh,
-            refresh=_REFRESH if at in (Moment.PENDING, Moment.TROUBLE, _UNAVAILABLE) else None,
+            refresh=_REFRESH if at in _LOOKS_AGAIN else None,
         )
         wait = {503: _REFRESH, 429: int(LIFE)}.get(status)
         headers = {**HEADERS, "Retry-After": str(wait)} if wait else HEADERS
