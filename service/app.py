@@ -39,6 +39,7 @@ from service.rounds import Rounds
 from service.runs import Runs
 from service.settings import Settings
 from service.store import Store
+from service.survey import Survey
 from service.tombs import Tombs
 from service.upkeep import Upkeep
 from service.vault import Vault, fingerprint
@@ -151,6 +152,7 @@ async def opened(
             worker = Worker(store, ledger, runs)
             worker.start()
             stack.push_async_callback(worker.stop)
+            app.state.survey = Survey(store, ledger, settings, broker, budgets)
             app.state.upkeep = Upkeep(ledger, settings, broker, farewells)
             app.state.watch = Watch(store, ledger, settings, calls)
             for name, part in (("upkeep", app.state.upkeep), ("watch", app.state.watch)):
