@@ -218,6 +218,11 @@ class ProviderSettings(BaseModel, ABC):
         """What an admin should know about these settings, one sentence each."""
         return []
 
+    @property
+    def access_life(self) -> int | None:
+        """Seconds after which the vendor ends the access that a person gave, whatever is done; None: it does not."""
+        return None
+
     def token_request(self, delegation: Delegation | None = None) -> Mapping[str, str] | None:
         """The body with which this connection gets access tokens by itself, None if it has a grant or needs none.
 

@@ -36,9 +36,11 @@ from service.observer import Observer
 from service.reconcile import Reconciler
 from service.rehearsal import Rehearsals
 from service.rotation import KEYS, Rotated, Rotation
+from service.rounds import Rounds
 from service.runs import Runs
 from service.settings import Settings
 from service.store import Store
+from service.survey import Survey
 from service.tombs import Tombs
 from service.upkeep import Upkeep
 from service.vault import Vault, fingerprint
@@ -160,14 +162,13 @@ async def opened(
             worker = Worker(store, ledger, runs)
             worker.start()
             stack.push_async_callback(worker.stop)
-            upkeep = Upkeep(ledger, settings, broker, farewells)
-            upkeep.start()
-            stack.push_async_callback(upkeep.stop)
-            app.state.upkeep = upkeep
-            watch = Watch(store, ledger, settings, calls)
-            watch.start()
-            stack.push_async_callback(watch.stop)
-            app.state.watch = watch
+            app.state.survey = Survey(store, ledger, settings, broker, budgets)
+            app.state.upkeep = Upkeep(ledger, settings, broker, farewells)
+            app.state.watch = Watch(store, ledger, settings, calls)
+            for name, part in (("upkeep", app.state.upkeep), ("watch", app.state.watch)):
+                rounds = Rounds(name, part.round)
+                rounds.start()
+                stack.push_async_callback(rounds.stop)
         app.state.erasure = Erasure(ledger, connections)
         yield Door(app, webhook)
 

@@ -245,6 +245,7 @@ local function change(set, del, lines)
   for i = 1, #set, 2 do
     redis.call('HSET', entry, set[i], set[i + 1])
     if set[i] == 'intent' then redis.call('HSET', entry, 'intended', now) end
+    if set[i] == 'state' then note_failed(base, index, record, set[i + 1] == 'failed') end
   end
   for _, name in ipairs(del) do redis.call('HDEL', entry, name) end
   for i = 1, #lines, 2 do tell(lines[i], lines[i + 1]) end

@@ -1,6 +1,6 @@
 """The ledger: what Vello wants of every record and what was done about it, in Redis or Valkey.
 
-Nobody else touches these keys (`shards` names them). n is a record's shard, so all about a record shares a slot::
+Nobody else writes these keys (`shards` names them). n is a record's shard, so all about a record shares a slot::
 
     vm:{s<n>}:due            records by the time somebody must look at them      no TTL
     vm:{s<n>}:index          records by the start of their meeting               no TTL
@@ -9,6 +9,7 @@ Nobody else touches these keys (`shards` names them). n is a record's shard, so 
     vm:{s<n>}:m:<token>      link token -> record
     vm:{s<n>}:h:<hash>       hash of the token of a host's link -> record
     vm:{s<n>}:parked:<id>    records that wait for a connection to be reconnected
+    vm:{s<n>}:failed         records that were given up, by the start of their meeting
     vm:{s<n>}:t:<hash>       tomb of an erased record
     vm:wake                  channel: the shard in which something became due
 """
@@ -59,7 +60,7 @@ _log = structlog.get_logger(__name__)
 _SCRIPT = Script(
     "".join(
         resources.files("service").joinpath(f"{name}.lua").read_text()
-        for name in ("order", "tombs", "ledger", "links", "asked")
+        for name in ("order", "tombs", "failed", "ledger", "links", "asked")
     )
 )
 _CONTENT = ("company", "office", "resource", "service", "user", "customer", "start", "duration")
