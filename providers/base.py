@@ -45,7 +45,8 @@ class MeetingSpec:
     meetings of that booking that were torn down for good; `(key, generation)` names one meeting. Times are
     UTC unix seconds, `duration` seconds, `time_zone` an IANA name for display only. `title` may be shown to
     everybody in the meeting. `host` is the vendor's name of a person (an e-mail address or an id) or None.
-    `options` has been validated by the adapter's own options model.
+    `options` has been validated by the adapter's own options model. `owner` names the installation whose meeting it is,
+    `[0-9a-f]{8}` or '' where nobody knows: it belongs into the vendor's marker and is no part of what is wanted.
     """
 
     key: str
@@ -56,6 +57,7 @@ class MeetingSpec:
     time_zone: str = "UTC"
     host: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    owner: str = field(default="", compare=False)
 
     @property
     def end(self) -> int:
