@@ -31,6 +31,7 @@ from typing import Any, Self
 import httpx
 
 from providers.base import (
+    STATUSES,
     Authorizer,
     Delegation,
     OutcomeUnknown,
@@ -317,6 +318,8 @@ class Http:
             body += chunk
             if len(body) > self._max_body:
                 break
+        if (watched := STATUSES.get()) is not None:
+            watched.append(response.status_code)
         answer = Answer(
             host=host,
             status=response.status_code,
