@@ -17,6 +17,7 @@ Errors, by what the caller does next::
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -35,6 +36,9 @@ Role = Literal["host", "guest"]
 Fixer = Literal["admin", "operator", "developer"]
 
 DAY = 86_400  # seconds
+
+STATUSES: ContextVar[list[int] | None] = ContextVar("statuses", default=None)
+"""Where whoever watches a call is told the HTTP status of each answer to it."""
 
 
 @dataclass(frozen=True, slots=True)

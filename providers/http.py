@@ -31,6 +31,7 @@ from typing import Any, Self
 import httpx
 
 from providers.base import (
+    STATUSES,
     Authorizer,
     Delegation,
     OutcomeUnknown,
@@ -282,6 +283,8 @@ class Http:
 
     async def _attempt(self, origin: Origin, host: str, raw: bytes, safe: bool) -> Answer:
         reply = await self._wires.call(origin, raw, most=self._max_body, bodiless=raw.startswith(b"HEAD "))
+        if (watched := STATUSES.get()) is not None:
+            watched.append(reply.status)
         answer = Answer(
             host=host,
             status=reply.status,

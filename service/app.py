@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from providers.base import ProviderInfo
+from providers.base import DAY, ProviderInfo
 from providers.http import Http
 from service.agenda import Agendas
 from service.budget import Budgets
@@ -23,6 +23,7 @@ from service.choices import DEFAULT, Choice, Choices
 from service.companies import Companies, Company
 from service.config import Config, ConfigError
 from service.connections import BUILT_IN, ROBOT, Connections, ensure_built_in
+from service.deliveries import Deliveries
 from service.doctor.examination import Examination
 from service.doctor.finding import Report
 from service.embedded import EmbeddedValkey
@@ -108,12 +109,17 @@ async def opened(
         http_for, broker, connections = accounts_of(config, store, known, observer, clients)
         stack.push_async_callback(broker.drain, RENEWAL)
         settings = Settings(Choices(store), connections)
-        ledger = Ledger(store, vault, config.lease_seconds, await Tombs.load(store, vault))
+        tombs, retention = await Tombs.load(store, vault), config.retention_days * DAY
+        ledger = Ledger(store, vault, config.lease_seconds, tombs, retention)
+        deliveries = Deliveries(store, vault, tombs, config.delivery_log_days, config.delivery_log_lines)
+        observer.deliveries = deliveries
+        deliveries.start()
+        stack.push_async_callback(deliveries.stop)
         await settings.load()
         await _built_in(settings, ledger, config)
         changes = Changes(store)
         farewells = Farewells(store, ledger, settings, broker, changes)
-        gate, budgets, agendas, meetings = Gate(store), Budgets(store), Agendas(store), Meetings(store)
+        gate, budgets, agendas, meetings = Gate(store), Budgets(store), Agendas(store), Meetings(store, retention)
         calls = Calls(gate, budgets, observer)
         reconciler = Reconciler(ledger, settings, calls, agendas)
         runs = Runs(ledger, settings, reconciler, meetings, observer)
@@ -124,18 +130,18 @@ async def opened(
         api: APIRouter | None = None
         webhook: Webhook | None = None
         if role != "worker":
-            webhook = Webhook(ledger, runs, settings, companies, config.public_url, config.answer_deadline, observer)
+            public, wait = config.public_url, config.answer_deadline
+            webhook = Webhook(ledger, runs, settings, companies, public, wait, observer, deliveries)
             guesses = Guesses()
-            join = Join(Lookup(ledger, settings, guesses), settings, config.public_url)
-            hosting = Hosting(Lookup(ledger, settings, guesses, host=True), ledger, settings, config.public_url)
+            join = Join(Lookup(ledger, settings, guesses), settings, public)
+            hosting = Hosting(Lookup(ledger, settings, guesses, host=True), ledger, settings, public)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
-            views = Views(ledger, settings, broker, budgets, agendas, config.public_url)
+            views = Views(ledger, settings, broker, budgets, agendas, public)
             rehearsals = Rehearsals(store, ledger, settings)
             stack.push_async_callback(rehearsals.drain, RENEWAL)
-            operations = Api(
-                ledger, settings, companies, broker, views, changes, farewells, rehearsals, config.public_url, token
-            )
+            parts = (ledger, settings, companies, broker, views, changes, farewells, rehearsals, deliveries)
+            operations = Api(*parts, public, token)
             pages, sessions = Pages(config.public_url), Sessions(store, config.public_url)
             oidc = oidc_of(config, http_for("oidc"))
             login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
@@ -169,7 +175,7 @@ async def opened(
                 rounds = Rounds(name, part.round)
                 rounds.start()
                 stack.push_async_callback(rounds.stop)
-        app.state.erasure = Erasure(ledger, connections)
+        app.state.erasure = Erasure(ledger, connections, deliveries)
         yield Door(app, webhook)
 
 
@@ -181,7 +187,9 @@ async def rotate_keys(config: Config) -> Rotated:
     async with AsyncExitStack() as stack:
         store = await _store(config, stack)
         await _check_keys(store, config)
-        return await Rotation(store, Vault(config.secret_keys), config.secret_keys[0][0]).run()
+        vault = Vault(config.secret_keys)
+        log = Deliveries(store, vault, Tombs(), config.delivery_log_days, config.delivery_log_lines)
+        return await Rotation(store, vault, config.secret_keys[0][0], log).run()
 
 
 async def examine(
@@ -228,7 +236,7 @@ async def export(config: Config, customer: str) -> dict[str, Any]:
 def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
     parts: Any = None  # no operation is called
-    return _application([], Api(parts, parts, parts, parts, parts, parts, parts, parts, "", "").router()).openapi()
+    return _application([], Api(parts, parts, parts, parts, parts, parts, parts, parts, parts, "", "").router()).openapi()
 
 
 def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:

@@ -170,6 +170,44 @@ class RecordPage(BaseModel):
     cursor: str | None
 
 
+class DeliveryRead(BaseModel):
+    """A line of the delivery log: an event that came in, or a call of a provider that went out.
+
+    `at` in unix seconds, `milliseconds` how long the answer took. `verdict`: of an event new, old, same, no_record,
+    refused (`code` says why), erased, unavailable, disconnected or failed; of a call ok or the name of the error.
+    `realm` is the company whose webhook it came by, '' the installation's own, '?' none that is known. `times`: so
+    often it came within a second and was answered alike. `replay_of`: the line that was replayed here.
+    """
+
+    id: str
+    at: float
+    kind: Literal["event", "call"]
+    record: str | None
+    realm: str
+    type: str | None
+    event: str | None
+    version: int | None
+    verdict: str
+    code: str | None
+    connection: str | None
+    provider: str | None
+    verb: str | None
+    status: int | None
+    attempt: int | None
+    milliseconds: float | None
+    times: int
+    failing: bool
+    replayable: bool
+    replay_of: str | None
+
+
+class DeliveryPage(BaseModel):
+    """Some lines, the newest first; `cursor` continues, null at the end."""
+
+    deliveries: list[DeliveryRead]
+    cursor: str | None
+
+
 class Error(BaseModel):
     """What went wrong: a code for programs, a sentence for people."""
 
