@@ -28,6 +28,7 @@ from providers.accounts import Authorizer as Authorizer
 from providers.accounts import Delegation as Delegation
 from providers.accounts import OAuth as OAuth
 from providers.accounts import Scope as Scope
+from providers.troubles import Trouble as Trouble
 
 if TYPE_CHECKING:
     from providers.http import Http
@@ -395,3 +396,5 @@ class ProviderInfo:
 
     Raises: NoticeRefused.
     """
+    troubles: tuple[Trouble, ...] = ()
+    """Its error texts by their codes, besides what `providers.troubles` has for everybody."""

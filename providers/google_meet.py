@@ -31,6 +31,7 @@ from providers.google_account import EVENTS, OAUTH, ROOMS, SPACES, GoogleOptions
 from providers.google_answers import explain
 from providers.google_calendar import PAUSES, Calendar, code_of
 from providers.google_space import CREATES_A_MINUTE, MINUTE, Spaces
+from providers.google_troubles import TROUBLES
 from providers.http import Http
 from providers.listing import ListedPage
 
@@ -188,4 +189,5 @@ PROVIDER = ProviderInfo(
     asks=("key", "subject"),
     asks_more=("mode",),
     oauth=OAUTH,
+    troubles=TROUBLES,
 )

@@ -48,6 +48,7 @@ from providers.listing import ListedPage
 from providers.zoom_account import API_URL, BASIC, BASIC_MINUTES, OAUTH, ZoomOptions, ZoomSettings
 from providers.zoom_answers import PasscodeRefused, ScopeMissing, explain
 from providers.zoom_listing import PAGE_SIZE, SCHEDULED, is_link, listed, marked, marker, number
+from providers.zoom_troubles import TROUBLES
 from providers.zoom_webhook import notice
 
 MAX_TOPIC = 200
@@ -362,4 +363,5 @@ PROVIDER = ProviderInfo(
     asks=("account_id", "client_id", "client_secret"),
     oauth=OAUTH,
     notice=notice,
+    troubles=TROUBLES,
 )

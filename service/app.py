@@ -28,6 +28,7 @@ from service.doctor.examination import Examination
 from service.doctor.finding import Report
 from service.embedded import EmbeddedValkey
 from service.erasure import Erased, Erasure
+from service.errors import Catalogue
 from service.farewell import Farewells
 from service.gate import Gate
 from service.ledger import Ledger
@@ -69,6 +70,7 @@ from service.web.session import Attempts, Sessions
 from service.web.settings import Frame
 from service.web.start import Start
 from service.web.trial import Trial
+from service.web.troubles import Troubles
 from service.web.views import Views
 from service.web.webhook import Webhook
 from service.worker import Worker
@@ -137,12 +139,13 @@ async def opened(
             hosting = Hosting(Lookup(ledger, settings, guesses, host=True), ledger, settings, public)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
-            views = Views(ledger, settings, broker, budgets, agendas, public)
+            catalogue = Catalogue(known)
+            views = Views(ledger, settings, broker, budgets, agendas, public, catalogue)
             rehearsals = Rehearsals(store, ledger, settings)
             stack.push_async_callback(rehearsals.drain, RENEWAL)
             parts = (ledger, settings, companies, broker, views, changes, farewells, rehearsals, deliveries)
             operations = Api(*parts, public, token)
-            pages, sessions = Pages(config.public_url), Sessions(store, config.public_url)
+            pages, sessions = Pages(public, catalogue), Sessions(store, public)
             oidc = oidc_of(config, http_for("oidc"))
             login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
             frame = Frame(pages, login, settings, companies)
@@ -154,12 +157,13 @@ async def opened(
                 *CompanyPages(frame, operations.companies).routes(),
                 *ConnectionPages(frame, operations.connections, operations.offices).routes(),
                 *Offices(frame, operations.offices, operations.connections).routes(),
+                *Troubles(frame, pages, catalogue).routes(),
             ]
             secrets = {"zoom": config.zoom_webhook_secret.get_secret_value()} if config.zoom_webhook_secret else {}
             notices = Notices(ledger, meetings, settings, broker, secrets)
             routes = [*notices.routes(), *join.routes(), *hosting.routes(), *admin, *routes, static]
             api = operations.router()
-        app = _application(routes, api)
+        app = _application(routes, api, config.public_url)
         if config.secure:
             app.add_middleware(Strict)
         if config.trusted_proxies:
@@ -235,11 +239,11 @@ async def export(config: Config, customer: str) -> dict[str, Any]:
 
 def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
-    parts: Any = None  # no operation is called
-    return _application([], Api(parts, parts, parts, parts, parts, parts, parts, parts, parts, "", "").router()).openapi()
+    parts: list[Any] = [None] * 9  # no operation is called
+    return _application([], Api(*parts, public_url="", admin_token="").router()).openapi()
 
 
-def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
+def _application(routes: list[BaseRoute], api: APIRouter | None, public_url: str = "") -> FastAPI:
     app = FastAPI(
         title="vello-meetings",
         version=metadata.version("vello-meetings"),
@@ -252,7 +256,7 @@ def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
     if api:
         app.include_router(api)
     app.add_middleware(BodyLimit)
-    answer_errors(app)
+    answer_errors(app, public_url)
     return app
 
 

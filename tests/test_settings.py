@@ -39,7 +39,17 @@ from tests.waiting import wait_until
 
 EVIL = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'{{7919*7907}}"
 AWAY = "http://127.0.0.1:9"  # nobody answers there
-OPEN = {"/login", "/login/oidc", "/login/oidc/callback", "/logout", "/language", "/livez", "/readyz", "/metrics"}
+OPEN = {
+    "/login",
+    "/login/oidc",
+    "/login/oidc/callback",
+    "/logout",
+    "/language",
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/errors",
+}
 NAMES = {"office": "default", "record": str(uuid.UUID(int=7)), "connection": "x", "company": "x", "provider": "jitsi"}
 
 

@@ -377,6 +377,7 @@ async def test_every_page_is_for_everybody(
             "bookings": "/bookings",
             "booking": f"/bookings/{data['id']}",
             "booking-failed": f"/bookings/{broken['id']}",
+            "errors": "/errors",
             "nothing": "/bookings/nothing",
         }.items():
             await page.goto(f"{at.public}{path}")

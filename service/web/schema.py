@@ -8,7 +8,6 @@ from providers.base import Remark
 from service.choices import Choice, Line, Uuid
 from service.entry import State
 from service.rehearsal import Step
-from service.verbs import JournalLine
 
 
 class Office(Choice):
@@ -28,6 +27,7 @@ class ConnectionRead(BaseModel):
     account: str
     state: Literal["ready", "reconnect", "failing"]
     reason: str | None
+    reason_code: str | None
     scopes: list[str]
     missing_scopes: list[str]
     warnings: list[str]
@@ -100,6 +100,15 @@ class CompanyRead(BaseModel):
     reached_at: int | None = None
 
 
+class JournalRead(BaseModel):
+    """One sentence of a record's story; `code` where it tells of trouble."""
+
+    at: int
+    what: str
+    text: str
+    code: str | None
+
+
 class RecordRead(BaseModel):
     """A record: what Vello wants and what became of it. Times in unix seconds, `duration` in seconds.
 
@@ -121,6 +130,7 @@ class RecordRead(BaseModel):
     duration: int | None
     state: State
     reason: str | None
+    reason_code: str | None
     who_can_fix: str | None
     released: bool
     chosen_by: Literal["office", "default"] | None
@@ -136,7 +146,7 @@ class RecordRead(BaseModel):
     attempts: int
     next_attempt_at: int | None
     warnings: list[str]
-    journal: list[JournalLine] | None = None
+    journal: list[JournalRead] | None = None
 
 
 class OfficePage(BaseModel):

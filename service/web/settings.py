@@ -152,7 +152,7 @@ class Frame:
                 return await endpoint(request)
             except Problem as problem:
                 heading = _("There is nothing here") if problem.status_code == 404 else _("That did not work")
-                return self.notice(request, problem.status_code, heading, _(problem.detail))
+                return self.notice(request, problem.status_code, heading, _(problem.detail), code=problem.code)
             except StoreUnavailable as error:
                 _log.error("store_unavailable", reason=str(error))
                 text = _("This service cannot reach its store at the moment. Please try again in a minute.")
@@ -165,10 +165,16 @@ class Frame:
         return self._pages.go(path)
 
     def notice(
-        self, request: Request, status: int, heading: str, text: str, action: tuple[str, str] | None = None
+        self,
+        request: Request,
+        status: int,
+        heading: str,
+        text: str,
+        action: tuple[str, str] | None = None,
+        code: str | None = None,
     ) -> Response:
-        """A page that says one thing, and where to go on."""
+        """A page that says one thing, where to go on, and where more stands about the `code` of what is wrong."""
         headers = {"Retry-After": "60"} if status == 503 else None
         return self._pages.show(
-            request, "notice.html", status, headers=headers, heading=heading, texts=[text], action=action
+            request, "notice.html", status, headers=headers, heading=heading, texts=[text], action=action, code=code
         )
