@@ -1,6 +1,7 @@
 """The frame of all settings pages: a session, a form that is ours, fresh settings, and errors as pages."""
 
 import hmac
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,6 +59,15 @@ class Visit:
         """Whether this admin may see a connection: one that is for all is for admins of everything."""
         companies = self.session.person.companies
         return companies is None or (company is not None and company in companies)
+
+    def stood(self, version: str, status: int) -> tuple[str, str]:
+        """The version a form is about and when it was read: as it was sent, unless it was refused for being old (412).
+
+        Else who looks once more at what a change would do, or mends a mistake, would overwrite what came meanwhile.
+        """
+        if self.text("version") and status != 412:
+            return self.text("version"), self.text("read_at")
+        return version, str(int(time.time()))
 
     def show(self, template: str, status: int = 200, **values: Any) -> Response:
         """A page for this admin."""
