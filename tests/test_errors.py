@@ -4,12 +4,14 @@ import ast
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import get_args
 
 import pytest
 
 from providers import registry
 from providers.troubles import Trouble
 from service.errors import Catalogue, dotted
+from service.matters import Code
 from tests.catalogue import WEB
 from tests.errors_page import CATALOGUE, PAGE, everything_said, known_as, page, raised, shape, sources
 from tests.events import record
@@ -104,11 +106,11 @@ def test_every_trouble_of_the_customers_page_is_in_the_catalogue() -> None:
     said = {sentence for trouble in CATALOGUE.areas["Customers"] for sentence in trouble.says}
     template = (WEB / "templates" / "meeting.html").read_text()
     moments = re.findall(
-        r'{% (?:el)?if at == "([\w ]+)" %}(.*?)(?={% elif|{% else %}|{% endif %}\n{% if)', template, re.DOTALL
+        r"{% (?:el)?if at (?:==|in) (.+?) %}(.*?)(?={% elif|{% else %}|{% endif %}\n{% if)", template, re.DOTALL
     )
     assert len(moments) >= 8
     for moment, text in moments:
-        assert moment == "open" or said & set(re.findall(r'_\("([^"]+)"\)', text)), moment
+        assert moment == '"open"' or said & set(re.findall(r'_\("([^"]+)"\)', text)), moment
 
 
 def test_the_page_of_the_documentation_is_up_to_date() -> None:
@@ -177,3 +179,8 @@ async def test_a_page_that_is_not_there_leads_to_what_that_means(service: Runnin
     assert 'href="/errors#unknown_connection"' in answer.text
     wrong = await service.client.post(f"{PUBLIC}/login", data={"admin_token": "no", "next": "/"}, headers=OURS)
     assert 'href="/errors#login_wrong_token"' in wrong.text
+
+
+def test_every_matter_of_a_notice_is_in_the_catalogue() -> None:
+    codes = {trouble.code for trouble in CATALOGUE.areas["Notices"]}
+    assert codes == {code.replace(".", "_") for code in get_args(Code)}

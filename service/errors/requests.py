@@ -90,6 +90,7 @@ REQUESTS: Final = (
         (
             "The store cannot be reached; nothing was changed. Please send this again.",
             "The store cannot be reached.",
+            "The connection is changed again and again.",
             "This service cannot reach its store at the moment. Please try again in a minute.",
         ),
         "Vello sends its events again by itself. The operator sees with `vello-meetings doctor` why the store does not "
@@ -147,6 +148,12 @@ REQUESTS: Final = (
         ("Vello has not told us of this record, or it was long ago.",),
         "Check the id. Bookings are forgotten 30 days after their end; save the booking in Vello to have it "
         "sent again.",
+    ),
+    Trouble(
+        "unknown_delivery",
+        "admin",
+        ("This is not in the delivery log, or not any more.",),
+        "Look at the list of deliveries: lines are kept for some days only.",
     ),
     Trouble(
         "in_use",
