@@ -50,7 +50,7 @@ from service.web.companies import CompanyPages
 from service.web.connect import Connect
 from service.web.connections import ConnectionPages
 from service.web.door import Door
-from service.web.errors import answer_errors
+from service.web.errors import PageOf, answer_errors
 from service.web.health import Health
 from service.web.join import Join
 from service.web.kept import Kept
@@ -118,6 +118,7 @@ async def opened(
         routes: list[BaseRoute] = [*Health(store, ledger, gate, budgets, connections, observer.metrics).routes()]
         api: APIRouter | None = None
         webhook: Webhook | None = None
+        page_of: PageOf | None = None
         if role != "worker":
             webhook = Webhook(ledger, runs, settings, companies, config.public_url, config.answer_deadline, observer)
             join = Join(ledger, settings, config.public_url)
@@ -133,6 +134,7 @@ async def opened(
             oidc = oidc_of(config, http_for("oidc"))
             login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
             frame = Frame(pages, login, settings, companies)
+            page_of = frame.error
             admin: list[BaseRoute] = [
                 *login.routes(),
                 *Connect(store, vault, ledger, settings, broker, changes, frame).routes(),
@@ -146,7 +148,7 @@ async def opened(
             notices = Notices(ledger, meetings, settings, broker, secrets)
             routes = [*notices.routes(), *join.routes(), *admin, *routes, static]
             api = operations.router()
-        app = _application(routes, api)
+        app = _application(routes, api, page_of)
         if config.secure:
             app.add_middleware(Strict)
         if config.trusted_proxies:
@@ -225,7 +227,7 @@ def describe() -> dict[str, Any]:
     return _application([], Api(parts, parts, parts, parts, parts, parts, parts, parts, "", "").router()).openapi()
 
 
-def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
+def _application(routes: list[BaseRoute], api: APIRouter | None, page_of: PageOf | None = None) -> FastAPI:
     app = FastAPI(
         title="vello-meetings",
         version=metadata.version("vello-meetings"),
@@ -238,7 +240,7 @@ def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
     if api:
         app.include_router(api)
     app.add_middleware(BodyLimit)
-    answer_errors(app)
+    answer_errors(app, page_of)
     return app
 
 

@@ -1,6 +1,6 @@
-"""The one shape in which every error is answered: `{"error": {"code", "message"}}`."""
+"""The one shape in which every error is answered: `{"error": {"code", "message"}}`; people with browsers get a page."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated
 
 import structlog
@@ -9,12 +9,14 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
 from service.store import StoreUnavailable
 
 _log = structlog.get_logger(__name__)
+_AWAY = "The store cannot be reached; nothing was changed. Please send this again."
+_FAULT = "Something went wrong here; the operator's log says what."
 _PLAIN = {
     404: ("not_found", "There is nothing at this address."),
     405: ("method_not_allowed", "This address does not take this method."),
@@ -34,16 +36,37 @@ def problem(status: int, code: str, message: str, headers: Mapping[str, str] | N
     return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
 
 
-def answer_errors(app: FastAPI) -> None:
-    """Make every error of `app` leave in the one shape."""
+PageOf = Callable[[Request, int, str], Awaitable[Response]]
+"""Makes the page of an error: of its status and its sentence."""
+_FOR_PROGRAMS = ("/api/", "/webhooks/", "/m/", "/static/")
 
-    async def known(request: Request, error: Exception) -> JSONResponse:
+
+def for_people(request: Request) -> bool:
+    """Whether whoever asks is a person with a browser at a page of the settings."""
+    inside = request.scope["path"].startswith(_FOR_PROGRAMS)
+    return not inside and "text/html" in request.headers.get("accept", "").lower()
+
+
+def answer_errors(app: FastAPI, page_of: PageOf | None = None) -> None:
+    """Make every error of `app` leave in the one shape, and as a page where a person sees it."""
+
+    async def told(request: Request, answer: JSONResponse, text: str) -> Response:
+        if page_of is None or not for_people(request):
+            return answer
+        page = await page_of(request, answer.status_code, text)
+        for name in ("Allow", "Retry-After"):
+            if name in answer.headers:
+                page.headers[name] = answer.headers[name]
+        return page
+
+    async def known(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
         if isinstance(error, Problem):
-            return problem(error.status_code, error.code, error.detail, error.headers)
+            answer = problem(error.status_code, error.code, error.detail, error.headers)
+            return await told(request, answer, error.detail)
         code, message = _PLAIN.get(error.status_code, ("refused", f"{error.detail}."))
         headers = error.headers if error.status_code != 405 else {"Allow": ", ".join(allowed(request))}
-        return problem(error.status_code, code, message, headers)
+        return await told(request, problem(error.status_code, code, message, headers), message)
 
     def allowed(request: Request) -> list[str]:
         """Every method of an address; Starlette names only those of the first route that has it."""
@@ -57,11 +80,11 @@ def answer_errors(app: FastAPI) -> None:
             return problem(400, "invalid_json", "The body is not valid JSON.")
         return problem(422, "invalid", sentence(first["loc"][1:] or first["loc"], first["msg"]))
 
-    async def away(_: Request, error: Exception) -> JSONResponse:
-        return unavailable(error)
+    async def away(request: Request, error: Exception) -> Response:
+        return await told(request, unavailable(error), _AWAY)
 
-    async def broken(_: Request, error: Exception) -> JSONResponse:
-        return unexpected(error)
+    async def broken(request: Request, error: Exception) -> Response:
+        return await told(request, unexpected(error), _FAULT)
 
     app.add_exception_handler(HTTPException, known)
     app.add_exception_handler(RequestValidationError, unread)
@@ -72,14 +95,13 @@ def answer_errors(app: FastAPI) -> None:
 def unavailable(error: Exception) -> JSONResponse:
     """What callers are told while the store is away."""
     _log.error("store_unavailable", reason=str(error))
-    message = "The store cannot be reached; nothing was changed. Please send this again."
-    return problem(503, "store_unavailable", message, {"Retry-After": "5"})
+    return problem(503, "store_unavailable", _AWAY, {"Retry-After": "5"})
 
 
 def unexpected(error: Exception) -> JSONResponse:
     """What callers are told of a fault of ours."""
     _log.error("unexpected_error", exc_info=error)
-    return problem(500, "internal_error", "Something went wrong here; the operator's log says what.")
+    return problem(500, "internal_error", _FAULT)
 
 
 def sentence(where: tuple[int | str, ...], what: str) -> str:
