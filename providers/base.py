@@ -27,6 +27,8 @@ from providers.accounts import Authorizer as Authorizer
 from providers.accounts import Delegation as Delegation
 from providers.accounts import OAuth as OAuth
 from providers.accounts import Scope as Scope
+from providers.entrance import DialIn as DialIn
+from providers.entrance import Entrance as Entrance
 
 if TYPE_CHECKING:
     from providers.http import Http
@@ -68,12 +70,14 @@ class Meeting:
     """What a provider has. `join_url` is for guests and may carry a passcode, so it never shows in a repr.
 
     `warnings` are sentences for the record's journal: the meeting stands, but not quite as it was asked for.
+    `entrance` is what the vendor says of the way in besides the link.
     """
 
     id: str
     join_url: str = field(repr=False)
     host: str | None = None
     warnings: tuple[str, ...] = field(default=(), compare=False)
+    entrance: Entrance | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,12 @@ class Capabilities:
     """What was removed never comes back under its key and generation, although its link may still open something."""
     finds: bool = True
     """What a lost answer made can be found again; without it such a meeting stays behind, empty, its link unknown."""
+    opens_in: Literal["browser", "app_or_browser"] | None = None
+    """Where a guest's link opens. This and the next two are what guests are told; None: nobody can say, so nothing."""
+    guests_wait: bool | None = None
+    """Guests may have to wait until the host lets them in."""
+    guests_log_in: bool | None = None
+    """Guests need an account at the vendor."""
 
 
 class ProviderError(Exception):
@@ -364,3 +374,5 @@ class ProviderInfo:
 
     Raises: NoticeRefused.
     """
+    app: str | None = None
+    """What guests know it by, and its app if there is one; None where they know no name of it."""

@@ -17,6 +17,7 @@ Laws are coroutines: run them with pytest-asyncio in its mode "auto".
 
 import asyncio
 import logging
+import re
 import secrets
 import time
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ import pytest
 
 from providers.base import (
     ClickLinks,
+    Entrance,
+    Kinds,
     Meeting,
     MeetingNotFound,
     MeetingProvider,
@@ -81,6 +84,13 @@ async def link_of(provider: MeetingProvider, meeting: Meeting, spec: MeetingSpec
     if isinstance(provider, ClickLinks):
         return await provider.click_url(meeting, spec, role, spec.start, spec.end)
     return provider.join_url(meeting, spec, role, spec.start, spec.end)
+
+
+def _secrets_of(meeting: Meeting) -> list[str]:
+    """What opens a meeting besides its link; its id, which some vendors have callers enter, shows in logs."""
+    entrance = meeting.entrance or Entrance()
+    codes = [code for each in entrance.dial_in for code in each.codes]
+    return [text for text in (entrance.passcode, *codes) if text and text != meeting.id]
 
 
 class ProviderLaws:
@@ -177,6 +187,23 @@ class ProviderLaws:
             assert links[1] == meeting.join_url
             assert isinstance(provider, ClickLinks) or links[0] == meeting.join_url
 
+    async def test_guests_can_be_told_what_to_expect_at_the_click(self, provider: MeetingProvider) -> None:
+        """Only whether they wait may be unknown, where every server decides that for itself."""
+        spec = a_spec()
+        meeting = await provider.create(spec)
+        flags = provider.promises(spec, meeting) if isinstance(provider, Kinds) else provider.capabilities
+        assert flags.opens_in in ("browser", "app_or_browser")
+        assert flags.guests_log_in in (True, False)
+        assert flags.guests_wait in (True, False, None)
+        assert self.info.app is None or 0 < len(self.info.app) <= 40
+
+    async def test_what_guests_enter_at_a_telephone_is_digits(self, provider: MeetingProvider) -> None:
+        meeting = await provider.create(a_spec())
+        for each in meeting.entrance.dial_in if meeting.entrance else ():
+            assert re.fullmatch(r"\+[0-9 ()-]+", each.number)
+            assert all(code.isdecimal() for code in each.codes)
+        assert not [text for text in _secrets_of(meeting) if text in repr(meeting)]
+
     async def test_links_tell_nothing_of_the_booking(self, provider: MeetingProvider) -> None:
         spec = a_spec(title="Fertility consultation")
         meeting = await provider.create(spec)
@@ -205,7 +232,8 @@ class ProviderLaws:
         link = await link_of(provider, meeting, spec, "host")
         await provider.delete(meeting)
         everything = "\n".join([*shown, caplog.text])
-        assert not [text for text in [*secret_texts, link] if text in everything]
+        hidden = [*secret_texts, link, *_secrets_of(meeting)]
+        assert not [text for text in hidden if text in everything]
 
     def test_settings_survive_the_vault(self, settings: ProviderSettings) -> None:
         assert self.info.settings(**settings.reveal()) == settings

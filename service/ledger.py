@@ -27,7 +27,7 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from service.entry import Entry, Placement, Reason, State, digest, host_purpose, meeting_purpose
+from service.entry import Entry, Placement, Reason, State, digest, entrance_purpose, host_purpose, meeting_purpose
 from service.parked import paced
 from service.shards import SHARDS, base, entry_key, letter_of, record_keys, shard_behind, shard_keys, shard_of
 from service.store import Script, Store
@@ -84,6 +84,7 @@ class Ledger:
         self._random = _random()
         self._name, self._names = secrets.token_hex(8), itertools.count(1)
         self._placement = lru_cache(_KEPT)(self._open_placement)
+        self._entered = lru_cache(_KEPT)(self._open_entrance)
         self.lease_seconds = lease_seconds
 
     async def accept(self, event: Event, realm: str, hosted_prefix: str, *, inline: bool) -> Accepted:
@@ -305,6 +306,12 @@ class Ledger:
         """A placement as an envelope: its join URL is nobody's business."""
         return self._vault.seal(orjson.dumps(placement.dump()).decode(), meeting_purpose(record))
 
+    def standing(self, record: str, placement: Placement) -> dict[str, str]:
+        """The fields of an entry whose meeting stands; its entrance, '' for none, in an envelope of its own."""
+        kept = placement.meeting and placement.meeting.entrance and orjson.dumps(placement.dump_entrance()).decode()
+        entrance = self._vault.seal(kept, entrance_purpose(record)) if kept else ""
+        return {"meeting": self.seal(record, placement), "entrance": entrance}
+
     def _call(self, verb: str, record: str, *rest: str | int | bytes) -> Awaitable[Any]:
         return self._store.call(_SCRIPT, record_keys(record), (verb, record, *rest))
 
@@ -339,7 +346,7 @@ class Ledger:
             generation=int(row.get("generation", 0)),
             settled=int(row.get("settled", 0)),
             token=row.get("token"),
-            meeting=self._placement(record, row["meeting"]) if "meeting" in row else None,
+            meeting=self._standing(record, row["meeting"], row.get("entrance")) if "meeting" in row else None,
             intent=self._placement(record, row["intent"]) if "intent" in row else None,
             intent_age=(now - int(row["intended"])) / 1000 if "intended" in row else math.inf,
             made=int(row.get("made", 0)),
@@ -367,6 +374,13 @@ class Ledger:
 
     def _open_placement(self, record: str, envelope: str) -> Placement:
         return Placement.load(orjson.loads(self._vault.open(envelope, meeting_purpose(record))))
+
+    def _standing(self, record: str, envelope: str, entrance: str | None) -> Placement:
+        return self._entered(record, envelope, entrance) if entrance else self._placement(record, envelope)
+
+    def _open_entrance(self, record: str, envelope: str, entrance: str) -> Placement:
+        kept = orjson.loads(self._vault.open(entrance, entrance_purpose(record)))
+        return self._placement(record, envelope).entered(kept)
 
 
 @lru_cache(_KEPT)
