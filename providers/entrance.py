@@ -27,3 +27,9 @@ class Entrance:
     dial_in: tuple[DialIn, ...] = field(default=(), repr=False)
     guests_wait: bool | None = None
     guests_log_in: bool | None = None
+
+    @property
+    def secrets(self) -> list[str]:
+        """What opens the meeting: the passcode, and what callers enter."""
+        codes = [code for each in self.dial_in for code in each.codes]
+        return [self.passcode, *codes] if self.passcode else codes

@@ -28,7 +28,7 @@ WEBHOOK_SECRET = "webhook-secret"
 
 
 @asynccontextmanager
-async def zoomed(store_url: str, zoom: ZoomServer) -> AsyncIterator[Running]:
+async def zoomed(store_url: str, zoom: ZoomServer, **more: Any) -> AsyncIterator[Running]:
     """A service whose Zoom is the fake."""
     given: dict[str, Any] = {
         "ZOOM_OAUTH_URL": zoom.oauth_url,
@@ -36,7 +36,7 @@ async def zoomed(store_url: str, zoom: ZoomServer) -> AsyncIterator[Running]:
         "ZOOM_WEBHOOK_SECRET": WEBHOOK_SECRET,
     }
     given |= {"ZOOM_CLIENT_ID": "user-app", "ZOOM_CLIENT_SECRET": "user-secret"}
-    async with running(store_url, **given) as service:
+    async with running(store_url, **given, **more) as service:
         yield service
 
 

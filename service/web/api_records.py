@@ -1,6 +1,7 @@
 """`/api/v1/records`: bookings, what became of them, and what can be done; the API and the pages call the same."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import Path, Query, Response
@@ -12,7 +13,7 @@ from service.settings import Settings
 from service.verbs import JournalLine
 from service.web.errors import Problem
 from service.web.host import host_url
-from service.web.schema import HostLink, RecordPage, RecordRead
+from service.web.schema import HostLink, JournalRead, RecordPage, RecordRead
 from service.web.views import Views
 
 SCAN = 5_000
@@ -89,7 +90,7 @@ class RecordsApi:
         token = await self._ledger.host_token(entry.record) if shown.link else None
         return shown.model_copy(
             update={
-                "journal": journal,
+                "journal": [JournalRead(**asdict(line), code=self._views.code(line.text)) for line in journal],
                 "next_attempt_at": int(next_at) if next_at is not None else None,
                 "host_link": host_link(self._public_url, token) if token else None,
             }

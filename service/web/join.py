@@ -34,6 +34,7 @@ HEADERS: Mapping[str, str] = {
 
 STATUS: Mapping[Moment, int] = {Moment.CANCELLED: 410, Moment.OVER: 410, Moment.NONE: 404}
 """Where the page is an error to programs; 200 elsewhere."""
+_LOOKS_AGAIN = (Moment.PENDING, Moment.LATE, Moment.TROUBLE, Missing.UNAVAILABLE)
 
 
 class Join:
@@ -154,7 +155,7 @@ class Join:
             way=way,
             beside=_beside(entry, choice, at, appointment),
             fresh=fresh,
-            refresh=REFRESH if at in (Moment.PENDING, Moment.TROUBLE, Missing.UNAVAILABLE) else None,
+            refresh=REFRESH if at in _LOOKS_AGAIN else None,
         )
         wait = at.wait if isinstance(at, Missing) else None
         headers = {**HEADERS, "Retry-After": str(wait)} if wait else HEADERS
