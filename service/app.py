@@ -30,6 +30,7 @@ from service.erasure import Erased, Erasure
 from service.farewell import Farewells
 from service.gate import Gate
 from service.ledger import Ledger
+from service.logos import Logos
 from service.meetings import Meetings
 from service.oauth import Broker
 from service.observer import Observer
@@ -45,6 +46,7 @@ from service.vendors import accounts_of, oidc_of, providers_of
 from service.watch import Watch
 from service.web.api import Api
 from service.web.bookings import Bookings
+from service.web.brand import Brand
 from service.web.companies import CompanyPages
 from service.web.connect import Connect
 from service.web.connections import ConnectionPages
@@ -55,6 +57,7 @@ from service.web.join import Join
 from service.web.kept import Kept
 from service.web.limits import BodyLimit, Strict
 from service.web.login import Login
+from service.web.looks import Looks
 from service.web.notices import Notices
 from service.web.offices import Offices
 from service.web.pages import Pages
@@ -123,7 +126,8 @@ async def opened(
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
             views = Views(ledger, settings, broker, budgets, agendas, config.public_url)
-            operations = Api(ledger, settings, companies, broker, views, changes, farewells, config.public_url, token)
+            logos, public = Logos(store), config.public_url
+            operations = Api(ledger, settings, companies, broker, views, changes, farewells, logos, public, token)
             pages, sessions = Pages(config.public_url), Sessions(store, config.public_url)
             oidc = oidc_of(config, http_for("oidc"))
             login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
@@ -136,10 +140,11 @@ async def opened(
                 *CompanyPages(frame, operations.companies).routes(),
                 *ConnectionPages(frame, operations.connections, operations.offices).routes(),
                 *Offices(frame, operations.offices, operations.connections).routes(),
+                *Looks(frame, operations.offices, operations.logos).routes(),
             ]
             secrets = {"zoom": config.zoom_webhook_secret.get_secret_value()} if config.zoom_webhook_secret else {}
             notices = Notices(ledger, meetings, settings, broker, secrets)
-            routes = [*notices.routes(), *join.routes(), *admin, *routes, static]
+            routes = [*notices.routes(), *join.routes(), *Brand(logos).routes(), *admin, *routes, static]
             api = operations.router()
         app = _application(routes, api)
         if config.secure:
@@ -217,7 +222,7 @@ async def export(config: Config, customer: str) -> dict[str, Any]:
 def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
     parts: Any = None  # no operation is called
-    return _application([], Api(parts, parts, parts, parts, parts, parts, parts, "", "").router()).openapi()
+    return _application([], Api(parts, parts, parts, parts, parts, parts, parts, parts, "", "").router()).openapi()
 
 
 def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:

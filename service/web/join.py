@@ -18,6 +18,7 @@ from service.links import Moment, hosted_url, moment, window
 from service.settings import Settings
 from service.store import StoreUnavailable
 from service.web import words
+from service.web.brand import look_of
 from service.web.calendar import Appointment
 from service.web.peers import peer_of
 from service.web.recent import LIFE, Guesses, Recent
@@ -25,8 +26,8 @@ from service.web.words import GUESTS, _, environment
 
 HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex, nofollow",
@@ -179,6 +180,7 @@ class Join:
             appointment=appointment,
             office=choice.name if choice else None,
             contact=choice.contact if choice else None,
+            look=look_of(choice),
             start=start,
             before=datetime.fromtimestamp(moved, zone) if moved is not None else None,
             opens=opens,
