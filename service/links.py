@@ -42,6 +42,11 @@ def hosted_url(public_url: str, token: str) -> str:
     return f"{public_url}/m/{token}"
 
 
+def host_link(public_url: str, token: str) -> str:
+    """The page of the booking's host."""
+    return f"{public_url}/h/{token}"
+
+
 def link_for(
     entry: Entry,
     choice: Choice | None,
