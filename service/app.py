@@ -32,6 +32,7 @@ from service.errors import Catalogue
 from service.farewell import Farewells
 from service.gate import Gate
 from service.ledger import Ledger
+from service.logos import Logos
 from service.meetings import Meetings
 from service.oauth import Broker
 from service.observer import Observer
@@ -50,6 +51,7 @@ from service.vendors import accounts_of, oidc_of, providers_of
 from service.watch import Watch
 from service.web.api import Api
 from service.web.bookings import Bookings
+from service.web.brand import Brand
 from service.web.companies import CompanyPages
 from service.web.connect import Connect
 from service.web.connections import ConnectionPages
@@ -61,6 +63,7 @@ from service.web.join import Join
 from service.web.kept import Kept
 from service.web.limits import BodyLimit, Strict
 from service.web.login import Login
+from service.web.looks import Looks
 from service.web.lookup import Lookup
 from service.web.notices import Notices
 from service.web.offices import Offices
@@ -140,11 +143,12 @@ async def opened(
             hosting = Hosting(Lookup(ledger, settings, guesses, host=True), ledger, settings, public)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
+            logos = Logos(store)
             catalogue = Catalogue(known)
             views = Views(ledger, settings, broker, budgets, agendas, public, catalogue)
             rehearsals = Rehearsals(store, ledger, settings)
             stack.push_async_callback(rehearsals.drain, RENEWAL)
-            parts = (ledger, settings, companies, broker, views, changes, farewells, rehearsals, deliveries)
+            parts = (ledger, settings, companies, broker, views, changes, farewells, rehearsals, deliveries, logos)
             operations = Api(*parts, public, token)
             pages, sessions = Pages(public, catalogue), Sessions(store, public)
             oidc = oidc_of(config, http_for("oidc"))
@@ -159,11 +163,20 @@ async def opened(
                 *CompanyPages(frame, operations.companies).routes(),
                 *ConnectionPages(frame, operations.connections, operations.offices).routes(),
                 *Offices(frame, operations.offices, operations.connections).routes(),
+                *Looks(frame, operations.offices, operations.logos).routes(),
                 *Troubles(frame, pages, catalogue).routes(),
             ]
             secrets = {"zoom": config.zoom_webhook_secret.get_secret_value()} if config.zoom_webhook_secret else {}
             notices = Notices(ledger, meetings, settings, broker, secrets)
-            routes = [*notices.routes(), *join.routes(), *hosting.routes(), *admin, *routes, static]
+            routes = [
+                *notices.routes(),
+                *join.routes(),
+                *hosting.routes(),
+                *Brand(logos).routes(),
+                *admin,
+                *routes,
+                static,
+            ]
             api = operations.router()
         app = _application(routes, api, config.public_url, page_of)
         if config.secure:
@@ -242,7 +255,7 @@ async def export(config: Config, customer: str) -> dict[str, Any]:
 def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
     nothing: Any = None  # no operation is called
-    return _application([], Api(*((nothing,) * 9), public_url="", admin_token="").router()).openapi()
+    return _application([], Api(*((nothing,) * 10), public_url="", admin_token="").router()).openapi()
 
 
 def _application(

@@ -58,7 +58,6 @@ UNSEEN = {
         "service/vello.py",
         "service/web/door.py",
         "service/web/guard.py",
-        "service/web/limits.py",
     ),
     *("service/web/schema.py", "service/web/server.py", "service/web/webhook.py"),
 }
@@ -111,6 +110,7 @@ OF_LIBRARIES = (
     "braces hold nothing but a name.",
     "unknown {0}; known are {1}, {2} and {3}.",
     "an e-mail address was expected.",
+    "a colour was expected, such as #0b5cad.",
 )
 """What pydantic and our own checks of fields say, as `errors_of` shows it."""
 
