@@ -31,6 +31,8 @@ from service.farewell import Farewells
 from service.gate import Gate
 from service.ledger import Ledger
 from service.meetings import Meetings
+from service.notices.sender import Sender
+from service.notices.summary import Writer
 from service.oauth import Broker
 from service.observer import Observer
 from service.reconcile import Reconciler
@@ -43,9 +45,10 @@ from service.survey import Survey
 from service.tombs import Tombs
 from service.upkeep import Upkeep
 from service.vault import Vault, fingerprint
-from service.vendors import accounts_of, oidc_of, providers_of
+from service.vendors import accounts_of, channels_of, oidc_of, providers_of
 from service.watch import Watch
 from service.web.api import Api
+from service.web.banner import Banner
 from service.web.bookings import Bookings
 from service.web.companies import CompanyPages
 from service.web.connect import Connect
@@ -55,8 +58,10 @@ from service.web.errors import answer_errors
 from service.web.health import Health
 from service.web.join import Join
 from service.web.kept import Kept
+from service.web.letter import letter
 from service.web.limits import BodyLimit, Strict
 from service.web.login import Login
+from service.web.notice_pages import NoticePages
 from service.web.notices import Notices
 from service.web.offices import Offices
 from service.web.pages import Pages
@@ -116,6 +121,9 @@ async def opened(
         stack.push_async_callback(runs.drain, DRAIN)
         own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
         companies = Companies(store, vault, own)
+        survey = Survey(store, ledger, settings, broker, budgets)
+        channels = channels_of(config, http_for("notices"))
+        sender = Sender(store, survey.look, channels, _writer(config), observer.metrics)
         routes: list[BaseRoute] = [*Health(store, ledger, gate, budgets, connections, observer.metrics).routes()]
         api: APIRouter | None = None
         webhook: Webhook | None = None
@@ -129,7 +137,7 @@ async def opened(
             pages, sessions = Pages(config.public_url), Sessions(store, config.public_url)
             oidc = oidc_of(config, http_for("oidc"))
             login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
-            frame = Frame(pages, login, settings, companies)
+            frame = Frame(pages, login, settings, companies, Banner(sender, settings))
             admin: list[BaseRoute] = [
                 *login.routes(),
                 *Connect(store, vault, ledger, settings, broker, frame).routes(),
@@ -138,6 +146,7 @@ async def opened(
                 *CompanyPages(frame, operations.companies).routes(),
                 *ConnectionPages(frame, operations.connections, operations.offices).routes(),
                 *Offices(frame, operations.offices, operations.connections).routes(),
+                *NoticePages(frame, sender).routes(),
             ]
             secrets = {"zoom": config.zoom_webhook_secret.get_secret_value()} if config.zoom_webhook_secret else {}
             notices = Notices(ledger, meetings, settings, broker, secrets)
@@ -152,10 +161,15 @@ async def opened(
             worker = Worker(store, ledger, runs)
             worker.start()
             stack.push_async_callback(worker.stop)
-            app.state.survey = Survey(store, ledger, settings, broker, budgets)
+            app.state.survey, app.state.sender = survey, sender
             app.state.upkeep = Upkeep(ledger, settings, broker, farewells)
             app.state.watch = Watch(store, ledger, settings, calls)
-            for name, part in (("upkeep", app.state.upkeep), ("watch", app.state.watch)):
+            parts: dict[str, Upkeep | Watch | Sender] = {
+                "upkeep": app.state.upkeep,
+                "watch": app.state.watch,
+                "notices": sender,
+            }
+            for name, part in parts.items():
                 rounds = Rounds(name, part.round)
                 rounds.start()
                 stack.push_async_callback(rounds.stop)
@@ -219,6 +233,11 @@ def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
     parts: Any = None  # no operation is called
     return _application([], Api(parts, parts, parts, parts, parts, parts, parts, "", "").router()).openapi()
+
+
+def _writer(config: Config) -> Writer:
+    """What puts notices into the words of the operator's language."""
+    return lambda summary: letter(summary, config.notice_language, config.public_url)
 
 
 def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:

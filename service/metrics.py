@@ -54,6 +54,9 @@ class Metrics:
         self._refreshes = CounterMetric(
             f"{PREFIX}token_refreshes", "Access tokens asked for.", ["provider", "outcome"], registry=registry
         )
+        self._notices = CounterMetric(
+            f"{PREFIX}notices", "Notices that were sent to people.", ["channel", "outcome"], registry=registry
+        )
         self._waiting = _Waiting()
         registry.register(self._waiting)
         # A label's child is looked up once: that costs more than to count with it.
@@ -77,6 +80,10 @@ class Metrics:
     def refresh(self, provider: str, outcome: str) -> None:
         """A provider was asked for access tokens."""
         self._refreshes.labels(provider, outcome).inc()
+
+    def notice(self, channel: str, outcome: str) -> None:
+        """A notice was sent, or a try at it came to nothing."""
+        self._notices.labels(channel, outcome).inc()
 
     def render(
         self,

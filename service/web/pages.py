@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from service.matters import Matter
 from service.web import words
 from service.web.forms import label_of
 from service.web.join import HEADERS
@@ -49,13 +50,18 @@ class Pages:
         *,
         session: Session | None = None,
         headers: Mapping[str, str] | None = None,
+        matters: Sequence[Matter] = (),
         **values: Any,
     ) -> Response:
-        """A page, with navigation for whoever is logged in."""
+        """A page, with navigation for whoever is logged in; `matters` need a person."""
         asked = request.url.query if request.url.path in ("/bookings", "/login") else ""  # others may hold a secret
         here = request.url.path + (f"?{asked}" if asked else "")
         body = self._templates.get_template(template).render(
-            session=session, here=here if request.method == "GET" else "/", path=request.url.path, **values
+            session=session,
+            here=here if request.method == "GET" else "/",
+            path=request.url.path,
+            matters=matters,
+            **values,
         )
         return Response(body, status, {**self.headers, **(headers or {})}, media_type="text/html")
 
