@@ -17,6 +17,7 @@ Errors, by what the caller does next::
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -27,6 +28,7 @@ from providers.accounts import Authorizer as Authorizer
 from providers.accounts import Delegation as Delegation
 from providers.accounts import OAuth as OAuth
 from providers.accounts import Scope as Scope
+from providers.troubles import Trouble as Trouble
 
 if TYPE_CHECKING:
     from providers.http import Http
@@ -35,6 +37,9 @@ Role = Literal["host", "guest"]
 Fixer = Literal["admin", "operator", "developer"]
 
 DAY = 86_400  # seconds
+
+STATUSES: ContextVar[list[int] | None] = ContextVar("statuses", default=None)
+"""Where whoever watches a call is told the HTTP status of each answer to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,8 @@ class MeetingSpec:
     meetings of that booking that were torn down for good; `(key, generation)` names one meeting. Times are
     UTC unix seconds, `duration` seconds, `time_zone` an IANA name for display only. `title` may be shown to
     everybody in the meeting. `host` is the vendor's name of a person (an e-mail address or an id) or None.
-    `options` has been validated by the adapter's own options model.
+    `options` has been validated by the adapter's own options model. `owner` names the installation whose meeting it is,
+    `[0-9a-f]{8}` or '' where nobody knows: it belongs into the vendor's marker and is no part of what is wanted.
     """
 
     key: str
@@ -56,6 +62,7 @@ class MeetingSpec:
     time_zone: str = "UTC"
     host: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    owner: str = field(default="", compare=False)
 
     @property
     def end(self) -> int:
@@ -328,6 +335,26 @@ class Directory(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What a look at a server told of a connection's settings, a sentence that says what to change if anything.
+
+    `good`; `note`: worth knowing; `away`: it could not be asked; `wrong`: with these settings nobody would get in, or
+    everybody.
+    """
+
+    kind: Literal["good", "note", "away", "wrong"]
+    text: str
+
+
+@runtime_checkable
+class Inspects(Protocol):
+    """A provider whose server can be asked about settings before they are stored."""
+
+    async def inspect(self) -> Sequence[Remark]:
+        """What the server says; a server that cannot be asked is a remark, not an error."""
+
+
 class NoticeRefused(Exception):
     """The vendor did not send this, not now, or not so; the text says which and holds no secret."""
 
@@ -369,3 +396,5 @@ class ProviderInfo:
 
     Raises: NoticeRefused.
     """
+    troubles: tuple[Trouble, ...] = ()
+    """Its error texts by their codes, besides what `providers.troubles` has for everybody."""

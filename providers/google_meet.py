@@ -31,7 +31,9 @@ from providers.google_account import EVENTS, OAUTH, ROOMS, SPACES, GoogleOptions
 from providers.google_answers import explain
 from providers.google_calendar import PAUSES, Calendar, code_of
 from providers.google_space import CREATES_A_MINUTE, MINUTE, Spaces
+from providers.google_troubles import TROUBLES
 from providers.http import Http
+from providers.listing import ListedPage
 
 MEET_URL = "https://meet.googleapis.com/v2"
 CALENDAR_URL = "https://www.googleapis.com/calendar/v3"
@@ -89,6 +91,14 @@ class GoogleMeet:
             return None
         host = self._host(spec.host)
         return await self._entries(host).find(spec, host)
+
+    async def upcoming(self, host: str | None, owner: str, since: int, page: str | None) -> ListedPage:
+        """List calendar entries; rooms of their own cannot be listed, and hold nothing that could be out of step."""
+        robot = self._settings.method == "service_account"
+        if not self._settings.may(EVENTS) or (robot and self._settings.mode == "space"):
+            return ListedPage((), complete=False)  # nobody knows whether entries may be read
+        whose = self._host(host)
+        return await self._entries(whose).upcoming(whose, owner, since, page)
 
     async def probe(self) -> str:
         """Ask the cheapest question of the API that is used."""
@@ -179,4 +189,5 @@ PROVIDER = ProviderInfo(
     asks=("key", "subject"),
     asks_more=("mode",),
     oauth=OAUTH,
+    troubles=TROUBLES,
 )

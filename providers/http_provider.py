@@ -37,6 +37,7 @@ from providers.base import (
     ReconnectRequired,
     Role,
     TemporaryError,
+    Trouble,
 )
 from providers.http import MAX_RETRY_AFTER, Answer, Http
 from providers.signing import SECRET_PREFIX, key_of, signed
@@ -300,6 +301,45 @@ def _explain(answer: Answer) -> ProviderError | None:
     return None
 
 
+TROUBLES = (
+    Trouble(
+        "own_system_promises_differ",
+        "admin",
+        ("{host} declares other capabilities than this connection has: {which}.",),
+        "Enter the capabilities in the connection as the system declares them; bookings are planned by them.",
+    ),
+    Trouble(
+        "own_system_signature_refused",
+        "admin",
+        ("{host} does not accept our signature: enter the secret that it has.",),
+        "Enter the same secret, whsec_ and all, in the system and in the connection.",
+    ),
+    Trouble(
+        "own_system_clock_wrong",
+        "operator",
+        ("{host} or this service has a wrong clock: the operator sets them.",),
+        "Have the clocks of both machines set by NTP.",
+    ),
+    Trouble(
+        "own_system_meeting_gone",
+        "admin",
+        ("{host} has no such meeting.",),
+        "Nothing is to be done: a booking that needs a meeting gets a new one.",
+    ),
+    Trouble(
+        "own_system_away",
+        "provider",
+        ("{host} does not work now: {said}",),
+        "It is tried again by itself; who runs the system says when it is over.",
+    ),
+    Trouble(
+        "own_system_refuses_call",
+        "admin",
+        ("{host} refuses the call: {said}",),
+        "The system says why; who runs it knows more.",
+    ),
+)
+
 PROVIDER = ProviderInfo(
     name="http_provider",
     title="Own system (signed HTTP)",
@@ -308,4 +348,5 @@ PROVIDER = ProviderInfo(
     connect=HttpProvider,
     asks=("url", "secret", "capabilities"),
     asks_more=("max_duration",),
+    troubles=TROUBLES,
 )

@@ -1,6 +1,6 @@
 """The laws every provider keeps, for the tests of any adapter, ours or another package's; only it imports pytest.
 
-An adapter's tests inherit `VendorLaws`, or `NameLaws` if it makes no calls, and give them fixtures::
+An adapter's tests inherit `VendorLaws`, `ListingLaws` if it lists, or `NameLaws` if it makes no calls, with fixtures::
 
     class TestAcme(VendorLaws):
         info = PROVIDER
@@ -40,6 +40,10 @@ from providers.base import (
     Role,
     TemporaryError,
 )
+from providers.listing import Listed, Listing
+
+MOST_PAGES = 20
+"""Pages of a list that a law reads."""
 
 
 class Vendor(Protocol):
@@ -87,7 +91,7 @@ class ProviderLaws:
     """What holds for every provider.
 
     A subclass has fixtures `provider` and `settings`; `vendor` is the fake server behind the provider, if it has one.
-    Inherit from `VendorLaws` or from `NameLaws`.
+    Inherit from `VendorLaws`, `ListingLaws` or `NameLaws`.
     """
 
     info: ProviderInfo
@@ -316,6 +320,72 @@ class VendorLaws(ProviderLaws):
             await vendor.fail_next(401)
             with pytest.raises(ReconnectRequired):
                 await verb()
+
+
+class ListingLaws(VendorLaws):
+    """What holds besides for a provider whose meetings can be listed."""
+
+    owner = "0a1b2c3d"
+
+    async def listed(self, provider: MeetingProvider) -> list[Listed]:
+        """All pages of the connection's own meetings."""
+        assert isinstance(provider, Listing)
+        found, page = list[Listed](), None
+        for _ in range(MOST_PAGES):
+            part = await provider.upcoming(None, self.owner, int(time.time()), page)
+            assert part.complete
+            found, page = [*found, *part.meetings], part.following
+            if page is None:
+                return found
+        raise AssertionError(f"the list has more than {MOST_PAGES} pages")
+
+    async def test_a_list_shows_what_was_created_as_it_was_asked_for(self, provider: MeetingProvider) -> None:
+        spec = a_spec(owner=self.owner, generation=3, duration=3600)
+        meeting = await provider.create(spec)
+        (shown,) = await self.listed(provider)
+        assert (shown.meeting.id, shown.key, shown.generation, shown.owner) == (meeting.id, spec.key, 3, self.owner)
+        assert (shown.start, shown.duration, shown.title) == (spec.start, 3600, spec.title)
+        assert abs(shown.made_at - time.time()) < 3600
+
+    async def test_a_link_that_is_said_to_be_whole_lets_guests_in(
+        self, provider: MeetingProvider, vendor: Vendor
+    ) -> None:
+        made = await provider.create(a_spec(owner=self.owner))
+        (shown,) = await self.listed(provider)
+        assert shown.meeting.join_url == made.join_url or not shown.whole
+
+    async def test_a_list_shows_where_a_meeting_was_moved_to(self, provider: MeetingProvider) -> None:
+        spec = a_spec(owner=self.owner, start=a_spec().start // 60 * 60)
+        meeting = await provider.create(spec)
+        await provider.update(meeting, replace(spec, start=spec.start + 7200))
+        assert [each.start for each in await self.listed(provider)] == [spec.start + 7200]
+
+    async def test_a_list_shows_nothing_that_was_removed(self, provider: MeetingProvider, vendor: Vendor) -> None:
+        removed, vanished = [await provider.create(a_spec(owner=self.owner)) for _ in range(2)]
+        await provider.delete(removed)
+        await vendor.vanish(vanished)
+        assert await self.listed(provider) == []
+
+    async def test_a_list_says_whose_a_meeting_is(self, provider: MeetingProvider) -> None:
+        mine = await provider.create(a_spec(owner=self.owner))
+        for owner in ("ffffffff", ""):
+            await provider.create(a_spec(owner=owner))
+        own = [each.meeting.id for each in await self.listed(provider) if each.owner == self.owner]
+        assert own == [mine.id]
+
+    async def test_what_the_marker_says_is_no_part_of_what_is_wanted(self, provider: MeetingProvider) -> None:
+        spec = a_spec(owner=self.owner)
+        meeting = await provider.create(spec)
+        assert await provider.update(meeting, replace(spec, owner="")) == meeting
+        assert [each.owner for each in await self.listed(provider)] == [self.owner]
+
+    async def test_a_list_that_cannot_be_read_says_what_any_call_says(
+        self, provider: MeetingProvider, vendor: Vendor
+    ) -> None:
+        for status, error in ((429, TemporaryError), (401, ReconnectRequired)):
+            await vendor.fail_next(status, retry_after=17 if status == 429 else None)
+            with pytest.raises(error):
+                await self.listed(provider)
 
 
 class NameLaws(ProviderLaws):

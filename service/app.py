@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from providers.base import ProviderInfo
+from providers.base import DAY, ProviderInfo
 from providers.http import Http
 from service.agenda import Agendas
 from service.budget import Budgets
@@ -23,10 +23,12 @@ from service.choices import DEFAULT, Choice, Choices
 from service.companies import Companies, Company
 from service.config import Config, ConfigError
 from service.connections import BUILT_IN, ROBOT, Connections, ensure_built_in
+from service.deliveries import Deliveries
 from service.doctor.examination import Examination
 from service.doctor.finding import Report
 from service.embedded import EmbeddedValkey
 from service.erasure import Erased, Erasure
+from service.errors import Catalogue
 from service.farewell import Farewells
 from service.gate import Gate
 from service.ledger import Ledger
@@ -36,6 +38,7 @@ from service.notices.summary import Writer
 from service.oauth import Broker
 from service.observer import Observer
 from service.reconcile import Reconciler
+from service.rehearsal import Rehearsals
 from service.rotation import KEYS, Rotated, Rotation
 from service.rounds import Rounds
 from service.runs import Runs
@@ -56,19 +59,23 @@ from service.web.connections import ConnectionPages
 from service.web.door import Door
 from service.web.errors import answer_errors
 from service.web.health import Health
+from service.web.hosting import Hosting
 from service.web.join import Join
 from service.web.kept import Kept
 from service.web.letter import letter
 from service.web.limits import BodyLimit, Strict
 from service.web.login import Login
+from service.web.lookup import Lookup
 from service.web.notice_pages import NoticePages
 from service.web.notices import Notices
 from service.web.offices import Offices
 from service.web.pages import Pages
+from service.web.recent import Guesses
 from service.web.session import Attempts, Sessions
 from service.web.settings import Frame
 from service.web.start import Start
 from service.web.trial import Trial
+from service.web.troubles import Troubles
 from service.web.views import Views
 from service.web.webhook import Webhook
 from service.worker import Worker
@@ -109,12 +116,17 @@ async def opened(
         http_for, broker, connections = accounts_of(config, store, known, observer, clients)
         stack.push_async_callback(broker.drain, RENEWAL)
         settings = Settings(Choices(store), connections)
-        ledger = Ledger(store, vault, config.lease_seconds, await Tombs.load(store, vault))
+        tombs, retention = await Tombs.load(store, vault), config.retention_days * DAY
+        ledger = Ledger(store, vault, config.lease_seconds, tombs, retention)
+        deliveries = Deliveries(store, vault, tombs, config.delivery_log_days, config.delivery_log_lines)
+        observer.deliveries = deliveries
+        deliveries.start()
+        stack.push_async_callback(deliveries.stop)
         await settings.load()
         await _built_in(settings, ledger, config)
         changes = Changes(store)
         farewells = Farewells(store, ledger, settings, broker, changes)
-        gate, budgets, agendas, meetings = Gate(store), Budgets(store), Agendas(store), Meetings(store)
+        gate, budgets, agendas, meetings = Gate(store), Budgets(store), Agendas(store), Meetings(store, retention)
         calls = Calls(gate, budgets, observer)
         reconciler = Reconciler(ledger, settings, calls, agendas)
         runs = Runs(ledger, settings, reconciler, meetings, observer)
@@ -128,31 +140,39 @@ async def opened(
         api: APIRouter | None = None
         webhook: Webhook | None = None
         if role != "worker":
-            webhook = Webhook(ledger, runs, settings, companies, config.public_url, config.answer_deadline, observer)
-            join = Join(ledger, settings, config.public_url)
+            public, wait = config.public_url, config.answer_deadline
+            webhook = Webhook(ledger, runs, settings, companies, public, wait, observer, deliveries)
+            guesses = Guesses()
+            join = Join(Lookup(ledger, settings, guesses), settings, public)
+            hosting = Hosting(Lookup(ledger, settings, guesses, host=True), ledger, settings, public)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
-            views = Views(ledger, settings, broker, budgets, agendas, config.public_url)
-            operations = Api(ledger, settings, companies, broker, views, changes, farewells, config.public_url, token)
-            pages, sessions = Pages(config.public_url), Sessions(store, config.public_url)
+            catalogue = Catalogue(known)
+            views = Views(ledger, settings, broker, budgets, agendas, public, catalogue)
+            rehearsals = Rehearsals(store, ledger, settings)
+            stack.push_async_callback(rehearsals.drain, RENEWAL)
+            parts = (ledger, settings, companies, broker, views, changes, farewells, rehearsals, deliveries)
+            operations = Api(*parts, public, token)
+            pages, sessions = Pages(public, catalogue), Sessions(store, public)
             oidc = oidc_of(config, http_for("oidc"))
             login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
             frame = Frame(pages, login, settings, companies, Banner(sender, settings))
             admin: list[BaseRoute] = [
                 *login.routes(),
-                *Connect(store, vault, ledger, settings, broker, frame).routes(),
+                *Connect(store, vault, ledger, settings, broker, changes, frame).routes(),
                 *Start(frame, operations, companies, Trial(webhook, own)).routes(),
                 *Bookings(frame, operations.records, operations.offices, operations.connections).routes(),
                 *CompanyPages(frame, operations.companies).routes(),
                 *ConnectionPages(frame, operations.connections, operations.offices).routes(),
                 *Offices(frame, operations.offices, operations.connections).routes(),
                 *NoticePages(frame, sender).routes(),
+                *Troubles(frame, pages, catalogue).routes(),
             ]
             secrets = {"zoom": config.zoom_webhook_secret.get_secret_value()} if config.zoom_webhook_secret else {}
             notices = Notices(ledger, meetings, settings, broker, secrets)
-            routes = [*notices.routes(), *join.routes(), *admin, *routes, static]
+            routes = [*notices.routes(), *join.routes(), *hosting.routes(), *admin, *routes, static]
             api = operations.router()
-        app = _application(routes, api)
+        app = _application(routes, api, config.public_url)
         if config.secure:
             app.add_middleware(Strict)
         if config.trusted_proxies:
@@ -164,16 +184,11 @@ async def opened(
             app.state.survey, app.state.sender = survey, sender
             app.state.upkeep = Upkeep(ledger, settings, broker, farewells)
             app.state.watch = Watch(store, ledger, settings, calls)
-            parts: dict[str, Upkeep | Watch | Sender] = {
-                "upkeep": app.state.upkeep,
-                "watch": app.state.watch,
-                "notices": sender,
-            }
-            for name, part in parts.items():
-                rounds = Rounds(name, part.round)
+            turning = (("upkeep", app.state.upkeep), ("watch", app.state.watch), ("notices", sender))
+            for rounds in (Rounds(name, each.round) for name, each in turning):
                 rounds.start()
                 stack.push_async_callback(rounds.stop)
-        app.state.erasure = Erasure(ledger, connections)
+        app.state.erasure = Erasure(ledger, connections, deliveries)
         yield Door(app, webhook)
 
 
@@ -185,7 +200,9 @@ async def rotate_keys(config: Config) -> Rotated:
     async with AsyncExitStack() as stack:
         store = await _store(config, stack)
         await _check_keys(store, config)
-        return await Rotation(store, Vault(config.secret_keys), config.secret_keys[0][0]).run()
+        vault = Vault(config.secret_keys)
+        log = Deliveries(store, vault, Tombs(), config.delivery_log_days, config.delivery_log_lines)
+        return await Rotation(store, vault, config.secret_keys[0][0], log).run()
 
 
 async def examine(
@@ -231,8 +248,8 @@ async def export(config: Config, customer: str) -> dict[str, Any]:
 
 def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
-    parts: Any = None  # no operation is called
-    return _application([], Api(parts, parts, parts, parts, parts, parts, parts, "", "").router()).openapi()
+    parts: list[Any] = [None] * 9  # no operation is called
+    return _application([], Api(*parts, public_url="", admin_token="").router()).openapi()
 
 
 def _writer(config: Config) -> Writer:
@@ -240,7 +257,7 @@ def _writer(config: Config) -> Writer:
     return lambda summary: letter(summary, config.notice_language, config.public_url)
 
 
-def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
+def _application(routes: list[BaseRoute], api: APIRouter | None, public_url: str = "") -> FastAPI:
     app = FastAPI(
         title="vello-meetings",
         version=metadata.version("vello-meetings"),
@@ -253,7 +270,7 @@ def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
     if api:
         app.include_router(api)
     app.add_middleware(BodyLimit)
-    answer_errors(app)
+    answer_errors(app, public_url)
     return app
 
 

@@ -135,6 +135,17 @@ def digest(link: str | None) -> str:
     return hashlib.sha256(plain.encode()).hexdigest()[:16]
 
 
+def foreign_link(record: Record, hosted_prefix: str) -> str:
+    """The fingerprint of the link that Vello holds for a record, '' where there is none or it is below ours."""
+    link = record.video_link
+    return "" if link is None or link.startswith(hosted_prefix) else digest(link)
+
+
 def meeting_purpose(record: str) -> str:
     """What the envelopes in a record's entry are bound to."""
     return f"meeting:{record}"
+
+
+def host_purpose(record: str) -> str:
+    """What the envelope with a record's host link is bound to."""
+    return f"host:{record}"

@@ -1,6 +1,18 @@
 """Where the store keeps what: the shard of a record, and the names of its keys.
 
-Everything about a record lies in one of 64 shards, so that a script never crosses the slots of a Cluster.
+Everything about a record lies in one of 64 shards, so that a script never crosses the slots of a Cluster. n is its
+number::
+
+    vm:{s<n>}:due            records by the time somebody must look at them      no TTL
+    vm:{s<n>}:index          records by the start of their meeting               no TTL
+    vm:{s<n>}:rev            revision of the settings                            no TTL
+    vm:{s<n>}:r:<record>     the entry           vm:{s<n>}:j:<record>   its journal
+    vm:{s<n>}:m:<token>      link token -> record
+    vm:{s<n>}:h:<hash>       hash of the token of a host's link -> record
+    vm:{s<n>}:parked:<id>    records that wait for a connection to be reconnected
+    vm:{s<n>}:failed         records that were given up, by the start of their meeting
+    vm:{s<n>}:t:<hash>       tomb of an erased record
+    vm:wake                  channel: the shard in which something became due
 """
 
 import zlib

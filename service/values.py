@@ -208,6 +208,16 @@ def seconds(least: float, most: float) -> Callable[[str], float]:
     return check
 
 
+def whole(least: int, most: int, what: str) -> Callable[[str], int]:
+    def check(value: str) -> int:
+        number = int(value) if re.fullmatch(r"[0-9]{1,12}", value) else -1
+        if not least <= number <= most:
+            raise ValueError(f"is no whole number of {what} from {least} to {most}")
+        return number
+
+    return check
+
+
 def one_of(words: Any) -> Callable[[str], str]:
     def check(value: str) -> str:
         if value.lower() not in get_args(words):

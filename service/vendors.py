@@ -1,12 +1,13 @@
 """What speaks with providers, as the process's environment wants them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from typing import Final
 from urllib.parse import urlsplit
 
 from providers import registry
-from providers.base import Authorizer, MeetingProvider, ProviderInfo, ProviderSettings
+from providers.base import Authorizer, Inspects, MeetingProvider, ProviderInfo, ProviderSettings, Remark
 from providers.http import Http
 from providers.transport import Hosts
 from service.config import Config, ConfigError
@@ -21,6 +22,9 @@ from service.observer import Observer
 from service.oidc import Oidc
 from service.store import Store
 from service.vault import Vault
+
+LOOK: Final = 8.0
+"""Seconds for each call to a server whose settings are looked at: a person waits."""
 
 _API_URLS: Mapping[str, Callable[[Config], str]] = {"zoom": lambda config: config.zoom_api_url}
 _ADDRESSES: Mapping[str, Callable[[Config], Mapping[str, str]]] = {
@@ -76,6 +80,23 @@ def accounts_of(
     }
     broker = Broker(Grants(store, vault), vendors, config.public_url, observer)
     return http_for, broker, Connections(store, vault, known, connect)
+
+
+def inspects(info: ProviderInfo) -> bool:
+    """Whether a provider's settings can be looked at before they are stored."""
+    return isinstance(info.connect, type) and issubclass(info.connect, Inspects)
+
+
+async def inspected(info: ProviderInfo, settings: ProviderSettings) -> Sequence[Remark]:
+    """What a server says of settings that are not stored; nothing where the provider has no server to ask."""
+    if not inspects(info):
+        return ()
+    http = Http(deadline=LOOK)
+    try:
+        provider = info.connect(settings, http)
+        return await provider.inspect() if isinstance(provider, Inspects) else ()
+    finally:
+        await http.close()
 
 
 def oidc_of(config: Config, http: Http) -> Oidc | None:

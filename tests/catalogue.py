@@ -20,6 +20,7 @@ from babel.messages.pofile import read_po, write_po
 from pydantic import BaseModel
 
 from providers import registry
+from service.errors import Catalogue
 from service.web.forms import label_of
 from service.web.words import GUESTS, LANGUAGES
 
@@ -28,8 +29,9 @@ WEB = ROOT / "service" / "web"
 LOCALE = WEB / "locale"
 KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "several": (1, 2)}
 TRANSLATED = [name for name in GUESTS if name != "en"]
-FOR_GUESTS = {"service/web/join.py", "service/web/templates/meeting.html"}
-"""Sources whose texts customers see: they are in every language, all others in those of the settings."""
+FOR_GUESTS = {"service/web/join.py", "service/web/templates/meeting.html", "service/web/templates/host.html"}
+"""Sources whose texts are seen behind links, without a login: they are in every language, all others in those of the
+settings."""
 
 UNSEEN = {
     *("providers/memory.py", "providers/memory_server.py", "providers/registry.py", "providers/testing.py"),
@@ -126,7 +128,7 @@ def texts() -> dict[Text, list[str]]:
         method, options = ("python", {}) if path.suffix == ".py" else ("jinja2.ext:babel_extract", _JINJA)
         for _, message, _, _ in extract(method, io.BytesIO(path.read_bytes()), KEYWORDS, options=options):
             found.setdefault(message, []).append(_name(path))
-    for text, where in [*_sentences(), *_scripts(), *_declared()]:
+    for text, where in [*_sentences(), *_scripts(), *_declared(), *_cures()]:
         found.setdefault(text, []).append(where)
     for text in (*FRAGMENTS, *OF_LIBRARIES):
         found.setdefault(text, []).append("tests/catalogue.py")
@@ -158,7 +160,8 @@ def _sentences() -> Iterator[tuple[str, str]]:
             header = (
                 isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Query", "Header")
             )
-            if marked or header:
+            declared = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Trouble"
+            if marked or header or declared:  # a trouble's sentences are those of whoever says them
                 passed |= {id(part) for part in ast.walk(node)}
             if isinstance(node, ast.JoinedStr):
                 passed |= {id(part) for part in node.values}
@@ -207,6 +210,12 @@ def _declared() -> Iterator[tuple[str, str]]:
             yield scope.need, where
         for text in info.oauth.features.values() if info.oauth else ():
             yield text, where
+
+
+def _cures() -> Iterator[tuple[str, str]]:
+    """What is to be done about each trouble, as the page `/errors` says it."""
+    for trouble in Catalogue(registry.load()).codes.values():
+        yield trouble.cure, "service/errors"
 
 
 def _of_model(model: type[BaseModel], names: list[str], where: str) -> Iterator[tuple[str, str]]:

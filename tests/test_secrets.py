@@ -92,7 +92,11 @@ async def provoke(service: Service, vendor: MemoryServer) -> tuple[list[str], li
             await vendor.faults()
             await service.say("record.updated", {**data, "version": 2, "time": 1_900_000_000})
             seen.append(link + (await service.request("GET", urlsplit(link).path)).text)
-            secrets.append(str((await service.admin("GET", f"/records/{data['id']}")).json()["join_url"] or ""))
+            shown = (await service.admin("GET", f"/records/{data['id']}")).json()
+            secrets += [str(shown["join_url"] or ""), shown["host_link"].rpartition("/")[2]]
+            for path in ("", "/start"):
+                at_the_hosts = await service.request("GET", urlsplit(shown["host_link"]).path + path)
+                secrets.append(at_the_hosts.headers.get("location", ""))
         seen.append((await service.admin("POST", f"/connections/{connection}/test")).text)
     raw = body("record.updated", record(time="soon", **people))
     for signature in ("wrong", TOKEN, sign(TOKEN, service.endpoint, raw)):

@@ -34,16 +34,20 @@ def problem(status: int, code: str, message: str, headers: Mapping[str, str] | N
     return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
 
 
-def answer_errors(app: FastAPI) -> None:
-    """Make every error of `app` leave in the one shape."""
+def answer_errors(app: FastAPI, public_url: str = "") -> None:
+    """Make every error of `app` leave in the one shape, with the address where more stands about it."""
+
+    def helped(response: JSONResponse, code: str) -> JSONResponse:
+        response.headers["Link"] = f'<{public_url}/errors#{code}>; rel="help"'
+        return response
 
     async def known(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
         if isinstance(error, Problem):
-            return problem(error.status_code, error.code, error.detail, error.headers)
+            return helped(problem(error.status_code, error.code, error.detail, error.headers), error.code)
         code, message = _PLAIN.get(error.status_code, ("refused", f"{error.detail}."))
         headers = error.headers if error.status_code != 405 else {"Allow": ", ".join(allowed(request))}
-        return problem(error.status_code, code, message, headers)
+        return helped(problem(error.status_code, code, message, headers), code)
 
     def allowed(request: Request) -> list[str]:
         """Every method of an address; Starlette names only those of the first route that has it."""
@@ -54,14 +58,15 @@ def answer_errors(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is registered for
         first = error.errors()[0]
         if first["type"] == "json_invalid":
-            return problem(400, "invalid_json", "The body is not valid JSON.")
-        return problem(422, "invalid", sentence(first["loc"][1:] or first["loc"], first["msg"]))
+            return helped(problem(400, "invalid_json", "The body is not valid JSON."), "invalid_json")
+        text = sentence(first["loc"][1:] or first["loc"], first["msg"])
+        return helped(problem(422, "invalid", text), "invalid")
 
     async def away(_: Request, error: Exception) -> JSONResponse:
-        return unavailable(error)
+        return helped(unavailable(error), "store_unavailable")
 
     async def broken(_: Request, error: Exception) -> JSONResponse:
-        return unexpected(error)
+        return helped(unexpected(error), "internal_error")
 
     app.add_exception_handler(HTTPException, known)
     app.add_exception_handler(RequestValidationError, unread)

@@ -9,19 +9,15 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from providers.base import Capabilities, ClickLinks, ProviderError
+from providers.base import ClickLinks, ProviderError
 from service.choices import Choice
 from service.connections import UnknownConnection
 from service.entry import Entry
-from service.ledger import Ledger
 from service.links import Moment, hosted_url, moment, window
 from service.settings import Settings
-from service.store import StoreUnavailable
-from service.web import words
 from service.web.calendar import Appointment
-from service.web.peers import peer_of
-from service.web.recent import LIFE, Guesses, Recent
-from service.web.words import GUESTS, _, environment
+from service.web.lookup import REFRESH, Lookup, Missing
+from service.web.words import _, environment
 
 HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
@@ -33,24 +29,20 @@ HEADERS: Mapping[str, str] = {
 }
 """What every page is sent with: nobody caches it, frames it, indexes it or learns its address."""
 
-_STATUS = {Moment.CANCELLED: 410, Moment.OVER: 410, Moment.NONE: 404}
-_REFRESH = 5  # seconds after which a page that waits for its meeting looks again
-_UNKNOWN = "unknown"
-_UNAVAILABLE = "unavailable"
-_TOO_MANY = "too many"
+STATUS: Mapping[Moment, int] = {Moment.CANCELLED: 410, Moment.OVER: 410, Moment.NONE: 404}
+"""Where the page is an error to programs; 200 elsewhere."""
+_LOOKS_AGAIN = (Moment.PENDING, Moment.LATE, Moment.TROUBLE, Missing.UNAVAILABLE)
 
 
 class Join:
     """Shows where a booking's meeting stands and sends people into it."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, public_url: str) -> None:
-        self._ledger = ledger
+    def __init__(self, lookup: Lookup, settings: Settings, public_url: str) -> None:
+        self._lookup = lookup
         self._settings = settings
         self._public_url = public_url
         self._root = urlsplit(public_url).path  # behind a proxy that serves us below a path
         self._page = environment().get_template("meeting.html")
-        self._recent = Recent()
-        self._guesses = Guesses()
 
     def routes(self) -> list[Route]:
         """The page, the calendar file and the click."""
@@ -67,11 +59,11 @@ class Join:
         return await self._open(request, click=True)
 
     async def _open(self, request: Request, *, click: bool) -> Response:
-        found = await self._found(request)
-        if isinstance(found, Response):
-            return found
-        token, entry, now, fresh = found
-        choice, capabilities = self._promise(entry)
+        found = await self._lookup.find(request)
+        if isinstance(found, Missing):
+            return self._answer(found, found.status)
+        token, entry, now = found.token, found.entry, found.now
+        choice, capabilities = self._lookup.promise(entry)
         at = moment(entry, choice, capabilities, now)
         if click and at is Moment.OPEN:
             try:
@@ -79,47 +71,19 @@ class Join:
             except (UnknownConnection, ProviderError):
                 at = Moment.TROUBLE
         appointment = self._appointment(token, entry, choice, now)
-        return self._answer(at, _STATUS.get(at, 200), token, appointment, entry, choice, fresh)
+        return self._answer(at, STATUS.get(at, 200), token, appointment, entry, choice, found.fresh)
 
     async def _calendar(self, request: Request) -> Response:
-        found = await self._found(request)
-        if isinstance(found, Response):
-            return found
-        token, entry, now, fresh = found
-        choice, capabilities = self._promise(entry)
+        found = await self._lookup.find(request)
+        if isinstance(found, Missing):
+            return self._answer(found, found.status)
+        token, entry, now = found.token, found.entry, found.now
+        choice, capabilities = self._lookup.promise(entry)
         at, appointment = moment(entry, choice, capabilities, now), self._appointment(token, entry, choice, now)
         if appointment is None or at is Moment.NONE:  # what was deleted has no time any more
-            return self._answer(at, _STATUS.get(at, 200), token, appointment, entry, choice, fresh)
+            return self._answer(at, STATUS.get(at, 200), token, appointment, entry, choice, found.fresh)
         headers = {**HEADERS, "Content-Disposition": 'attachment; filename="meeting.ics"'}
         return Response(appointment.file(), 200, headers, media_type="text/calendar")
-
-    async def _found(self, request: Request) -> tuple[str, Entry, int, bool] | Response:
-        """The booking behind a link, the store's time, and whether it is as the store knows it now; else the answer.
-
-        While the store is away, what was looked at a moment ago is shown as it was then.
-        """
-        token, address = request.path_params["token"].rstrip("/"), peer_of(request)
-        accepted = request.headers.get("accept-language", "")
-        words.speak(words.wanted(None, accepted, GUESTS))
-        fresh = True
-        try:
-            found = await self._ledger.resolve(token)
-            if found is None:
-                self._recent.forget(token)
-                if self._guesses.too_many(address):
-                    return self._answer(_TOO_MANY, 429)
-                self._guesses.add(address)
-                return self._answer(_UNKNOWN, 404)
-            entry, revision, now = found  # the store's clock, so that every process opens the door at the same time
-            await self._settings.refresh(revision)
-            self._recent.keep(token, entry, now)
-        except StoreUnavailable:
-            kept = self._recent.find(token)
-            if kept is None:
-                return self._answer(_UNAVAILABLE, 503)
-            (entry, now), fresh = kept, False
-        words.speak(words.wanted(entry.wish.language if entry.wish else None, accepted, GUESTS))
-        return token, entry, now, fresh
 
     def _appointment(self, token: str, entry: Entry, choice: Choice | None, now: int) -> Appointment | None:
         """What a calendar is told, None while there is no time to tell."""
@@ -151,12 +115,6 @@ class Join:
             return await provider.click_url(placed.meeting, placed.spec, "guest", now, until)
         return provider.join_url(placed.meeting, placed.spec, "guest", now, until)
 
-    def _promise(self, entry: Entry) -> tuple[Choice | None, Capabilities | None]:
-        """The office's choice, and what the connection that holds the meeting can promise."""
-        choice = self._settings.choices.of(entry.wish.office if entry.wish else None)
-        chosen, standing = self._settings.promises(entry, choice)
-        return choice, standing if entry.meeting else chosen
-
     def _answer(
         self,
         at: str,
@@ -182,8 +140,8 @@ class Join:
             before=datetime.fromtimestamp(moved, zone) if moved is not None else None,
             opens=opens,
             fresh=fresh,
-            refresh=_REFRESH if at in (Moment.PENDING, Moment.TROUBLE, _UNAVAILABLE) else None,
+            refresh=REFRESH if at in _LOOKS_AGAIN else None,
         )
-        wait = {503: _REFRESH, 429: int(LIFE)}.get(status)
+        wait = at.wait if isinstance(at, Missing) else None
         headers = {**HEADERS, "Retry-After": str(wait)} if wait else HEADERS
         return Response(body, status, headers, media_type="text/html")

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from starlette.responses import Response
 from starlette.routing import Route
 
+from service.changes import since
 from service.choices import DEFAULT, Choice
 from service.vello import Rank, Record
 from service.web.api_connections import ConnectionsApi
@@ -138,6 +139,7 @@ class Offices:
         saved: str = "",
     ) -> Response:
         seen, connections = await self._offices.seen(office), await self._connected(visit, office)
+        history = await self._offices.history(office)
         return visit.show(
             "office.html",
             status,
@@ -151,10 +153,11 @@ class Offices:
             services=sorted(seen.services | (draft.services or frozenset()) | set(draft.names)),
             resources=sorted(seen.resources | set(draft.hosts)),
             zones=sorted(available_timezones()),
-            version=self._offices.version(office),
+            stood=visit.stood(self._offices.version(office), status),
             impact=await self._offices.weigh(office, choice) if choice else None,
             title=_title(choice or self._begun(visit, office)),
-            history=await self._offices.history(office),
+            history=history,
+            meanwhile=since(history, visit.text("read_at")) if status == 412 else [],
             trouble=trouble,
             saved=saved,
         )

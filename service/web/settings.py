@@ -1,6 +1,7 @@
 """The frame of all settings pages: a session, a form that is ours, fresh settings, and errors as pages."""
 
 import hmac
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,6 +62,15 @@ class Visit:
         """Whether this admin may see a connection: one that is for all is for admins of everything."""
         companies = self.session.person.companies
         return companies is None or (company is not None and company in companies)
+
+    def stood(self, version: str, status: int) -> tuple[str, str]:
+        """The version a form is about and when it was read: as it was sent, unless it was refused for being old (412).
+
+        Else who looks once more at what a change would do, or mends a mistake, would overwrite what came meanwhile.
+        """
+        if self.text("version") and status != 412:
+            return self.text("version"), self.text("read_at")
+        return version, str(int(time.time()))
 
     def show(self, template: str, status: int = 200, **values: Any) -> Response:
         """A page for this admin."""
@@ -149,7 +159,7 @@ class Frame:
                 return await endpoint(request)
             except Problem as problem:
                 heading = _("There is nothing here") if problem.status_code == 404 else _("That did not work")
-                return self.notice(request, problem.status_code, heading, _(problem.detail))
+                return self.notice(request, problem.status_code, heading, _(problem.detail), code=problem.code)
             except StoreUnavailable as error:
                 _log.error("store_unavailable", reason=str(error))
                 text = _("This service cannot reach its store at the moment. Please try again in a minute.")
@@ -162,10 +172,16 @@ class Frame:
         return self._pages.go(path)
 
     def notice(
-        self, request: Request, status: int, heading: str, text: str, action: tuple[str, str] | None = None
+        self,
+        request: Request,
+        status: int,
+        heading: str,
+        text: str,
+        action: tuple[str, str] | None = None,
+        code: str | None = None,
     ) -> Response:
-        """A page that says one thing, and where to go on."""
+        """A page that says one thing, where to go on, and where more stands about the `code` of what is wrong."""
         headers = {"Retry-After": "60"} if status == 503 else None
         return self._pages.show(
-            request, "notice.html", status, headers=headers, heading=heading, texts=[text], action=action
+            request, "notice.html", status, headers=headers, heading=heading, texts=[text], action=action, code=code
         )

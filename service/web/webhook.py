@@ -14,7 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.choices import Choice
 from service.companies import OWN, Companies, Company
 from service.config import WEBHOOK_PATH
-from service.entry import Entry
+from service.deliveries import Deliveries
+from service.entry import Entry, foreign_link
 from service.ledger import Ledger
 from service.links import Link, hosted_url, link_for
 from service.observer import Observer, Seen
@@ -78,6 +79,7 @@ class Webhook:
         public_url: str,
         deadline: float,
         observer: Observer,
+        deliveries: Deliveries,
     ) -> None:
         self._ledger = ledger
         self._runs = runs
@@ -87,6 +89,7 @@ class Webhook:
         self._hosted_prefix = f"{public_url}/m/"
         self._deadline = deadline
         self._observer = observer
+        self._deliveries = deliveries
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one event."""
@@ -131,9 +134,10 @@ class Webhook:
 
     async def _take(self, company: Company, realm: str, scope: Scope, body: bytes, seen: Seen) -> ASGIApp:
         due = asyncio.get_running_loop().time() + self._deadline - _MARGIN
+        seen.realm = realm
         verify(body, _signature(scope), company.tokens, company.endpoint_urls)
         event = parse(body)
-        record, seen.type = event.record, event.type
+        record, seen.type, seen.event = event.record, event.type, event
         if record is None:
             seen.outcome = "no_record"
             if event.type == CONNECTION_TEST:
@@ -144,7 +148,11 @@ class Webhook:
         if not await self._settings.choices.saw(record.office, realm):
             raise InvalidEvent("wrong_company", _WRONG_OFFICE)
         seen.record, inline = record.id, event.type == UPDATE_METADATA
-        accepted = await self._ledger.accept(event, realm, self._hosted_prefix, inline=inline)
+        seen.note, seen.foreign = self._deliveries.note(event, realm), foreign_link(record, self._hosted_prefix)
+        accepted = await self._ledger.accept(
+            event, realm, self._hosted_prefix, inline=inline, note=seen.note, foreign=seen.foreign
+        )
+        seen.noted = accepted.verdict if accepted.noted else ""
         if accepted.verdict == "foreign":
             raise InvalidEvent("wrong_company", "The record belongs to another company than this URL.")
         await self._settings.refresh(accepted.revision)
@@ -152,7 +160,7 @@ class Webhook:
         if accepted.told:
             answer = self._again(accepted.told, seen)
         elif accepted.entry is None:  # the record was erased: not even its id is left, here or in the log
-            seen.record, answer = None, _NO_LINK if inline else _NOTHING
+            seen.record, seen.erased, answer = None, True, _NO_LINK if inline else _NOTHING
         elif inline:
             answer = await self._link(record, accepted, due, seen)
         elif accepted.entry.meeting:

@@ -126,6 +126,12 @@ capabilities:
   value: {{ .Values.answerDeadline | quote }}
 - name: LEASE_SECONDS
   value: {{ .Values.leaseSeconds | quote }}
+- name: RETENTION_DAYS
+  value: {{ .Values.retentionDays | quote }}
+- name: DELIVERY_LOG_DAYS
+  value: {{ .Values.deliveryLog.days | quote }}
+- name: DELIVERY_LOG_LINES
+  value: {{ int64 .Values.deliveryLog.lines | quote }}
 - name: LOG_LEVEL
   value: {{ .Values.logLevel }}
 - name: LOG_FORMAT
