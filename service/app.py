@@ -136,7 +136,9 @@ async def opened(
         survey = Survey(store, ledger, settings, broker, budgets)
         channels = channels_of(config, http_for("notices"))
         sender = Sender(store, survey.look, channels, _writer(config), observer.metrics)
-        routes: list[BaseRoute] = [*Health(store, ledger, gate, budgets, connections, observer.metrics).routes()]
+        routes: list[BaseRoute] = [
+            *Health(store, ledger, gate, budgets, connections, observer.metrics, sender).routes()
+        ]
         api: APIRouter | None = None
         webhook: Webhook | None = None
         if role != "worker":
@@ -209,9 +211,13 @@ async def examine(
     connection: str | None = None,
     environ: Mapping[str, str] = os.environ,
     *,
+    notice: bool = False,
     providers: Mapping[str, ProviderInfo] | None = None,
 ) -> Report:
-    """What is wrong with this installation, whether or not services run; `connection` is tried with a real meeting."""
+    """What is wrong with this installation, whether or not services run.
+
+    `connection` is tried with a real meeting, with `notice` a test notice is sent.
+    """
     async with AsyncExitStack() as stack:
         clients = await stack.enter_async_context(AsyncExitStack())
 
@@ -223,7 +229,14 @@ async def examine(
 
         http = Http()
         clients.push_async_callback(http.close)
-        return await Examination(environ, http, lambda config: _store(config, stack), accounts).run(connection)
+        examination = Examination(
+            environ,
+            http,
+            lambda config: _store(config, stack),
+            accounts,
+            lambda config: (channels_of(config, http), _writer(config)),
+        )
+        return await examination.run(connection, notice=notice)
 
 
 async def erase(config: Config, *, record: str | None = None, customer: str | None = None) -> Erased | None:

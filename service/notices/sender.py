@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 from service.matters import Matter, Trouble
 from service.metrics import Metrics
 from service.notices.book import Book, Pending, arrived, concerning, due, failed, fit, noted
-from service.notices.summary import Channel, NotTold, Summary, Writer
+from service.notices.summary import Channel, ChannelName, NotTold, Summary, Writer
 from service.store import Store, version_of
 from service.survey import Outlook
 
@@ -42,7 +42,7 @@ _log = structlog.get_logger(__name__)
 class Told:
     """What became of a test notice on one channel: what the other side answered, or why it did not arrive."""
 
-    channel: str
+    channel: ChannelName
     ok: bool
     text: str
 
@@ -51,7 +51,7 @@ class Told:
 class Standing:
     """How a channel does: when its last notice arrived (unix seconds), and since when none does."""
 
-    channel: str
+    channel: ChannelName
     last: int | None
     trouble: Trouble | None
     waiting: bool
