@@ -261,8 +261,8 @@ async def export(config: Config, customer: str) -> dict[str, Any]:
 
 def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
-    parts: list[Any] = [None] * 9  # no operation is called
-    return _application([], Api(*parts, public_url="", admin_token="").router()).openapi()
+    nothing: Any = None  # no operation is called
+    return _application([], Api(*((nothing,) * 9), public_url="", admin_token="").router()).openapi()
 
 
 def _writer(config: Config) -> Writer:
