@@ -65,7 +65,7 @@ class Health:
             health = await self._connections.health()
             budgets = await self._budgets.part_left(self._connections)
             ahead = await skew(self._store)
-            matters = Counter(each.code for each in await self._sender.seen())
+            matters: Counter[str] = Counter(each.code for each in await self._sender.seen())
             standing = await self._sender.standing()
         except StoreUnavailable:
             return self._answer(self._metrics.render(None, {}))
