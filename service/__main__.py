@@ -139,7 +139,7 @@ def rotate() -> int:
 def doctor(arguments: argparse.Namespace) -> int:
     """Look at everything and say what is wrong; 0 if nothing is a problem."""
     logs.configure("critical", "text")  # what is wrong stands in the report
-    report = asyncio.run(examine(arguments.connection))
+    report = asyncio.run(examine(arguments.connection, notice=arguments.notice))
     print(json.dumps(report.json(), indent=2) if arguments.json else report.table())
     return 0 if report.well else 1
 
@@ -205,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     look = commands.add_parser("doctor", help="look at everything this service stands on and say what is wrong")
     look.add_argument("--connection", metavar="ID", help="make, move, find and remove a real meeting with this one")
+    look.add_argument("--notice", action="store_true", help="send a test notice to whoever is told of troubles")
     look.add_argument("--json", action="store_true", help="print the report as JSON")
     keys = commands.add_parser("keys", help="encrypt everything with the newest of SECRET_KEYS")
     keys.add_argument("what", choices=["rotate"])
