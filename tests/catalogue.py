@@ -29,7 +29,10 @@ WEB = ROOT / "service" / "web"
 LOCALE = WEB / "locale"
 KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "several": (1, 2)}
 TRANSLATED = [name for name in GUESTS if name != "en"]
-FOR_GUESTS = {"service/web/join.py", "service/web/templates/meeting.html", "service/web/templates/host.html"}
+FOR_GUESTS = {
+    *("service/web/entrance.py", "service/web/join.py"),
+    *("service/web/templates/host.html", "service/web/templates/meeting.html"),
+}
 """Sources whose texts are seen behind links, without a login: they are in every language, all others in those of the
 settings."""
 
@@ -46,7 +49,7 @@ UNSEEN = {
     ),
     *("service/embedded.py", "service/generated.py", "service/logs.py", "service/metrics.py", "service/observer.py"),
     *(f"service/doctor/{name}.py" for name in ("accounts", "address", "configuration", "examination", "finding")),
-    *("service/doctor/keys.py", "service/doctor/server.py"),
+    *("service/doctor/keys.py", "service/doctor/notices.py", "service/doctor/server.py"),
     *(f"service/outages/{name}.py" for name in ("acts", "people", "rehearse", "story", "zoom")),
     *(
         "service/throwaway.py",
@@ -62,7 +65,6 @@ UNSEEN = {
         "service/vello.py",
         "service/web/door.py",
         "service/web/guard.py",
-        "service/web/limits.py",
     ),
     *("service/web/schema.py", "service/web/server.py", "service/web/webhook.py"),
 }
@@ -72,6 +74,12 @@ FRAGMENTS = (
     "Own system (signed HTTP)",
     "{0} refuses the call: {1}",
     "{0} does not work now: {1}",
+    "{0} takes mail for none of the recipients: {1}",
+    "{0} refuses user name or password: {1}",
+    "{0} refuses the message: {1}",
+    "{0} has a certificate that is not trusted: {1}",
+    "{0} does not offer what was asked of it: {1}",
+    "{0} It takes none for {1}",
     "status {0}, {1}.",
     "about {0} s",
     "about {0} min",
@@ -115,6 +123,7 @@ OF_LIBRARIES = (
     "braces hold nothing but a name.",
     "unknown {0}; known are {1}, {2} and {3}.",
     "an e-mail address was expected.",
+    "a colour was expected, such as #0b5cad.",
 )
 """What pydantic and our own checks of fields say, as `errors_of` shows it."""
 

@@ -55,7 +55,7 @@ class Raised:
 
 OURS = {
     *("NoticeRefused", "StoreUnavailable", "StoreRefused", "EmbeddedUnavailable", "GeneratedRefused", "RegistryError"),
-    *("Held", "Spent", "UnknownKey", "Damaged", "TooMany", "NotSent"),
+    *("Held", "Spent", "UnknownKey", "Damaged", "TooMany", "NotSent", "NotTold", "Unusable"),
 }
 """Exceptions whose first argument is a sentence, besides those of providers."""
 CODED = {"Problem", "problem", "_refuse"}

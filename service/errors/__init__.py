@@ -85,5 +85,5 @@ def _shapes(troubles: Iterable[Trouble], translate: Callable[[str], str]) -> lis
             parts = _PLACE.split(translate(numbered(sentence)))
             known = sum(map(len, parts))
             if known >= _LEAST:
-                found.append((known, re.compile(".+?".join(map(re.escape, parts)), re.DOTALL), trouble))
+                found.append((known, re.compile(".*?".join(map(re.escape, parts)), re.DOTALL), trouble))
     return [(shape, trouble) for _, shape, trouble in sorted(found, key=lambda each: -each[0])]

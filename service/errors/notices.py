@@ -78,6 +78,23 @@ NOTICES: Final = (
         "The page of notices shows what was answered; send a test notice there when it is mended.",
     ),
     Trouble(
+        "notice_not_mailed",
+        "operator",
+        (
+            "{server} did not answer in time.",
+            "{server} ended the connection, and may have taken the message.",
+            "{server} has a certificate that is not trusted: {why}",
+            "{server} does not offer what was asked of it: {why}",
+            "{server} refuses user name or password: {why}",
+            "{server} refuses the message: {why}",
+            "{server} takes mail for none of the recipients: {why}",
+            "{server} speaks no TLS that this service does on this port.",
+            "Mail could not be handed to {server}: {why}.",
+        ),
+        "Compare SMTP_HOST and its neighbours with what the mail server wants; docs/notices.md has its answers and "
+        "their cures. Send a test notice when it is mended.",
+    ),
+    Trouble(
         "notices_webhook",
         "operator",
         ("The webhook for notices takes none.",),
