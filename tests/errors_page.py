@@ -134,7 +134,7 @@ def _of_call(where: str, call: ast.Call, tree: ast.Module, errors: set[str]) -> 
         yield from (Raised(where, each, code) for each in _said(arguments[at + 1], tree, call) or [""])
     elif called == "InvalidEvent":
         yield from (Raised(where, each, shape(arguments[0])) for each in _said(arguments[1], tree, call))
-    elif called == "Remark" and shape(arguments[0]) == "wrong":
+    elif called == "Remark" and shape(arguments[0]) in ("wrong", "away"):
         yield from (Raised(where, each) for each in _said(arguments[1], tree, call))
     elif called in LATER and len(arguments) > LATER[called]:
         yield from (Raised(where, each) for each in _said(arguments[LATER[called]], tree, call))

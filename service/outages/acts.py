@@ -18,8 +18,8 @@ from service.reconcile import SETTLING
 
 DEADLINE: Final = 2.0
 """Seconds in which Vello is answered here, as ANSWER_DEADLINE is set."""
-_LATE: Final = 1.5  # seconds beyond it that a busy machine may take
-_REFUSED: Final = 6.0  # seconds after which Vello is told that the store is away
+_LATE: Final = 3.0  # seconds beyond it that a busy machine may take
+_REFUSED: Final = 8.0  # seconds after which Vello is told that the store is away
 _OUTAGE: Final = 6.0  # seconds that an outage goes on after it was noticed
 _CURED: Final = SETTLING + 25.0  # seconds after which all must be well again
 _HOUR: Final = 3600
@@ -107,8 +107,9 @@ def spent(house: House) -> Story:
     during = [office.books() for _ in range(2)]
     story.tell("Vello", f"asked for {len(during)} more and was told {during[-1].told} each time.")
     story.tell("Customer", f"opened one of them and read {during[-1].page()}.")
-    reason = during[-1].shown()["reason"] or ""
-    story.tell("Admin", f"read at the booking “{reason}”.")
+    shown = during[-1].shown()
+    reason = shown["reason"] or ""
+    story.tell("Admin", f"read at the booking “{reason}” ({shown['reason_code']}).")
     story.promise(
         "The booking says that a limit of the day is reached, and that it ends at 00:00 UTC.", "day" in reason
     )

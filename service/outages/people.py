@@ -22,12 +22,8 @@ SOON: Final = 600
 _TIMEOUT: Final = 30.0
 _STEP: Final = 0.2
 _UNREAD: Final = (
-    "Start:",
-    "Connections",
-    "The office",
-    "Add to your calendar",
-    "You can open this page",
-    "To the start",
+    *("Start:", "Connections", "The office", "Add to your calendar", "You can open this page", "To the start"),
+    *("It opens in", "If you are asked for a passcode"),
 )
 """How sentences begin that tell nothing of an outage."""
 
@@ -232,7 +228,7 @@ class Booking:
         """What the customer reads behind a hosted link."""
         if not self._hosted:
             return "(the link leads to Zoom itself)"
-        return _read(Browser(self._house.service.base).get(self.link)[2], 4)
+        return _read(Browser(self._house.service.base).get(self.link)[2], 8)
 
     def leads_in(self) -> bool:
         """Whether the link that the customer has leads into the meeting."""
