@@ -28,9 +28,12 @@ from service.doctor.finding import Report
 from service.embedded import EmbeddedValkey
 from service.erasure import Erased, Erasure
 from service.farewell import Farewells
+from service.findings import SweepResult
+from service.found import Found
 from service.gate import Gate
 from service.ledger import Ledger
 from service.meetings import Meetings
+from service.nightly import Nightly
 from service.oauth import Broker
 from service.observer import Observer
 from service.reconcile import Reconciler
@@ -38,6 +41,8 @@ from service.rotation import KEYS, Rotated, Rotation
 from service.runs import Runs
 from service.settings import Settings
 from service.store import Store
+from service.sweep import Sweep
+from service.swept import Swept
 from service.tombs import Tombs
 from service.upkeep import Upkeep
 from service.vault import Vault, fingerprint
@@ -102,23 +107,27 @@ async def opened(
         http_for, broker, connections = accounts_of(config, store, known, observer, clients)
         stack.push_async_callback(broker.drain, RENEWAL)
         settings = Settings(Choices(store), connections)
-        ledger = Ledger(store, vault, config.lease_seconds, await Tombs.load(store, vault))
+        tombs, swept = await Tombs.load(store, vault), Swept(store)
+        ledger, found = Ledger(store, vault, config.lease_seconds, tombs), Found(store, vault, settings, swept, tombs)
+        await swept.beat()
         await settings.load()
         await _built_in(settings, ledger, config)
         changes = Changes(store)
         farewells = Farewells(store, ledger, settings, broker, changes)
         gate, budgets, agendas, meetings = Gate(store), Budgets(store), Agendas(store), Meetings(store)
         calls = Calls(gate, budgets, observer)
-        reconciler = Reconciler(ledger, settings, calls, agendas)
+        reconciler = Reconciler(ledger, settings, calls, agendas, found, owner=config.installation)
         runs = Runs(ledger, settings, reconciler, meetings, observer)
+        sweep = Sweep(ledger, settings, calls, agendas, meetings, found, swept, config.installation)
         stack.push_async_callback(runs.drain, DRAIN)
         own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
         companies = Companies(store, vault, own)
-        routes: list[BaseRoute] = [*Health(store, ledger, gate, budgets, connections, observer.metrics).routes()]
+        routes: list[BaseRoute] = [*Health(store, ledger, gate, budgets, connections, swept, observer.metrics).routes()]
         api: APIRouter | None = None
         webhook: Webhook | None = None
         if role != "worker":
-            webhook = Webhook(ledger, runs, settings, companies, config.public_url, config.answer_deadline, observer)
+            deadline = config.answer_deadline
+            webhook = Webhook(ledger, runs, settings, companies, config.public_url, deadline, observer, found)
             join = Join(ledger, settings, config.public_url)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
@@ -134,7 +143,7 @@ async def opened(
                 *Start(frame, operations, companies, Trial(webhook, own)).routes(),
                 *Bookings(frame, operations.records, operations.offices, operations.connections).routes(),
                 *CompanyPages(frame, operations.companies).routes(),
-                *ConnectionPages(frame, operations.connections, operations.offices).routes(),
+                *ConnectionPages(frame, operations.connections, operations.offices, swept).routes(),
                 *Offices(frame, operations.offices, operations.connections).routes(),
             ]
             secrets = {"zoom": config.zoom_webhook_secret.get_secret_value()} if config.zoom_webhook_secret else {}
@@ -150,6 +159,10 @@ async def opened(
             worker = Worker(store, ledger, runs)
             worker.start()
             stack.push_async_callback(worker.stop)
+            nightly = Nightly(sweep, swept, config.sweep_hour)
+            nightly.start()
+            stack.push_async_callback(nightly.stop)
+            app.state.nightly = nightly
             upkeep = Upkeep(ledger, settings, broker, farewells)
             upkeep.start()
             stack.push_async_callback(upkeep.stop)
@@ -158,7 +171,8 @@ async def opened(
             watch.start()
             stack.push_async_callback(watch.stop)
             app.state.watch = watch
-        app.state.erasure = Erasure(ledger, connections)
+        app.state.sweep = sweep
+        app.state.erasure = Erasure(ledger, connections, found)
         yield Door(app, webhook)
 
 
@@ -202,6 +216,16 @@ async def erase(config: Config, *, record: str | None = None, customer: str | No
     async with opened(config, "worker") as door:
         erasure: Erasure = door.app.state.erasure
         return await (erasure.record(record) if record else erasure.customer(customer or ""))
+
+
+async def sweep_once(config: Config, only: str | None, *, dry: bool, remove_unknown: bool) -> SweepResult:
+    """One sweep of everything or of one connection; services may run meanwhile. `dry` changes nothing.
+
+    Raises: what `opened` does, UnknownConnection, SweepElsewhere.
+    """
+    async with opened(config, "web" if dry else "worker") as door:
+        sweep: Sweep = door.app.state.sweep
+        return await (sweep.look if dry else sweep.run)(only, remove_unknown=remove_unknown)
 
 
 async def export(config: Config, customer: str) -> dict[str, Any]:

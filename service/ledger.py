@@ -17,7 +17,7 @@ import itertools
 import math
 import secrets
 import time
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from functools import lru_cache
 from importlib import resources
 from operator import attrgetter
@@ -28,19 +28,33 @@ import structlog
 
 from service.entry import Entry, Placement, Reason, State, digest, meeting_purpose
 from service.parked import paced
-from service.shards import SHARDS, base, entry_key, letter_of, record_keys, shard_behind, shard_keys, shard_of
+from service.shards import (
+    SHARDS,
+    base,
+    entry_key,
+    letter_of,
+    record_keys,
+    shard_behind,
+    shard_keys,
+    shard_of,
+    shard_sets,
+    token_in,
+)
 from service.store import Script, Store
 from service.tombs import Tombs
 from service.vault import Damaged, UnknownKey, Vault
 from service.vello import UPDATE_METADATA, Event, Rank, Record
 from service.verbs import (
     DIRECT,
+    NOTHING,
+    ZOMBIE,
     Accepted,
     Backlog,
     Change,
     Claimed,
     Committed,
     JournalLine,
+    Known,
     Lease,
     Page,
     Told,
@@ -55,11 +69,8 @@ TOMBSTONE: Final = 90 * 86_400
 """Seconds a deleted record is remembered, so that late events cannot revive it."""
 
 _log = structlog.get_logger(__name__)
-_SCRIPT = Script(
-    "".join(
-        resources.files("service").joinpath(f"{name}.lua").read_text() for name in ("order", "tombs", "ledger", "asked")
-    )
-)
+_SCRIPTS = ("order", "tombs", "found", "ledger", "asked")
+_SCRIPT = Script("".join(resources.files("service").joinpath(f"{name}.lua").read_text() for name in _SCRIPTS))
 _CONTENT = ("company", "office", "resource", "service", "user", "customer", "start", "duration")
 _STORED = (*_CONTENT, "language", "record_number", "archived")
 _wish_of = attrgetter(*_STORED)
@@ -84,11 +95,14 @@ class Ledger:
         self._placement = lru_cache(_KEPT)(self._open_placement)
         self.lease_seconds = lease_seconds
 
-    async def accept(self, event: Event, realm: str, hosted_prefix: str, *, inline: bool) -> Accepted:
+    async def accept(
+        self, event: Event, realm: str, hosted_prefix: str, *, inline: bool, known: Known = NOTHING
+    ) -> Accepted:
         """Store what `event` says if it is newer, and mark its record due.
 
         `realm` is the company in the webhook's URL ('' for the installation's own). A video link below
-        `hosted_prefix` is ours. With `inline` the caller gets the lease when there is something to do now.
+        `hosted_prefix` is ours. With `inline` the caller gets the lease when there is something to do now. What is
+        `known` of a record from elsewhere is taken on if nothing in the ledger says otherwise.
         """
         record = event.record
         assert record is not None  # noqa: S101 - the caller sorts out events without a record
@@ -115,6 +129,10 @@ class Ledger:
             RETENTION,
             TOMBSTONE,
             self._tombs.name(record.id),
+            *self._recalled(record.id, known),
+            token_in(record.id, link.removeprefix(hosted_prefix)) if ours and link else "",
+            digest(link) if ours else "",
+            int(known.older),
         )
         verdict, fence, inherited, now, revision, flat, *rest = answer
         if fence < 0:
@@ -180,10 +198,16 @@ class Ledger:
         """Let go of a record and leave its meeting where it is, or take it back; False while somebody works on it."""
         return bool(await self._call("release", record, text, "0" if take_back else "1") == 1)
 
-    async def orphan(self, record: str, placement: Placement) -> None:
-        """Hand over a meeting that a run made after it had lost its lease, so that it is removed."""
-        tomb, envelope = self._tombs.name(record), self.seal(record, placement)
-        await self._call("orphan", record, placement.name, envelope, RETENTION, TOMBSTONE, tomb)
+    async def orphan(self, record: str, placement: Placement, text: str = ZOMBIE) -> None:
+        """Hand over a meeting that is not the record's, such as what a run made without its lease: it is removed."""
+        rest = (self.seal(record, placement), RETENTION, TOMBSTONE, self._tombs.name(record), text)
+        await self._call("orphan", record, placement.name, *rest)
+
+    async def adopt(self, entry: Entry, placement: Placement, text: str, *, doubt: bool) -> bool:
+        """Have a record take on a meeting that stands; False while somebody works on it or knows more of it."""
+        before = entry.meeting.name if entry.meeting else ""
+        known = (placement.name, *self._recalled(entry.record, Known(placement, doubt)), str(entry.generation), before)
+        return bool(await self._call("adopt", entry.record, text, *known) == 1)
 
     async def erase(self, record: str) -> str:
         """Forget a record for good: 'unknown', 'gone', or 'pending' until nothing of it stands at a provider."""
@@ -275,6 +299,12 @@ class Ledger:
             await self._store.pipeline(vanished)
         return Page(found, rows[-1])
 
+    async def records(self) -> AsyncIterator[list[str]]:
+        """The ids of all records, a shard at a time."""
+        for shard in range(SHARDS):
+            found = await self._store.pipeline([("ZRANGE", key, 0, -1) for key in shard_sets(shard)])
+            yield sorted({str(record) for each in found for record in each})
+
     async def bump_revision(self) -> str:
         """Tell every shard that the settings changed; the next call about any record says so."""
         revision = secrets.token_hex(8)
@@ -288,6 +318,14 @@ class Ledger:
     def _owner(self) -> str:
         """A name for a lease or a commit that no other has, here or in another process."""
         return f"{self._name}.{next(self._names)}"
+
+    def _recalled(self, record: str, known: Known) -> tuple[str, str, str, str]:
+        """The envelope, generation and link's digest of a meeting that is known, and whether it is in doubt."""
+        placed = known.placement
+        if placed is None or placed.meeting is None:
+            return "", "", "", ""
+        generation, link = str(placed.spec.generation), digest(placed.meeting.join_url)
+        return self.seal(record, placed), generation, link, str(int(known.doubt))
 
     def seal(self, record: str, placement: Placement) -> str:
         """A placement as an envelope: its join URL is nobody's business."""
@@ -319,7 +357,7 @@ class Ledger:
             rank=Rank(int(row["rank"])),
             realm=row.get("realm", ""),
             wish=_wish(record, row["wish"]) if "wish" in row else None,
-            foreign="foreign" in row,
+            foreign=row.get("foreign", ""),
             version=int(row["version"]) if "version" in row else None,
             changed=int(row["changed"]) if "changed" in row else None,
             asked=int(row.get("asked", 0)),
@@ -333,6 +371,7 @@ class Ledger:
             made=int(row.get("made", 0)),
             doubt="doubt" in row,
             released="released" in row,
+            older="older" in row,
             told=tuple(row["told"].split(",")) if row.get("told") else (),
             hosted="hosted" in row,
             answer=row.get("answer", ""),
@@ -344,9 +383,8 @@ class Ledger:
             parked=row.get("parked"),
         )
         names = sorted(name for name in row if name.startswith("x:"))
-        if not names:
-            return entry
-        return entry._replace(retired=tuple(self._placement(record, row[name]) for name in names))
+        retired = tuple(self._placement(record, row[name]) for name in names)
+        return entry._replace(retired=retired) if names else entry
 
     def _told(self, record: str, answer: str, token: str, envelope: str) -> Told:
         placed = self._placement(record, envelope) if answer[0] == DIRECT else None
@@ -360,8 +398,3 @@ class Ledger:
 @lru_cache(_KEPT)
 def _wish(record: str, content: str) -> Record:
     return Record(id=record, **dict(zip(_STORED, orjson.loads(content), strict=True)))
-
-
-def reason_text(reason: Reason) -> str:
-    """A reason as the entry stores it."""
-    return orjson.dumps(reason).decode()

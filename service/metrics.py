@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from service.connections import HealthState
 from service.gate import GateState
+from service.swept import Kind, SweepReport
 from service.vello import CONNECTION_TEST, RECORD_EVENTS
 from service.verbs import Backlog
 
@@ -85,6 +86,7 @@ class Metrics:
         states: Mapping[str, HealthState] | None = None,
         budgets: Mapping[str, float] | None = None,
         skew: float = 0.0,
+        sweep: SweepReport | None = None,
     ) -> bytes:
         """Everything as Prometheus reads it; without `backlog` the store could not be asked.
 
@@ -93,7 +95,7 @@ class Metrics:
         """
         waiting = self._waiting
         waiting.backlog, waiting.breakers = backlog, breakers
-        waiting.states, waiting.budgets, waiting.skew = states or {}, budgets or {}, skew
+        waiting.states, waiting.budgets, waiting.skew, waiting.sweep = states or {}, budgets or {}, skew, sweep
         return generate_latest(self._registry)
 
 
@@ -135,6 +137,7 @@ class _Waiting(Collector):
         self.states: Mapping[str, HealthState] = {}
         self.budgets: Mapping[str, float] = {}
         self.skew = 0.0
+        self.sweep: SweepReport | None = None
 
     def collect(self) -> Iterable[Metric]:
         backlog = self.backlog
@@ -166,3 +169,22 @@ class _Waiting(Collector):
             yield GaugeMetricFamily(
                 f"{PREFIX}clock_skew_seconds", "By how much the store's clock is ahead of ours.", self.skew
             )
+            if self.sweep and self.sweep.ended:
+                yield from _sweep(self.sweep, self.sweep.ended)
+
+
+def _sweep(sweep: SweepReport, ended: int) -> Iterable[Metric]:
+    """What the last sweep came to, once it has come to its end."""
+    yield GaugeMetricFamily(
+        f"{PREFIX}sweep_ended_timestamp_seconds", "When the last sweep came to its end, unix time.", ended
+    )
+    yield GaugeMetricFamily(f"{PREFIX}sweep_meetings", "Meetings of ours that the last sweep saw.", sweep.meetings)
+    findings = GaugeMetricFamily(
+        f"{PREFIX}sweep_findings", "What the last sweep found, by what was done.", labels=["kind"]
+    )
+    for kind in Kind:
+        findings.add_metric([str(kind)], sweep.counts.get(str(kind), 0))
+    yield findings
+    yield GaugeMetricFamily(
+        f"{PREFIX}sweep_unread_connections", "Connections that the last sweep could not read.", len(sweep.left)
+    )

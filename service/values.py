@@ -134,6 +134,15 @@ def seconds(least: float, most: float) -> Callable[[str], float]:
     return check
 
 
+def hour(value: str) -> int | None:
+    """An hour of the day; None for never."""
+    if value.lower() == "never":
+        return None
+    if not value.isdecimal() or int(value[:4]) > 23:
+        raise ValueError("is no hour of the day from 0 to 23 (UTC), and not 'never'")
+    return int(value)
+
+
 def one_of(words: Any) -> Callable[[str], str]:
     def check(value: str) -> str:
         if value.lower() not in get_args(words):

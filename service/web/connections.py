@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from providers.base import ProviderInfo
+from service.swept import Swept
 from service.web.api_connections import ConnectionsApi
 from service.web.api_offices import OfficesApi
 from service.web.errors import Problem
@@ -24,8 +25,9 @@ _LONGEST_FILE = 64 * 1024
 class ConnectionPages:
     """The list, a connection's page, and the forms that make and change one."""
 
-    def __init__(self, frame: Frame, connections: ConnectionsApi, offices: OfficesApi) -> None:
+    def __init__(self, frame: Frame, connections: ConnectionsApi, offices: OfficesApi, swept: Swept) -> None:
         self._frame = frame
+        self._swept = swept
         self._connections = connections
         self._offices = offices
 
@@ -52,6 +54,7 @@ class ConnectionPages:
             vendors=self._connections.vendors,
             offices=await self._names(),
             states=_states(),
+            sweep=await self._swept.last() if visit.all_companies else None,
             done=visit.asked("done"),
         )
 

@@ -12,6 +12,7 @@ from service.gate import Gate
 from service.ledger import Ledger
 from service.metrics import CONTENT_TYPE, Metrics
 from service.store import Store, StoreUnavailable
+from service.swept import Swept
 from service.web.errors import problem
 
 
@@ -25,6 +26,7 @@ class Health:
         gate: Gate,
         budgets: Budgets,
         connections: Connections,
+        swept: Swept,
         metrics: Metrics,
     ) -> None:
         self._store = store
@@ -32,6 +34,7 @@ class Health:
         self._gate = gate
         self._budgets = budgets
         self._connections = connections
+        self._swept = swept
         self._metrics = metrics
 
     def routes(self) -> list[Route]:
@@ -59,10 +62,11 @@ class Health:
             health = await self._connections.health()
             budgets = await self._budgets.part_left(self._connections)
             ahead = await skew(self._store)
+            sweep = await self._swept.last()
         except StoreUnavailable:
             return self._answer(self._metrics.render(None, {}))
         states = {row.id: health.get(row.id, State()).state for row in self._connections.all()}
-        return self._answer(self._metrics.render(backlog, breakers, states, budgets, ahead))
+        return self._answer(self._metrics.render(backlog, breakers, states, budgets, ahead, sweep))
 
     @staticmethod
     def _answer(figures: bytes) -> Response:

@@ -15,6 +15,7 @@ from service.choices import Choice
 from service.companies import OWN, Companies, Company
 from service.config import WEBHOOK_PATH
 from service.entry import Entry
+from service.found import Found
 from service.ledger import Ledger
 from service.links import Link, hosted_url, link_for
 from service.observer import Observer, Seen
@@ -78,8 +79,10 @@ class Webhook:
         public_url: str,
         deadline: float,
         observer: Observer,
+        found: Found,
     ) -> None:
         self._ledger = ledger
+        self._found = found
         self._runs = runs
         self._settings = settings
         self._companies = companies
@@ -144,7 +147,8 @@ class Webhook:
         if not await self._settings.choices.saw(record.office, realm):
             raise InvalidEvent("wrong_company", _WRONG_OFFICE)
         seen.record, inline = record.id, event.type == UPDATE_METADATA
-        accepted = await self._ledger.accept(event, realm, self._hosted_prefix, inline=inline)
+        known = await self._found.known(record)
+        accepted = await self._ledger.accept(event, realm, self._hosted_prefix, inline=inline, known=known)
         if accepted.verdict == "foreign":
             raise InvalidEvent("wrong_company", "The record belongs to another company than this URL.")
         await self._settings.refresh(accepted.revision)
