@@ -16,6 +16,7 @@ from service.companies import OWN, Companies, Company
 from service.config import WEBHOOK_PATH
 from service.deliveries import Deliveries
 from service.entry import Entry, foreign_link
+from service.found import Found
 from service.ledger import Ledger
 from service.links import Link, hosted_url, link_for
 from service.observer import Observer, Seen
@@ -79,9 +80,11 @@ class Webhook:
         public_url: str,
         deadline: float,
         observer: Observer,
+        found: Found,
         deliveries: Deliveries,
     ) -> None:
         self._ledger = ledger
+        self._found = found
         self._runs = runs
         self._settings = settings
         self._companies = companies
@@ -149,8 +152,9 @@ class Webhook:
             raise InvalidEvent("wrong_company", _WRONG_OFFICE)
         seen.record, inline = record.id, event.type == UPDATE_METADATA
         seen.note, seen.foreign = self._deliveries.note(event, realm), foreign_link(record, self._hosted_prefix)
+        known = await self._found.known(record)
         accepted = await self._ledger.accept(
-            event, realm, self._hosted_prefix, inline=inline, note=seen.note, foreign=seen.foreign
+            event, realm, self._hosted_prefix, inline=inline, known=known, note=seen.note, foreign=seen.foreign
         )
         seen.noted = accepted.verdict if accepted.noted else ""
         if accepted.verdict == "foreign":
