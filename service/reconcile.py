@@ -134,7 +134,7 @@ class Reconciler:
         return time.monotonic() - asked < self._ledger.lease_seconds / 3 or await self._ledger.renew(lease)
 
     def _plan(self, entry: Entry) -> Action:
-        choice = self._settings.choices.of(entry.wish.office if entry.wish else None)
+        choice = self._settings.choice_of(entry)
         return plan(entry, choice, *self._settings.promises(entry, choice))
 
     async def _create(self, entry: Entry, intent: Placement) -> Step:

@@ -38,7 +38,7 @@ class Api:
         public_url: str,
         admin_token: str,
     ) -> None:
-        self.offices = OfficesApi(ledger, settings, changes)
+        self.offices = OfficesApi(ledger, settings, companies, changes)
         self.records = RecordsApi(ledger, settings, views)
         self.connections = ConnectionsApi(ledger, settings, broker, views, changes, farewells, rehearsals, public_url)
         self._settings = settings
@@ -65,6 +65,7 @@ class Api:
         get("/offices/{office}", tags=["offices"])(self.offices.get_office)
         put("/offices/{office}", tags=["offices"])(self.offices.put_office)
         delete("/offices/{office}", tags=["offices"], status_code=204)(self.offices.delete_office)
+        put("/offices/{office}/company", tags=["offices"])(self.offices.give_office)
         post("/offices/{office}/preview", tags=["offices"])(self.offices.preview_office)
         get("/connections", tags=["connections"])(self.connections.list_connections)
         post("/connections", tags=["connections"], status_code=201)(self.connections.add_connection)

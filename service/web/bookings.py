@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from service.choices import DEFAULT
 from service.entry import State
+from service.vault import Damaged, UnknownKey, Vault
 from service.web.api_connections import ConnectionsApi
 from service.web.api_offices import OfficesApi
 from service.web.api_records import RecordsApi
@@ -22,6 +23,7 @@ from service.web.words import _
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _CURSOR = re.compile(r"\d{1,11}\.[0-9a-f-]{0,36}")
+_PURPOSE = "cursor"  # it names a booking, which may be another company's: only we read it
 _RUNNING = 12 * 3600  # seconds after its start for which a booking counts as current
 _FAILING = 20
 
@@ -29,8 +31,11 @@ _FAILING = 20
 class Bookings:
     """The list, a booking's page, and its buttons."""
 
-    def __init__(self, frame: Frame, records: RecordsApi, offices: OfficesApi, connections: ConnectionsApi) -> None:
+    def __init__(
+        self, frame: Frame, vault: Vault, records: RecordsApi, offices: OfficesApi, connections: ConnectionsApi
+    ) -> None:
         self._frame = frame
+        self._vault = vault
         self._records = records
         self._offices = offices
         self._connections = connections
@@ -53,7 +58,7 @@ class Bookings:
         zone = self._zone()
         since, until = _day(visit.asked("day"), zone)
         filtered = bool(asked or state or office or until)
-        cursor = visit.asked("cursor") if _CURSOR.fullmatch(visit.asked("cursor")) else None
+        cursor = self._cursor(visit.asked("cursor"))
         if not filtered:
             since = int(time.time()) - _RUNNING
         page = await self._records.find(
@@ -78,8 +83,16 @@ class Bookings:
             states=_states(),
             offices=await self._names(visit),
             zone=zone,
-            more=_more(visit.request, page.cursor),
+            more=_more(visit.request, self._vault.seal(page.cursor, _PURPOSE) if page.cursor else None),
         )
+
+    def _cursor(self, sealed: str) -> str | None:
+        """Where a list goes on; from its beginning where nobody can tell."""
+        try:
+            cursor = self._vault.open(sealed, _PURPOSE) if sealed else ""
+        except (Damaged, UnknownKey):
+            return None
+        return cursor if _CURSOR.fullmatch(cursor) else None
 
     async def _show(self, visit: Visit) -> Response:
         record = await self._known(visit)
@@ -88,7 +101,7 @@ class Bookings:
         return await self._page(visit, record)
 
     async def _page(self, visit: Visit, record: RecordRead, status: int = 200, trouble: str | None = None) -> Response:
-        choice = self._offices.choice(record.office or DEFAULT)
+        choice = self._offices.choice(record.office or DEFAULT, record.realm)
         connections = {row.id: row for row in (await self._connections.list_connections()).connections}
         chosen = connections.get(choice.connection or "") if choice else None
         return visit.show(

@@ -18,7 +18,7 @@ async def host_url(entry: Entry, settings: Settings) -> str:
     placed = entry.meeting
     if placed is None or placed.meeting is None:
         raise Problem(409, "no_meeting", "The booking has no meeting now; its `state` and `reason` say why.")
-    choice = settings.choices.of(entry.wish.office if entry.wish else None)
+    choice = settings.choice_of(entry)
     now, until = int(time.time()), window(entry, choice)[1]
     try:
         provider = settings.connections.provider(placed.connection)

@@ -43,7 +43,7 @@ _WRONG_SIGNATURE = (
 )
 _WRONG_OFFICE = (
     "The record's office belongs to another company than this URL: another company's event named it before. If it "
-    "changed hands, an admin can forget it in the settings."
+    "changed hands, an admin of all companies can give it to this one in the settings."
 )
 _HEADER = SIGNATURE_HEADER.encode()
 
@@ -177,7 +177,7 @@ class Webhook:
         return None if link is None else telling(entry, link.url, self._settings.revision, hosted=link.hosted)
 
     def _link_of(self, entry: Entry) -> tuple[Link | None, Choice | None]:
-        choice = self._settings.choices.of(entry.wish.office if entry.wish else None)
+        choice = self._settings.choice_of(entry)
         chosen, standing = self._settings.promises(entry, choice)
         return link_for(entry, choice, chosen, self._public_url, standing), choice
 
