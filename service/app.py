@@ -178,7 +178,7 @@ async def opened(
                 *login.routes(),
                 *Connect(store, vault, ledger, settings, broker, changes, frame).routes(),
                 *Start(frame, operations, companies, Trial(webhook, own)).routes(),
-                *Bookings(frame, operations.records, operations.offices, operations.connections).routes(),
+                *Bookings(frame, vault, operations.records, operations.offices, operations.connections).routes(),
                 *CompanyPages(frame, operations.companies).routes(),
                 *ConnectionPages(frame, operations.connections, operations.offices, swept).routes(),
                 *Offices(frame, operations.offices, operations.connections).routes(),

@@ -139,7 +139,7 @@ class Reconciler:
 
         No sweep of the connection knows yet: then the provider is asked, which costs none of a budget.
         """
-        if entry.wish and (known := await self._found.recall(entry.wish)):
+        if entry.wish and (known := await self._found.recall(entry.wish, entry.realm)):
             return self._taken_on(entry, known.placement, doubt=known.doubt)
         capabilities = self._settings.connections.promises(wanted)
         if capabilities is None or not capabilities.finds or not await self._found.unseen(wanted.connection):
@@ -175,7 +175,7 @@ class Reconciler:
         return time.monotonic() - asked < self._ledger.lease_seconds / 3 or await self._ledger.renew(lease)
 
     def _plan(self, entry: Entry) -> Action:
-        choice = self._settings.choices.of(entry.wish.office if entry.wish else None)
+        choice = self._settings.choice_of(entry)
         return plan(entry, choice, *self._settings.promises(entry, choice))
 
     async def _create(self, entry: Entry, intent: Placement) -> Step:

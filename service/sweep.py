@@ -210,14 +210,14 @@ class Sweep:
             return []  # a run has been at it since
         entry = found[0]
         wish = entry.wish or Record(record)
-        choice = self._settings.choices.of(wish.office)
+        choice = self._settings.choice_of(entry)
         own = [each for each in sightings if each.listed.owner in ("", self._owner)]
         longest = self._settings.connections.promises(entry.meeting) if entry.meeting else None
         around = Surroundings(
             owner=self._owner,
             now=time.time(),
             action=plan(entry, choice, *self._settings.promises(entry, choice)),
-            recalled=self._found.recalled(wish._replace(rank=entry.rank), own) if own else None,
+            recalled=self._found.recalled(wish._replace(rank=entry.rank), entry.realm, own) if own else None,
             longest=longest.max_duration if longest else None,
             missing=missing,
         )
