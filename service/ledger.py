@@ -34,8 +34,8 @@ from service.verbs import (
     JournalLine,
     Lease,
     Page,
+    Telling,
     Told,
-    telling,
     told_by,
 )
 
@@ -200,12 +200,11 @@ class Ledger:
         """Forget a record for good: 'unknown', 'gone', or 'pending' until nothing of it stands at a provider."""
         return str(await self._call("erase", record, self._tombs.name(record), TOMBSTONE))
 
-    async def told(self, entry: Entry, link: str, revision: str, *, hosted: bool) -> None:
+    async def told(self, entry: Entry, said: Telling) -> None:
         """Remember the link that Vello is being told; while nothing moves, `accept` says it again by itself."""
-        said = telling(entry, link, revision, hosted=hosted)
-        remembered = entry.told[-1:] == (said.link,) and (entry.hosted or not hosted)
+        remembered = entry.told[-1:] == (said.link,) and (entry.hosted or not said.hosted)
         if not remembered or said.answer != entry.answer:
-            await self._call("told", entry.record, said.link, int(hosted), said.answer)
+            await self._call("told", entry.record, said.link, int(said.hosted), said.answer)
 
     async def unpark(self, connection: str) -> int:
         """Have every record go on that waited for `connection`, soonest first and paced; answers how many."""

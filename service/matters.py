@@ -61,7 +61,8 @@ class Matter:
     """One thing that needs a person: what happened, since when (unix seconds), what helps, and where in settings.
 
     `about` names which one of several: a connection's id, a company's. `company` is whose it is, None: the
-    installation's, for all. `items` are digests of the bookings it is about.
+    installation's, for all. `items` are digests of the bookings it is about, but for those that wait for an account:
+    that one is a matter of its own.
     """
 
     code: Code
@@ -214,5 +215,5 @@ def _many(some: Sequence[Lacking], shortfall: Shortfall) -> str:
 
 
 def _bookings(code: Code, now: int, text: str, realm: str, some: Sequence[Lacking], path: str) -> Matter:
-    names = tuple(each.name for each in some)
+    names = tuple(each.name for each in some if each.parked is None)
     return Matter(code, now, text, _BOOKINGS, path, realm, realm or "own", names)

@@ -49,7 +49,7 @@ UNSEEN = {
     ),
     *("service/embedded.py", "service/generated.py", "service/logs.py", "service/metrics.py", "service/observer.py"),
     *(f"service/doctor/{name}.py" for name in ("accounts", "address", "configuration", "examination", "finding")),
-    *("service/doctor/keys.py", "service/doctor/server.py"),
+    *("service/doctor/keys.py", "service/doctor/notices.py", "service/doctor/server.py"),
     *("service/rotation.py", "service/store.py", "service/store_address.py", "service/store_node.py"),
     *("service/store_routes.py", "service/store_server.py", "service/traces.py", "service/trigger.py"),
     *(
@@ -58,7 +58,6 @@ UNSEEN = {
         "service/vello.py",
         "service/web/door.py",
         "service/web/guard.py",
-        "service/web/limits.py",
     ),
     *("service/web/schema.py", "service/web/server.py", "service/web/webhook.py"),
 }
@@ -68,6 +67,12 @@ FRAGMENTS = (
     "Own system (signed HTTP)",
     "{0} refuses the call: {1}",
     "{0} does not work now: {1}",
+    "{0} takes mail for none of the recipients: {1}",
+    "{0} refuses user name or password: {1}",
+    "{0} refuses the message: {1}",
+    "{0} has a certificate that is not trusted: {1}",
+    "{0} does not offer what was asked of it: {1}",
+    "{0} It takes none for {1}",
     "status {0}, {1}.",
     "about {0} s",
     "about {0} min",
@@ -111,6 +116,7 @@ OF_LIBRARIES = (
     "braces hold nothing but a name.",
     "unknown {0}; known are {1}, {2} and {3}.",
     "an e-mail address was expected.",
+    "a colour was expected, such as #0b5cad.",
 )
 """What pydantic and our own checks of fields say, as `errors_of` shows it."""
 

@@ -31,7 +31,7 @@ PEM = (
     .decode()
 )
 ETERNAL = re.compile(
-    r"vm:(offices|offices:seen|connections|connections:health|companies|reached|keys|tombs)|vm:\{s\d+\}:(due|index|rev)"
+    r"vm:(offices|offices:seen|connections|connections:health|companies|reached|keys|tombs|logos)|vm:\{s\d+\}:(due|index|rev)"
 )
 
 

@@ -15,6 +15,7 @@ from service.connections import Connections, UnknownConnection
 from service.entry import Entry
 from service.impact import Impact, impact
 from service.ledger import Ledger
+from service.logos import Logos
 from service.moving import moved
 from service.settings import Settings
 from service.web.errors import BY_API, IfMatch, Problem, invalid, meanwhile, version_in
@@ -39,10 +40,11 @@ class Seen:
 class OfficesApi:
     """The API's operations on offices."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, changes: Changes) -> None:
+    def __init__(self, ledger: Ledger, settings: Settings, changes: Changes, logos: Logos) -> None:
         self._ledger = ledger
         self._settings = settings
         self._changes = changes
+        self._logos = logos
 
     @property
     def _choices(self) -> Choices:
@@ -116,6 +118,8 @@ class OfficesApi:
         before, own = self._choices.of(office), self._choices.own(office)
         if choice.connection is not None and not await self.may_use(office, choice.connection):
             raise Problem(422, "invalid", "`connection`: this connection is another company's.")
+        if choice.logo is not None and not await self._logos.use(choice.logo):
+            raise Problem(422, "invalid", "`logo`: no logo has this name; upload it first.")
         if version is None:
             await self._choices.put(office, choice)
         elif not await self._choices.replace(office, choice, version):

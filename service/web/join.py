@@ -18,6 +18,7 @@ from service.entry import Entry
 from service.links import Moment, hosted_url, moment, window
 from service.settings import Settings
 from service.web.assets import Asset
+from service.web.brand import look_of
 from service.web.calendar import Appointment
 from service.web.entrance import Way, way_of
 from service.web.lookup import REFRESH, Lookup, Missing
@@ -25,8 +26,8 @@ from service.web.words import _, environment
 
 HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex, nofollow",
@@ -153,6 +154,7 @@ class Join:
             appointment=appointment,
             office=choice.name if choice else None,
             contact=choice.contact if choice else None,
+            look=look_of(choice),
             start=start,
             before=datetime.fromtimestamp(moved, zone) if moved is not None else None,
             opens=opens,

@@ -72,11 +72,7 @@ class Offices:
         return await self._form(visit, office, _stored(self._begun(visit, office)), saved=visit.asked("saved"))
 
     def _begun(self, visit: Visit, office: str) -> Choice:
-        """What an office's form begins with: its own choice, or what serves it as far as this admin may see that."""
-        choice = self._offices.choice(office) or Choice()
-        if self._offices.own(office) or office == DEFAULT:
-            return choice
-        return choice.model_copy(update={"name": None}) if visit.all_companies else Choice(time_zone=choice.time_zone)
+        return begun(self._offices, visit, office)
 
     async def _save(self, visit: Visit) -> Response:
         office, who = await self._known(visit), visit.session.person.name
@@ -197,6 +193,8 @@ class Offices:
         fields["hosts"] = {resource: host.strip() for resource, host in hosts.items() if host.strip()}
         fields["service_names"] = {service: name.strip() for service, name in names.items() if name.strip()}
         fields["options"] = read(model, "options.", sent)
+        stands = self._begun(visit, office)  # what another page sets stays as it is
+        fields |= {"logo": stands.logo, "colour": stands.colour}
         try:
             choice = Choice.model_validate(fields)
         except ValidationError as error:
@@ -212,22 +210,39 @@ class Offices:
         return draft, choice
 
     async def _known(self, visit: Visit) -> str:
-        office = visit.part("office").lower()
-        if office != DEFAULT:
-            await self._offices.office(office)
-        if not visit.all_companies and office not in await self._mine(visit):
-            raise Problem(404, "unknown_office", "This office has no choice and was not seen in an event.")
-        return office
+        return await known(self._offices, visit)
 
     async def _mine(self, visit: Visit) -> set[str]:
-        """The offices of the companies that this admin may see."""
-        return {office for office, realm in (await self._offices.realms()).items() if visit.sees(realm)}
+        return await mine(self._offices, visit)
 
     async def _connected(self, visit: Visit, office: str) -> list[ConnectionRead]:
         """The connections from which this admin may choose for an office: what another one gave it may stay."""
         rows, own = (await self._connections.list_connections()).connections, self._offices.own(office)
         theirs = [row for row in rows if await self._offices.may_use(office, row.id)]
         return [row for row in theirs if visit.owns(row.company) or (own and row.id == own.connection)]
+
+
+async def known(offices: OfficesApi, visit: Visit) -> str:
+    """The office that a visit names; raises Problem for one that this admin may not see."""
+    office = visit.part("office").lower()
+    if office != DEFAULT:
+        await offices.office(office)
+    if not visit.all_companies and office not in await mine(offices, visit):
+        raise Problem(404, "unknown_office", "This office has no choice and was not seen in an event.")
+    return office
+
+
+async def mine(offices: OfficesApi, visit: Visit) -> set[str]:
+    """The offices of the companies that this admin may see."""
+    return {office for office, realm in (await offices.realms()).items() if visit.sees(realm)}
+
+
+def begun(offices: OfficesApi, visit: Visit, office: str) -> Choice:
+    """What an office's form begins with: its own choice, or what serves it as far as this admin may see that."""
+    choice = offices.choice(office) or Choice()
+    if offices.own(office) or office == DEFAULT:
+        return choice
+    return choice.model_copy(update={"name": None}) if visit.all_companies else Choice(time_zone=choice.time_zone)
 
 
 def _stored(choice: Choice) -> Draft:
