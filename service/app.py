@@ -56,7 +56,7 @@ from service.web.companies import CompanyPages
 from service.web.connect import Connect
 from service.web.connections import ConnectionPages
 from service.web.door import Door
-from service.web.errors import answer_errors
+from service.web.errors import PageOf, answer_errors
 from service.web.health import Health
 from service.web.hosting import Hosting
 from service.web.join import Join
@@ -134,6 +134,7 @@ async def opened(
         routes: list[BaseRoute] = [*Health(store, ledger, gate, budgets, connections, observer.metrics).routes()]
         api: APIRouter | None = None
         webhook: Webhook | None = None
+        page_of: PageOf | None = None
         if role != "worker":
             public, wait = config.public_url, config.answer_deadline
             webhook = Webhook(ledger, runs, settings, companies, public, wait, observer, deliveries)
@@ -153,6 +154,7 @@ async def opened(
             oidc = oidc_of(config, http_for("oidc"))
             login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
             frame = Frame(pages, login, settings, companies)
+            page_of = frame.error
             admin: list[BaseRoute] = [
                 *login.routes(),
                 *Connect(store, vault, ledger, settings, broker, changes, frame).routes(),
@@ -176,7 +178,7 @@ async def opened(
                 static,
             ]
             api = operations.router()
-        app = _application(routes, api, config.public_url)
+        app = _application(routes, api, config.public_url, page_of)
         if config.secure:
             app.add_middleware(Strict)
         if config.trusted_proxies:
@@ -256,7 +258,9 @@ def describe() -> dict[str, Any]:
     return _application([], Api(*((nothing,) * 10), public_url="", admin_token="").router()).openapi()
 
 
-def _application(routes: list[BaseRoute], api: APIRouter | None, public_url: str = "") -> FastAPI:
+def _application(
+    routes: list[BaseRoute], api: APIRouter | None, public_url: str = "", page_of: PageOf | None = None
+) -> FastAPI:
     app = FastAPI(
         title="vello-meetings",
         version=metadata.version("vello-meetings"),
@@ -269,7 +273,7 @@ def _application(routes: list[BaseRoute], api: APIRouter | None, public_url: str
     if api:
         app.include_router(api)
     app.add_middleware(BodyLimit)
-    answer_errors(app, public_url)
+    answer_errors(app, public_url, page_of)
     return app
 
 

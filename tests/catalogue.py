@@ -29,7 +29,10 @@ WEB = ROOT / "service" / "web"
 LOCALE = WEB / "locale"
 KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "several": (1, 2)}
 TRANSLATED = [name for name in GUESTS if name != "en"]
-FOR_GUESTS = {"service/web/join.py", "service/web/templates/meeting.html", "service/web/templates/host.html"}
+FOR_GUESTS = {
+    *("service/web/entrance.py", "service/web/join.py"),
+    *("service/web/templates/host.html", "service/web/templates/meeting.html"),
+}
 """Sources whose texts are seen behind links, without a login: they are in every language, all others in those of the
 settings."""
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Path, Response
 from pydantic import ValidationError
 
-from providers.base import Options
+from providers.base import Capabilities, Options
 from service.changes import Change, Changes, difference
 from service.choices import DEFAULT, Choice, Choices
 from service.connections import Connections, UnknownConnection
@@ -195,6 +195,10 @@ class OfficesApi:
             return self._connections.options(connection) if connection else Options
         except UnknownConnection:
             return Options
+
+    def promises(self, connection: str | None) -> Capabilities | None:
+        """What a connection can promise, None when it is not there."""
+        return self._connections.capabilities(connection)
 
     async def _upcoming(self, office: str, since: int) -> AsyncIterator[Entry]:
         """Entries of the bookings that an office's choice serves, by their start."""

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from starlette.responses import Response
 from starlette.routing import Route
 
+from providers.base import Capabilities
 from service.changes import since
 from service.choices import DEFAULT, Choice
 from service.vello import Rank, Record
@@ -160,7 +161,12 @@ class Offices:
 
     def _option_fields(self, draft: Draft) -> list[Field]:
         errors = {name.removeprefix("options."): text for name, text in draft.errors.items()}
-        return fields_of(self._offices.options(draft.connection or None), "options.", draft.options, errors)
+        fields = fields_of(self._offices.options(draft.connection or None), "options.", draft.options, errors)
+        held = _held(self._offices.promises(draft.connection or None))
+        return [
+            replace(each, hint=f"{each.hint} {held}".strip()) if each.name == "options.opens_before" else each
+            for each in fields
+        ]
 
     async def _sent(self, visit: Visit, office: str) -> tuple[Draft, Choice | None]:
         """What was typed, and the choice it makes if nothing is wrong with it."""
@@ -251,6 +257,19 @@ def _stored(choice: Choice) -> Draft:
         options=typed(choice.options),
         move=choice.move,
     )
+
+
+def _held(promised: Capabilities | None) -> str:
+    """Whether a connection's provider holds to `opens_before`."""
+    if promised is None:
+        return ""
+    if promised.enforces_window:
+        return _("With this account nobody gets in before.")
+    if promised.opens_early:
+        return _(
+            "This account's provider is told, and lets people in by its own rules; the booking's page opens at once."
+        )
+    return _("This account's provider cannot hold to it: who has the link may get in at any time.")
 
 
 def _wrong(draft: Draft, errors: Mapping[str, str]) -> Draft:
