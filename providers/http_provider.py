@@ -25,6 +25,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 
 from providers.base import (
     Capabilities,
+    DialIn,
+    Entrance,
     Fixer,
     Meeting,
     MeetingNotFound,
@@ -58,7 +60,12 @@ Capability = Literal[
     "opens_early",
     "one_at_a_time",
     "burns_keys",
+    "opens_in_browser",
+    "opens_in_app",
+    "guests_wait",
+    "guests_log_in",
 ]
+"""What a system may promise. The last two count only with one of the two before them."""
 
 
 class HttpProviderSettings(ProviderSettings):
@@ -156,6 +163,10 @@ class HttpProvider:
 def _promised(settings: HttpProviderSettings) -> Capabilities:
     promised: dict[str, Any] = {name: name in settings.capabilities for name in get_args(Capability)}
     del promised["host_links"]  # the core asks for them without knowing
+    browser, app = promised.pop("opens_in_browser"), promised.pop("opens_in_app")
+    promised["opens_in"] = "app_or_browser" if app else "browser" if browser else None
+    if promised["opens_in"] is None:  # a system that says nothing of its guests promises them nothing
+        promised |= {"guests_wait": None, "guests_log_in": None}
     return Capabilities(**promised, idempotent_create=True, max_duration=settings.max_duration)
 
 
@@ -208,15 +219,25 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, hide_input_in_errors=True)
 
 
+class _DialIn(_Strict):
+    number: str = Field(pattern=r"^\+[0-9][0-9 ()-]{3,30}$")
+    codes: list[Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]] = Field(default=[], max_length=3)
+    region: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
+
+
 class _Meeting(_Strict):
     id: str = Field(pattern=r"^[\x21-\x7e]{1,200}$")
     join_url: Annotated[str, AfterValidator(_link)]
     host: str | None = Field(default=None, max_length=200)
     warnings: list[str] = Field(default=[], max_length=10)
+    passcode: str | None = Field(default=None, pattern=r"^[\x21-\x7e]{1,60}$")
+    dial_in: list[_DialIn] = Field(default=[], max_length=30)
 
     def meeting(self) -> Meeting:
         warnings = tuple(_said(each, "") for each in self.warnings)
-        return Meeting(self.id, self.join_url, self.host, tuple(each for each in warnings if each))
+        dial_in = tuple(DialIn(each.number, tuple(each.codes), each.region) for each in self.dial_in)
+        entrance = Entrance(self.passcode, dial_in) if self.passcode or dial_in else None
+        return Meeting(self.id, self.join_url, self.host, tuple(each for each in warnings if each), entrance)
 
 
 class _Made(_Strict):

@@ -86,6 +86,9 @@ class Memory:
         idempotent_create=True,
         needs_host=False,
         max_duration=31 * 86_400,
+        opens_in="browser",
+        guests_wait=False,
+        guests_log_in=False,
     )
 
     def __init__(self, settings: MemorySettings, http: Http) -> None:

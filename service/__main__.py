@@ -32,12 +32,14 @@ from service.web.server import Server
 
 _log = structlog.get_logger(__name__)
 _HOST, _PORT = "127.0.0.1", 8080
+_YOUNG = 20_000  # objects after which garbage is looked for: what waits for a provider is looked through in vain
 
 
 async def _serve(config: Config, listeners: list[socket.socket], role: Role, observer: Observer) -> None:
     async with opened(config, role, observer) as app:
         gc.collect()
         gc.freeze()  # what is here by now stays: looking through it again and again would hold up answers
+        gc.set_threshold(_YOUNG)
         addresses = [listener.getsockname()[:2] for listener in listeners]
         _log.info("listening", address=addresses[0], metrics=addresses[-1], role=role)
         await Server(Apart(app, addresses[1][1]) if addresses[1:] else app).run_on(*listeners)

@@ -32,6 +32,7 @@ from service.errors import Catalogue
 from service.farewell import Farewells
 from service.gate import Gate
 from service.ledger import Ledger
+from service.logos import Logos
 from service.meetings import Meetings
 from service.notices.sender import Sender
 from service.notices.summary import Writer
@@ -53,11 +54,12 @@ from service.watch import Watch
 from service.web.api import Api
 from service.web.banner import Banner
 from service.web.bookings import Bookings
+from service.web.brand import Brand
 from service.web.companies import CompanyPages
 from service.web.connect import Connect
 from service.web.connections import ConnectionPages
 from service.web.door import Door
-from service.web.errors import answer_errors
+from service.web.errors import PageOf, answer_errors
 from service.web.health import Health
 from service.web.hosting import Hosting
 from service.web.join import Join
@@ -65,6 +67,7 @@ from service.web.kept import Kept
 from service.web.letter import letter
 from service.web.limits import BodyLimit, Strict
 from service.web.login import Login
+from service.web.looks import Looks
 from service.web.lookup import Lookup
 from service.web.notice_pages import NoticePages
 from service.web.notices import Notices
@@ -141,6 +144,7 @@ async def opened(
         ]
         api: APIRouter | None = None
         webhook: Webhook | None = None
+        page_of: PageOf | None = None
         if role != "worker":
             public, wait = config.public_url, config.answer_deadline
             webhook = Webhook(ledger, runs, settings, companies, public, wait, observer, deliveries)
@@ -149,16 +153,18 @@ async def opened(
             hosting = Hosting(Lookup(ledger, settings, guesses, host=True), ledger, settings, public)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
+            logos = Logos(store)
             catalogue = Catalogue(known)
             views = Views(ledger, settings, broker, budgets, agendas, public, catalogue)
             rehearsals = Rehearsals(store, ledger, settings)
             stack.push_async_callback(rehearsals.drain, RENEWAL)
-            parts = (ledger, settings, companies, broker, views, changes, farewells, rehearsals, deliveries)
+            parts = (ledger, settings, companies, broker, views, changes, farewells, rehearsals, deliveries, logos)
             operations = Api(*parts, public, token)
             pages, sessions = Pages(public, catalogue), Sessions(store, public)
             oidc = oidc_of(config, http_for("oidc"))
             login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
             frame = Frame(pages, login, settings, companies, Banner(sender, settings))
+            page_of = frame.error
             admin: list[BaseRoute] = [
                 *login.routes(),
                 *Connect(store, vault, ledger, settings, broker, changes, frame).routes(),
@@ -167,14 +173,23 @@ async def opened(
                 *CompanyPages(frame, operations.companies).routes(),
                 *ConnectionPages(frame, operations.connections, operations.offices).routes(),
                 *Offices(frame, operations.offices, operations.connections).routes(),
+                *Looks(frame, operations.offices, operations.logos).routes(),
                 *NoticePages(frame, sender).routes(),
                 *Troubles(frame, pages, catalogue).routes(),
             ]
             secrets = {"zoom": config.zoom_webhook_secret.get_secret_value()} if config.zoom_webhook_secret else {}
             notices = Notices(ledger, meetings, settings, broker, secrets)
-            routes = [*notices.routes(), *join.routes(), *hosting.routes(), *admin, *routes, static]
+            routes = [
+                *notices.routes(),
+                *join.routes(),
+                *hosting.routes(),
+                *Brand(logos).routes(),
+                *admin,
+                *routes,
+                static,
+            ]
             api = operations.router()
-        app = _application(routes, api, config.public_url)
+        app = _application(routes, api, config.public_url, page_of)
         if config.secure:
             app.add_middleware(Strict)
         if config.trusted_proxies:
@@ -262,7 +277,7 @@ async def export(config: Config, customer: str) -> dict[str, Any]:
 def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
     nothing: Any = None  # no operation is called
-    return _application([], Api(*((nothing,) * 9), public_url="", admin_token="").router()).openapi()
+    return _application([], Api(*((nothing,) * 10), public_url="", admin_token="").router()).openapi()
 
 
 def _writer(config: Config) -> Writer:
@@ -270,7 +285,9 @@ def _writer(config: Config) -> Writer:
     return lambda summary: letter(summary, config.notice_language, config.public_url)
 
 
-def _application(routes: list[BaseRoute], api: APIRouter | None, public_url: str = "") -> FastAPI:
+def _application(
+    routes: list[BaseRoute], api: APIRouter | None, public_url: str = "", page_of: PageOf | None = None
+) -> FastAPI:
     app = FastAPI(
         title="vello-meetings",
         version=metadata.version("vello-meetings"),
@@ -283,7 +300,7 @@ def _application(routes: list[BaseRoute], api: APIRouter | None, public_url: str
     if api:
         app.include_router(api)
     app.add_middleware(BodyLimit)
-    answer_errors(app, public_url)
+    answer_errors(app, public_url, page_of)
     return app
 
 

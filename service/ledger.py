@@ -17,9 +17,9 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from service.entry import Entry, Placement, Reason, State, foreign_link, host_purpose, meeting_purpose
+from service.entry import Entry, Placement, Reason, State, entrance_purpose, foreign_link, host_purpose, meeting_purpose
 from service.parked import paced
-from service.shards import SHARDS, base, entry_key, letter_of, record_keys, shard_behind, shard_keys, shard_of
+from service.shards import SHARDS, base, entry_key, letter_of, name_of, record_keys, shard_behind, shard_keys, shard_of
 from service.store import Script, Store
 from service.tombs import Tombs
 from service.vault import Damaged, UnknownKey, Vault
@@ -34,8 +34,8 @@ from service.verbs import (
     JournalLine,
     Lease,
     Page,
+    Telling,
     Told,
-    telling,
     told_by,
 )
 
@@ -81,6 +81,7 @@ class Ledger:
         self._random = _random()
         self._name, self._names = secrets.token_hex(8), itertools.count(1)
         self._placement = lru_cache(_KEPT)(self._open_placement)
+        self._standing = lru_cache(_KEPT)(self._open_standing)
         self.lease_seconds = lease_seconds
 
     async def accept(
@@ -199,12 +200,11 @@ class Ledger:
         """Forget a record for good: 'unknown', 'gone', or 'pending' until nothing of it stands at a provider."""
         return str(await self._call("erase", record, self._tombs.name(record), TOMBSTONE))
 
-    async def told(self, entry: Entry, link: str, revision: str, *, hosted: bool) -> None:
+    async def told(self, entry: Entry, said: Telling) -> None:
         """Remember the link that Vello is being told; while nothing moves, `accept` says it again by itself."""
-        said = telling(entry, link, revision, hosted=hosted)
-        remembered = entry.told[-1:] == (said.link,) and (entry.hosted or not hosted)
+        remembered = entry.told[-1:] == (said.link,) and (entry.hosted or not said.hosted)
         if not remembered or said.answer != entry.answer:
-            await self._call("told", entry.record, said.link, int(hosted), said.answer)
+            await self._call("told", entry.record, said.link, int(said.hosted), said.answer)
 
     async def unpark(self, connection: str) -> int:
         """Have every record go on that waited for `connection`, soonest first and paced; answers how many."""
@@ -243,7 +243,7 @@ class Ledger:
         shard = shard_behind(token)
         if shard < 0:
             return None
-        named = (_name_of(token), "h") if host else (token, "m")
+        named = (name_of(token), "h") if host else (token, "m")
         record, now, revision, flat = await self._store.call(_SCRIPT, shard_keys(shard), ("resolve", *named))
         entry = self._entry(record, flat)
         return (entry, revision, now // 1000) if entry else None
@@ -254,7 +254,7 @@ class Ledger:
         The store holds it sealed, and knows it again by its hash.
         """
         token, purpose = self._new_token(record), host_purpose(record)
-        held = await self._call("host", record, _name_of(token), self._vault.seal(token, purpose))
+        held = await self._call("host", record, name_of(token), self._vault.seal(token, purpose))
         return self._vault.open(held, purpose) if held else None
 
     async def page(self, after: tuple[int, str], limit: int) -> Page:
@@ -313,6 +313,12 @@ class Ledger:
         """A placement as an envelope: its join URL is nobody's business."""
         return self._vault.seal(orjson.dumps(placement.dump()).decode(), meeting_purpose(record))
 
+    def standing(self, record: str, placement: Placement) -> dict[str, str]:
+        """The fields of an entry whose meeting stands; its entrance, '' for none, in an envelope of its own."""
+        kept = placement.meeting and placement.meeting.entrance and orjson.dumps(placement.dump_entrance()).decode()
+        entrance = self._vault.seal(kept, entrance_purpose(record)) if kept else ""
+        return {"meeting": self.seal(record, placement), "entrance": entrance}
+
     def _call(self, verb: str, record: str, *rest: str | int | bytes) -> Awaitable[Any]:
         return self._store.call(_SCRIPT, record_keys(record), (verb, record, *rest))
 
@@ -347,7 +353,7 @@ class Ledger:
             generation=int(row.get("generation", 0)),
             settled=int(row.get("settled", 0)),
             token=row.get("token"),
-            meeting=self._placement(record, row["meeting"]) if "meeting" in row else None,
+            meeting=self._standing(record, row["meeting"], row.get("entrance", "")) if "meeting" in row else None,
             intent=self._placement(record, row["intent"]) if "intent" in row else None,
             intent_age=(now - int(row["intended"])) / 1000 if "intended" in row else math.inf,
             made=int(row.get("made", 0)),
@@ -376,14 +382,16 @@ class Ledger:
     def _open_placement(self, record: str, envelope: str) -> Placement:
         return Placement.load(orjson.loads(self._vault.open(envelope, meeting_purpose(record))))
 
+    def _open_standing(self, record: str, envelope: str, entrance: str) -> Placement:
+        placed = self._placement(record, envelope)
+        return (
+            placed.entered(orjson.loads(self._vault.open(entrance, entrance_purpose(record)))) if entrance else placed
+        )
+
 
 @lru_cache(_KEPT)
 def _wish(record: str, content: str) -> Record:
     return Record(id=record, **dict(zip(_STORED, orjson.loads(content), strict=True)))
-
-
-def _name_of(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()[:32]
 
 
 def reason_text(reason: Reason) -> str:

@@ -15,6 +15,7 @@ number::
     vm:wake                  channel: the shard in which something became due
 """
 
+import hashlib
 import zlib
 from typing import Final
 
@@ -35,6 +36,11 @@ def letter_of(record: str) -> str:
 def shard_behind(token: str) -> int:
     """The shard that a link token names; -1 where it cannot be one."""
     return _ALPHABET.find(token[:1]) if len(token) == 23 else -1
+
+
+def name_of(token: str) -> str:
+    """What the token of a host's link is known by, so that no link can be read in a key."""
+    return hashlib.sha256(token.encode()).hexdigest()[:32]
 
 
 def base(shard: int) -> str:

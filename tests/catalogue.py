@@ -29,7 +29,10 @@ WEB = ROOT / "service" / "web"
 LOCALE = WEB / "locale"
 KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "several": (1, 2)}
 TRANSLATED = [name for name in GUESTS if name != "en"]
-FOR_GUESTS = {"service/web/join.py", "service/web/templates/meeting.html", "service/web/templates/host.html"}
+FOR_GUESTS = {
+    *("service/web/entrance.py", "service/web/join.py"),
+    *("service/web/templates/host.html", "service/web/templates/meeting.html"),
+}
 """Sources whose texts are seen behind links, without a login: they are in every language, all others in those of the
 settings."""
 
@@ -55,7 +58,6 @@ UNSEEN = {
         "service/vello.py",
         "service/web/door.py",
         "service/web/guard.py",
-        "service/web/limits.py",
     ),
     *("service/web/schema.py", "service/web/server.py", "service/web/webhook.py"),
 }
@@ -114,6 +116,7 @@ OF_LIBRARIES = (
     "braces hold nothing but a name.",
     "unknown {0}; known are {1}, {2} and {3}.",
     "an e-mail address was expected.",
+    "a colour was expected, such as #0b5cad.",
 )
 """What pydantic and our own checks of fields say, as `errors_of` shows it."""
 

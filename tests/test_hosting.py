@@ -209,7 +209,13 @@ async def test_a_meeting_that_cannot_be_made_says_so_to_its_host(hosted: Running
     data = record()
     await hosted.link(data)
     link = (await hosted.record(data["id"]))["host_link"]
-    assert "being prepared" in (await hosted.client.get(f"{link}/start")).text
+    answer = await hosted.client.get(f"{link}/start")
+    assert (answer.status_code, "could not be made" in answer.text) == (200, True)
+    assert 'http-equiv="refresh"' in answer.text
+    await meeting_server.faults()
+    assert (await hosted.admin("POST", f"/records/{data['id']}/reconcile")).status_code == 202
+    await hosted.settled(data["id"])
+    assert (await hosted.client.get(f"{link}/start")).status_code == 303
 
 
 async def test_a_meeting_whose_connection_was_removed_says_who_can_mend_it(hosted: Running) -> None:

@@ -63,7 +63,7 @@ def routes(service: Running) -> list[tuple[str, str]]:
     """Every page of admins and every form they send."""
     found = []
     for route in service.app.app.router.routes:
-        if isinstance(route, Route) and not re.match(r"/(m|h|api|webhooks|static)/", route.path):
+        if isinstance(route, Route) and not re.match(r"/(m|h|api|webhooks|static|brand)/", route.path):
             for method in sorted((route.methods or set()) - {"HEAD"}):
                 found.append((method, re.sub(r"\{(\w+)(:\w+)?\}", lambda name: NAMES.get(name[1], "x"), route.path)))
     return [(method, path) for method, path in found if path not in OPEN]

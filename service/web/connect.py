@@ -143,7 +143,7 @@ class Connect:
     async def _stranger(self, request: Request) -> Response:
         text = _("Your login here has ended, or you began in another browser. Nothing was connected.")
         again = (f"/connect/{request.path_params['provider']}", _("Start again"))
-        return self._frame.notice(request, 403, _("Please log in and start again"), text, again)
+        return await self._frame.notice(request, 403, _("Please log in and start again"), text, action=again)
 
     async def _return(self, visit: Visit, vendor: Vendor, client: Client) -> Response:
         title, query = vendor.info.title, visit.request.query_params

@@ -109,7 +109,7 @@ class Hosting:
         zone = ZoneInfo(choice.time_zone if choice else "UTC")
         start = datetime.fromtimestamp(wish.start, zone) if wish and wish.start is not None else None
         moved = entry.before is not None and wish is not None and entry.before != wish.start
-        waits = at in (Moment.PENDING, Moment.LATE) or (at is Moment.TROUBLE and trouble == "busy")
+        waits = at in (Moment.PENDING, Moment.LATE) or (at is Moment.TROUBLE and trouble in ("busy", "failed"))
         body = self._page.render(
             at=str(at),
             root=self._root,

@@ -1,7 +1,9 @@
 """`/m/{token}`, `/m/{token}.ics` and `/m/{token}/join`: a booking's page, its calendar file, and the click."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
+from typing import Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -15,14 +17,16 @@ from service.connections import UnknownConnection
 from service.entry import Entry
 from service.links import Moment, hosted_url, moment, window
 from service.settings import Settings
+from service.web.brand import look_of
 from service.web.calendar import Appointment
+from service.web.entrance import Way, way_of
 from service.web.lookup import REFRESH, Lookup, Missing
 from service.web.words import _, environment
 
 HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex, nofollow",
@@ -115,6 +119,15 @@ class Join:
             return await provider.click_url(placed.meeting, placed.spec, "guest", now, until)
         return provider.join_url(placed.meeting, placed.spec, "guest", now, until)
 
+    def _way(self, entry: Entry, at: str) -> Way | None:
+        """What is said of the way in where the page leads in or will; what else opens it, only where it leads in."""
+        choice, capabilities = self._lookup.promise(entry)
+        if at not in (Moment.OPEN, Moment.EARLY) or entry.meeting is None or capabilities is None:
+            return None
+        app = self._settings.connections.app(entry.meeting.connection)
+        way = way_of(entry, capabilities, app, choice.time_zone if choice else "UTC")
+        return way if at is Moment.OPEN else replace(way, passcode=None, dial_in=())
+
     def _answer(
         self,
         at: str,
@@ -128,6 +141,7 @@ class Join:
         zone = ZoneInfo(choice.time_zone if choice else "UTC")
         start = datetime.fromtimestamp(appointment.start, zone) if appointment else None
         opens = datetime.fromtimestamp(window(entry, choice)[0], zone) if entry and start else None
+        way = self._way(entry, at) if entry else None
         moved = entry.before if entry and appointment and entry.before != appointment.start else None
         body = self._page.render(
             at=str(at),
@@ -136,12 +150,25 @@ class Join:
             appointment=appointment,
             office=choice.name if choice else None,
             contact=choice.contact if choice else None,
+            look=look_of(choice),
             start=start,
             before=datetime.fromtimestamp(moved, zone) if moved is not None else None,
             opens=opens,
+            way=way,
+            beside=_beside(entry, choice, at, appointment),
             fresh=fresh,
             refresh=REFRESH if at in _LOOKS_AGAIN else None,
         )
         wait = at.wait if isinstance(at, Missing) else None
         headers = {**HEADERS, "Retry-After": str(wait)} if wait else HEADERS
         return Response(body, status, headers, media_type="text/html")
+
+
+def _beside(
+    entry: Entry | None, choice: Choice | None, at: str, appointment: Appointment | None
+) -> Literal["before", "after"] | None:
+    """Whether the page leads in outside of the window, which its provider does not enforce."""
+    if entry is None or appointment is None or at is not Moment.OPEN:
+        return None
+    opens, closes = window(entry, choice)
+    return "before" if appointment.now < opens else "after" if appointment.now >= closes else None

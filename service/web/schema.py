@@ -17,6 +17,12 @@ class Office(Choice):
     own: bool
 
 
+class Logo(BaseModel):
+    """A logo that offices may choose: what their choice calls it."""
+
+    logo: str
+
+
 class ConnectionRead(BaseModel):
     """A connection as it may be shown: no secret ever comes back."""
 

@@ -3,6 +3,7 @@
 import hmac
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,13 +17,15 @@ from service.companies import Companies
 from service.matters import Matter
 from service.settings import Settings
 from service.store import StoreUnavailable
+from service.web import words
 from service.web.banner import Banner
 from service.web.errors import Problem
 from service.web.login import Login
 from service.web.pages import Pages
 from service.web.session import Session
-from service.web.words import _
+from service.web.words import _, said
 
+_AWAY = "This service cannot reach its store at the moment. Please try again in a minute."
 _log = structlog.get_logger(__name__)
 
 
@@ -158,30 +161,58 @@ class Frame:
             try:
                 return await endpoint(request)
             except Problem as problem:
-                heading = _("There is nothing here") if problem.status_code == 404 else _("That did not work")
-                return self.notice(request, problem.status_code, heading, _(problem.detail), code=problem.code)
+                return await self.error(request, problem.status_code, problem.code, problem.detail)
             except StoreUnavailable as error:
                 _log.error("store_unavailable", reason=str(error))
-                text = _("This service cannot reach its store at the moment. Please try again in a minute.")
-                return self.notice(request, 503, _("One moment, please"), text)
+                return await self.error(request, 503, "store_unavailable", _AWAY)
 
         return answered
+
+    async def error(self, request: Request, status: int, code: str, text: str) -> Response:
+        """The page of an error, with the way back."""
+        self._pages.speak(request)
+        match status:
+            case 404:
+                hint = _("It was removed, or the address is not complete.")
+                return await self.notice(request, status, _("There is nothing here"), said(text), hint)
+            case 405:
+                hint = _("Only a button of a page leads here. Go back to that page and press it again.")
+                return await self.notice(request, status, _("There is nothing to see here"), hint)
+            case 500:
+                here = _("What you saved before is still there. Go back and try once more.")
+                when = words.when(int(time.time()))
+                hint = _("If it happens again, tell the operator of this service that it was at %(when)s.", when=when)
+                return await self.notice(request, status, _("Something went wrong here"), here, hint)
+            case 503:
+                return await self.notice(request, status, _("One moment, please"), said(text))
+        return await self.notice(request, status, _("That did not work"), said(text), code=code)
 
     def go(self, path: str) -> Response:
         """On to another page of ours."""
         return self._pages.go(path)
 
-    def notice(
+    async def notice(
         self,
         request: Request,
         status: int,
         heading: str,
-        text: str,
+        *texts: str,
         action: tuple[str, str] | None = None,
         code: str | None = None,
     ) -> Response:
         """A page that says one thing, where to go on, and where more stands about the `code` of what is wrong."""
+        session: Session | None = None
+        with suppress(StoreUnavailable):  # then the page does without a menu
+            session = await self._login.sessions.of(request) if status != 503 else None
         headers = {"Retry-After": "60"} if status == 503 else None
         return self._pages.show(
-            request, "notice.html", status, headers=headers, heading=heading, texts=[text], action=action, code=code
+            request,
+            "notice.html",
+            status,
+            session=session,
+            headers=headers,
+            heading=heading,
+            texts=texts,
+            action=action,
+            code=code,
         )
