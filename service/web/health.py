@@ -76,7 +76,7 @@ class Health:
         states = {row.id: health.get(row.id, State()).state for row in self._connections.all()}
         now = time.time()
         silent: dict[str, float] = {
-            each.channel: max(0.0, now - each.trouble.since) if each.trouble else 0.0 for each in standing
+            each.channel: max(0.0, now - each.silence.since) if each.silence else 0.0 for each in standing
         }
         return self._answer(self._metrics.render(backlog, breakers, states, budgets, ahead, matters, silent, sweep))
 
