@@ -1,5 +1,7 @@
 """The sweep: what stands at a provider held against the ledger, both ways, and how a lost store comes back."""
 
+import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -18,8 +20,10 @@ from service.store import Store
 from service.sweep import SweepElsewhere
 from service.swept import Kind, SweepReport, Swept
 from tests.events import record
+from tests.processes import KEYS
 from tests.running import ADMIN, ENDPOINT, PUBLIC, Running, running
 from tests.servers import MemoryServer
+from tests.test_cli import command
 from tests.waiting import wait_until
 
 TOMORROW = int(time.time()) // 60 * 60 + DAY
@@ -241,6 +245,29 @@ async def test_what_cannot_be_read_is_said_and_nothing_follows_from_it(
     assert await service.app.app.state.nightly.unseen() == [*done.report.left]
     assert await swept(service) == []
     assert await service.app.app.state.nightly.unseen() == []
+
+
+async def test_the_command_prints_what_it_would_do_and_why(
+    service: Running, store_url: str, meeting_server: MemoryServer, vendor: Memory
+) -> None:
+    data = booking()
+    await service.link(data)
+    left = await vendor.create(spec(data, generation=7))
+    await meeting_server.faults(older=HOUR_OLD)
+    given = {"REDIS_URL": store_url, "SECRET_KEYS": KEYS, "ADMIN_TOKEN": ADMIN, "PUBLIC_URL": PUBLIC}
+    connection = (await service.app.app.state.sweep.connections())[0]
+    told = await asyncio.to_thread(lambda: command("sweep", "--dry-run", **given))
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines() == [
+        f"would remove: {connection}, meeting {left.id}, booking {data['id']}: the booking has another meeting",
+        "2 meetings of ours were seen. would remove: 1.",
+    ]
+    done = await asyncio.to_thread(lambda: command("sweep", "--json", "--connection", connection, **given))
+    assert json.loads(done.stdout)["counts"] == {"remove": 1}
+    await service.settled(data["id"])
+    assert len(await stand(meeting_server)) == 1
+    wrong = await asyncio.to_thread(lambda: command("sweep", "--connection", "nobody", **given))
+    assert (wrong.returncode, wrong.stderr.strip()) == (2, "No connection has the id 'nobody'.")
 
 
 # A store that was lost.
