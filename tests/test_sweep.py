@@ -225,6 +225,26 @@ async def test_a_dry_run_says_what_it_would_do_and_changes_nothing(
     assert await Swept(store).last() is None
 
 
+async def test_a_booking_that_moves_while_a_sweep_lists_is_left_to_its_own_run(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    """What the first of two connections to one account showed is older than what the ledger says by then."""
+    data = booking()
+    await service.link(data)
+    await service.connect(meeting_server.url)
+    await meeting_server.faults(delay=1.0, only="list")
+    sweeping = asyncio.create_task(swept(service))
+
+    async def listing() -> bool:
+        return len(await meeting_server.calls("list")) == 2
+
+    await wait_until(listing)
+    await service.say("record.updated", {**data, "time": TOMORROW + 3600, "version": 2})
+    await service.settled(data["id"])
+    assert await sweeping == []
+    assert list((await stand(meeting_server)).values()) == [TOMORROW + 3600]
+
+
 async def test_one_process_sweeps_at_a_time(service: Running, store: Store) -> None:
     async with Swept(store).lock() as lock:
         assert lock
@@ -380,6 +400,19 @@ async def test_a_meeting_whose_own_link_vello_has_is_known_again(
         assert (await service.settled(data["id"]))["state"] == "ready"
         assert await service.link({**said, "version": 3}) == link
         assert await swept(service) == []
+    assert len(await stand(meeting_server)) == 1
+
+
+async def test_a_booking_with_somebody_elses_link_takes_no_meeting_on(
+    service: Running, meeting_server: MemoryServer, vendor: Memory
+) -> None:
+    data = booking(metadata={"video_link": "https://rooms.example.org/anna"})
+    await vendor.create(spec(data))
+    assert await swept(service) == [(Kind.NOTE, None)]
+    assert await service.link(data) is None
+    assert (await service.record(data["id"]))["meeting_id"] is None
+    await meeting_server.faults(older=HOUR_OLD)
+    assert await swept(service) == [(Kind.NOTE, data["id"])]
     assert len(await stand(meeting_server)) == 1
 
 
