@@ -1,5 +1,7 @@
 """The sweep: what stands at a provider held against the ledger, both ways, and how a lost store comes back."""
 
+import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -18,8 +20,10 @@ from service.store import Store
 from service.sweep import SweepElsewhere
 from service.swept import Kind, SweepReport, Swept
 from tests.events import record
+from tests.processes import KEYS
 from tests.running import ADMIN, ENDPOINT, PUBLIC, Running, running
 from tests.servers import MemoryServer
+from tests.test_cli import command
 from tests.waiting import wait_until
 
 TOMORROW = int(time.time()) // 60 * 60 + DAY
@@ -221,6 +225,26 @@ async def test_a_dry_run_says_what_it_would_do_and_changes_nothing(
     assert await Swept(store).last() is None
 
 
+async def test_a_booking_that_moves_while_a_sweep_lists_is_left_to_its_own_run(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    """What the first of two connections to one account showed is older than what the ledger says by then."""
+    data = booking()
+    await service.link(data)
+    await service.connect(meeting_server.url)
+    await meeting_server.faults(delay=1.0, only="list")
+    sweeping = asyncio.create_task(swept(service))
+
+    async def listing() -> bool:
+        return len(await meeting_server.calls("list")) == 2
+
+    await wait_until(listing)
+    await service.say("record.updated", {**data, "time": TOMORROW + 3600, "version": 2})
+    await service.settled(data["id"])
+    assert await sweeping == []
+    assert list((await stand(meeting_server)).values()) == [TOMORROW + 3600]
+
+
 async def test_one_process_sweeps_at_a_time(service: Running, store: Store) -> None:
     async with Swept(store).lock() as lock:
         assert lock
@@ -241,6 +265,29 @@ async def test_what_cannot_be_read_is_said_and_nothing_follows_from_it(
     assert await service.app.app.state.nightly.unseen() == [*done.report.left]
     assert await swept(service) == []
     assert await service.app.app.state.nightly.unseen() == []
+
+
+async def test_the_command_prints_what_it_would_do_and_why(
+    service: Running, store_url: str, meeting_server: MemoryServer, vendor: Memory
+) -> None:
+    data = booking()
+    await service.link(data)
+    left = await vendor.create(spec(data, generation=7))
+    await meeting_server.faults(older=HOUR_OLD)
+    given = {"REDIS_URL": store_url, "SECRET_KEYS": KEYS, "ADMIN_TOKEN": ADMIN, "PUBLIC_URL": PUBLIC}
+    connection = (await service.app.app.state.sweep.connections())[0]
+    told = await asyncio.to_thread(lambda: command("sweep", "--dry-run", **given))
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines() == [
+        f"would remove: {connection}, meeting {left.id}, booking {data['id']}: the booking has another meeting",
+        "2 meetings of ours were seen. would remove: 1.",
+    ]
+    done = await asyncio.to_thread(lambda: command("sweep", "--json", "--connection", connection, **given))
+    assert json.loads(done.stdout)["counts"] == {"remove": 1}
+    await service.settled(data["id"])
+    assert len(await stand(meeting_server)) == 1
+    wrong = await asyncio.to_thread(lambda: command("sweep", "--connection", "nobody", **given))
+    assert (wrong.returncode, wrong.stderr.strip()) == (2, "No connection has the id 'nobody'.")
 
 
 # A store that was lost.
@@ -353,6 +400,19 @@ async def test_a_meeting_whose_own_link_vello_has_is_known_again(
         assert (await service.settled(data["id"]))["state"] == "ready"
         assert await service.link({**said, "version": 3}) == link
         assert await swept(service) == []
+    assert len(await stand(meeting_server)) == 1
+
+
+async def test_a_booking_with_somebody_elses_link_takes_no_meeting_on(
+    service: Running, meeting_server: MemoryServer, vendor: Memory
+) -> None:
+    data = booking(metadata={"video_link": "https://rooms.example.org/anna"})
+    await vendor.create(spec(data))
+    assert await swept(service) == [(Kind.NOTE, None)]
+    assert await service.link(data) is None
+    assert (await service.record(data["id"]))["meeting_id"] is None
+    await meeting_server.faults(older=HOUR_OLD)
+    assert await swept(service) == [(Kind.NOTE, data["id"])]
     assert len(await stand(meeting_server)) == 1
 
 
