@@ -122,9 +122,10 @@ CUSTOMERS: Final = (
     ),
     Trouble(
         "guest_late",
-        "admin",
+        "operator",
         ("It takes longer than usual, and the office can see that.",),
-        "The booking's page in the settings says why and who can mend it; as soon as it is, the same link works.",
+        "The provider is down, over its limit or lost an answer; the booking's page in the settings says which. It is "
+        "tried again by itself, and the same link works as soon as there is a meeting.",
     ),
     Trouble(
         "guest_trouble",
