@@ -24,10 +24,12 @@ from service.companies import Companies, Company
 from service.config import Config, ConfigError
 from service.connections import BUILT_IN, ROBOT, Connections, ensure_built_in
 from service.deliveries import Deliveries
+from service.delivery import Wanted
 from service.doctor.examination import Examination
 from service.doctor.finding import Report
 from service.embedded import EmbeddedValkey
 from service.erasure import Erased, Erasure
+from service.errands import Errand, Errands
 from service.farewell import Farewells
 from service.gate import Gate
 from service.ledger import Ledger
@@ -35,6 +37,8 @@ from service.meetings import Meetings
 from service.oauth import Broker
 from service.observer import Observer
 from service.reconcile import Reconciler
+from service.replays import KIND as REPLAY
+from service.replays import Foreseen, Outlook, Replays, about
 from service.rotation import KEYS, Rotated, Rotation
 from service.runs import Runs
 from service.settings import Settings
@@ -72,6 +76,9 @@ DRAIN: Final = 10.0
 
 RENEWAL: Final = 30.0
 """Seconds that renewals of grants may take to finish at a stop: longer than a call may take."""
+
+COMMAND: Final = "command line"
+"""Who does something by a command, among the changes."""
 
 Role = Literal["all", "web", "worker"]
 
@@ -120,6 +127,11 @@ async def opened(
         stack.push_async_callback(runs.drain, DRAIN)
         own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
         companies = Companies(store, vault, own)
+        replays = Replays(ledger, settings, companies, deliveries, config.public_url)
+        erasure = Erasure(ledger, connections, deliveries)
+        errands = Errands(store, vault, changes, {REPLAY: replays.step})
+        errands.start()
+        stack.push_async_callback(errands.stop)
         routes: list[BaseRoute] = [*Health(store, ledger, gate, budgets, connections, observer.metrics).routes()]
         api: APIRouter | None = None
         webhook: Webhook | None = None
@@ -130,7 +142,7 @@ async def opened(
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
             views = Views(ledger, settings, broker, budgets, agendas, config.public_url)
-            parts = (ledger, settings, companies, broker, views, changes, farewells, deliveries)
+            parts = (ledger, settings, companies, broker, views, changes, farewells, deliveries, replays, errands)
             operations = Api(*parts, config.public_url, token)
             pages, sessions = Pages(config.public_url), Sessions(store, config.public_url)
             oidc = oidc_of(config, http_for("oidc"))
@@ -166,7 +178,8 @@ async def opened(
             watch.start()
             stack.push_async_callback(watch.stop)
             app.state.watch = watch
-        app.state.erasure = Erasure(ledger, connections, deliveries)
+        app.state.erasure, app.state.errands, app.state.replays = erasure, errands, replays
+        app.state.settings, app.state.deliveries = settings, deliveries
         yield Door(app, webhook)
 
 
@@ -224,10 +237,33 @@ async def export(config: Config, customer: str) -> dict[str, Any]:
         return await erasure.export(customer)
 
 
+async def replay(
+    config: Config, wanted: Wanted, delivery: str | None = None, *, dry_run: bool = False
+) -> Errand | Outlook | Foreseen | str | None:
+    """Replay one event of the delivery log (None: it is not there, or says nothing) or all that are `wanted`.
+
+    With `dry_run` nothing is changed, and the answer is what it would do.
+
+    Raises: what `opened` does.
+    """
+    async with opened(config, "worker") as door:
+        replays: Replays = door.app.state.replays
+        errands: Errands = door.app.state.errands
+        await door.app.state.settings.load()
+        if delivery:
+            line = await door.app.state.deliveries.get(delivery)
+            if line is None:
+                return None
+            return await (replays.foresee(line) if dry_run else replays.replay(line))
+        if dry_run:
+            return await replays.outlook(wanted)
+        return await errands.finished(await errands.begin(REPLAY, about(wanted, None), COMMAND))
+
+
 def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
     parts: Any = None  # no operation is called
-    return _application([], Api(parts, parts, parts, parts, parts, parts, parts, parts, "", "").router()).openapi()
+    return _application([], Api(*(parts,) * 10, "", "").router()).openapi()
 
 
 def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:

@@ -9,6 +9,8 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import orjson
+
 from providers.base import Meeting, MeetingSpec
 from service.vello import Rank, Record
 
@@ -124,6 +126,11 @@ class Entry(NamedTuple):
     def unsettled(self) -> bool:
         """Something is still to be carried out."""
         return self.settled != self.generation
+
+
+def reason_text(reason: Reason) -> str:
+    """A reason as the entry stores it."""
+    return orjson.dumps(reason).decode()
 
 
 def digest(link: str | None) -> str:

@@ -111,7 +111,7 @@ class Ledger:
         record = event.record
         assert record is not None  # noqa: S101 - the caller sorts out events without a record
         foreign = foreign_link(record, hosted_prefix) if foreign is None else foreign
-        content = b"" if record.partial else orjson.dumps(_wish_of(record))
+        content = _content(record)
         answer = await self._call(
             "accept",
             record.id,
@@ -120,7 +120,7 @@ class Ledger:
             int(record.rank),
             "" if record.version is None else record.version,
             "" if record.changed is None else record.changed,
-            hashlib.sha256(content).hexdigest()[:16] if content else "",
+            _digest(content),
             foreign,
             content,
             record.start or 0,
@@ -141,6 +141,17 @@ class Ledger:
         entry = self._entry(record.id, flat, now)
         lease = Lease(entry, fence, bool(inherited)) if entry and fence else None
         return Accepted(verdict, entry, lease, revision, now // 1000, noted=entry is not None)
+
+    async def weigh(self, event: Event, realm: str) -> tuple[str, Entry | None, str]:
+        """What `accept` would make of an event: its verdict, or erased; the entry as it is, the settings' revision."""
+        record = event.record
+        assert record is not None  # noqa: S101 - the caller sorts out events without a record
+        orders = ("" if record.version is None else record.version, "" if record.changed is None else record.changed)
+        fingerprint, tomb = _digest(_content(record)), self._tombs.name(record.id)
+        verdict, now, revision, flat = await self._call(
+            "weigh", record.id, realm, int(record.rank), *orders, fingerprint, tomb
+        )
+        return verdict, self._entry(record.id, flat, now), revision
 
     async def claim(self, shards: Sequence[int], limit: int) -> list[Claimed]:
         """Lease up to `limit` due records in each of `shards`, in one round trip."""
@@ -381,6 +392,9 @@ def _wish(record: str, content: str) -> Record:
     return Record(id=record, **dict(zip(_STORED, orjson.loads(content), strict=True)))
 
 
-def reason_text(reason: Reason) -> str:
-    """A reason as the entry stores it."""
-    return orjson.dumps(reason).decode()
+def _content(record: Record) -> bytes:
+    return b"" if record.partial else orjson.dumps(_wish_of(record))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16] if content else ""

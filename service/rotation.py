@@ -15,6 +15,7 @@ from service.companies import COMPANIES, company_purpose
 from service.connections import CONNECTIONS, connection_purpose
 from service.deliveries import Deliveries
 from service.entry import meeting_purpose
+from service.errands import ERRANDS, errand_purpose
 from service.grants import grant_id, grant_key, token_purpose
 from service.shards import SHARDS, entry_key, shard_sets
 from service.store import Script, Store
@@ -84,6 +85,8 @@ class Rotation:
         connections = await self._store.execute("HGETALL", CONNECTIONS)
         companies = await self._store.execute("HGETALL", COMPANIES)
         done = Counter(connections=await self._swap(list(self._rows(CONNECTIONS, connections, "envelope"))))
+        errands = await self._store.execute("HGETALL", ERRANDS)
+        done["errands"] = await self._swap(list(self._rows(ERRANDS, errands, "what")))
         done["companies"] = await self._swap(list(self._rows(COMPANIES, companies, "tokens")))
         done["grants"] = await self._grants(connections)
         for shard in range(SHARDS):
@@ -95,10 +98,10 @@ class Rotation:
 
     def _rows(self, key: str, rows: Mapping[str, str], name: str) -> Iterator[_Swap]:
         """Rows that are JSON with an envelope in it."""
-        purpose = connection_purpose if key == CONNECTIONS else company_purpose
+        purpose = {CONNECTIONS: connection_purpose, COMPANIES: company_purpose, ERRANDS: errand_purpose}[key]
         for id_, row in rows.items():
             fields = json.loads(row)
-            if anew := self._anew(fields[name], purpose(id_)):
+            if fields[name] and (anew := self._anew(fields[name], purpose(id_))):
                 yield (key,), (id_, row, json.dumps({**fields, name: anew}))
 
     async def _grants(self, connections: Mapping[str, str]) -> int:

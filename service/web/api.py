@@ -7,13 +7,16 @@ from fastapi import APIRouter, Depends
 from service.changes import Changes
 from service.companies import Companies
 from service.deliveries import Deliveries
+from service.errands import Errands
 from service.farewell import Farewells
 from service.ledger import Ledger
 from service.oauth import Broker
+from service.replays import Replays
 from service.settings import Settings
 from service.web.api_companies import CompaniesApi
 from service.web.api_connections import ConnectionsApi
 from service.web.api_deliveries import DeliveriesApi
+from service.web.api_errands import ErrandsApi
 from service.web.api_offices import OfficesApi
 from service.web.api_records import RecordsApi
 from service.web.guard import BEARER, guarded
@@ -36,13 +39,16 @@ class Api:
         changes: Changes,
         farewells: Farewells,
         deliveries: Deliveries,
+        replays: Replays,
+        errands: Errands,
         public_url: str,
         admin_token: str,
     ) -> None:
         self.offices = OfficesApi(ledger, settings, changes)
         self.records = RecordsApi(ledger, settings, views)
         self.connections = ConnectionsApi(ledger, settings, broker, views, changes, farewells, public_url)
-        self.deliveries = DeliveriesApi(deliveries)
+        self.deliveries = DeliveriesApi(deliveries, replays, errands, changes)
+        self.errands = ErrandsApi(errands)
         self._settings = settings
         self.companies = CompaniesApi(companies, changes, public_url)
         self._public_url = public_url
@@ -96,4 +102,11 @@ class Api:
             post(f"/records/{{record}}/{verb}", tags=["records"], status_code=202)(act)
         get("/deliveries", tags=["deliveries"])(self.deliveries.list_deliveries)
         get("/deliveries/{delivery}", tags=["deliveries"])(self.deliveries.get_delivery)
+        post("/deliveries/{delivery}/preview", tags=["deliveries"])(self.deliveries.preview_delivery)
+        post("/deliveries/{delivery}/replay", tags=["deliveries"], status_code=202)(self.deliveries.replay_delivery)
+        post("/deliveries/preview", tags=["deliveries"])(self.deliveries.preview_deliveries)
+        post("/deliveries/replay", tags=["deliveries"], status_code=202)(self.deliveries.replay_deliveries)
+        get("/errands", tags=["errands"])(self.errands.list_errands)
+        get("/errands/{errand}", tags=["errands"])(self.errands.get_errand)
+        post("/errands/{errand}/stop", tags=["errands"])(self.errands.stop_errand)
         return router

@@ -206,6 +206,58 @@ class DeliveryPage(BaseModel):
     cursor: str | None
 
 
+class DeliveriesWanted(BaseModel):
+    """Which events of the log are to be replayed: those that came from `since` on and fit all else that is given."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: float = Field(ge=0, le=99_999_999_999)
+    until: float | None = Field(default=None, ge=0, le=99_999_999_999)
+    record: Uuid | None = None
+    type: str | None = Field(default=None, max_length=200)
+    verdict: str | None = Field(default=None, max_length=64)
+    connection: str | None = Field(default=None, max_length=64)
+    failing: bool = False
+
+
+class ReplayRead(BaseModel):
+    """What a replay did, or would do: the `verdict` on the event; `does`: what becomes of its meeting, and `why`."""
+
+    verdict: str
+    does: Literal["nothing", "made", "changed", "replaced", "removed"] | None = None
+    why: str | None = None
+
+
+class OutlookRead(BaseModel):
+    """What a replay of many would do; `complete` is false when there were more than were looked at."""
+
+    events: int
+    stale: int
+    made: int
+    changed: int
+    replaced: int
+    removed: int
+    complete: bool
+
+
+class ErrandRead(BaseModel):
+    """What takes a while: a replay or an erasure, how far it is, and what came of it."""
+
+    id: str
+    kind: str
+    who: str
+    at: int
+    ended_at: int | None
+    state: Literal["running", "done", "stopped", "failed"]
+    counts: dict[str, int]
+
+
+class ErrandPage(BaseModel):
+    """All that are remembered, the newest first."""
+
+    errands: list[ErrandRead]
+
+
 class Error(BaseModel):
     """What went wrong: a code for programs, a sentence for people."""
 
