@@ -28,6 +28,7 @@ from service.delivery import Wanted
 from service.doctor.examination import Examination
 from service.doctor.finding import Report
 from service.embedded import EmbeddedValkey
+from service.erasure import KIND as ERASE
 from service.erasure import Erased, Erasure
 from service.errands import Errand, Errands
 from service.farewell import Farewells
@@ -129,7 +130,7 @@ async def opened(
         companies = Companies(store, vault, own)
         replays = Replays(ledger, settings, companies, deliveries, config.public_url)
         erasure = Erasure(ledger, connections, deliveries)
-        errands = Errands(store, vault, changes, {REPLAY: replays.step})
+        errands = Errands(store, vault, changes, {REPLAY: replays.step, ERASE: erasure.step})
         errands.start()
         stack.push_async_callback(errands.stop)
         routes: list[BaseRoute] = [*Health(store, ledger, gate, budgets, connections, observer.metrics).routes()]
@@ -142,7 +143,19 @@ async def opened(
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
             views = Views(ledger, settings, broker, budgets, agendas, config.public_url)
-            parts = (ledger, settings, companies, broker, views, changes, farewells, deliveries, replays, errands)
+            parts = (
+                ledger,
+                settings,
+                companies,
+                broker,
+                views,
+                changes,
+                farewells,
+                deliveries,
+                replays,
+                errands,
+                erasure,
+            )
             operations = Api(*parts, config.public_url, token)
             pages, sessions = Pages(config.public_url), Sessions(store, config.public_url)
             oidc = oidc_of(config, http_for("oidc"))
@@ -263,7 +276,7 @@ async def replay(
 def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
     parts: Any = None  # no operation is called
-    return _application([], Api(*(parts,) * 10, "", "").router()).openapi()
+    return _application([], Api(*(parts,) * 11, "", "").router()).openapi()
 
 
 def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:

@@ -274,10 +274,16 @@ class Deliveries:
         lines = [delivery.read(line, ms, shard) for ms, _, line, shard in rows]
         return lines, lines[-1].id if len(lines) == limit else None
 
-    async def forget(self, records: Collection[str] = (), customer: str | None = None) -> int:
+    async def forget(
+        self,
+        records: Collection[str] = (),
+        customer: str | None = None,
+        sees: Callable[[str], bool] = lambda _: True,
+    ) -> int:
         """Take every line about these records out of the log, and every one that names `customer`; answers how many.
 
-        To be called after their tombs stand: what is gathered still is then written without their names.
+        Of companies that somebody `sees`. To be called after their tombs stand: what is gathered still is then written
+        without their names.
         """
         await self.flush()
         gone, shards = 0, {str(shard_of(record)) for record in records}
@@ -286,13 +292,16 @@ class Deliveries:
             doomed = []
             for line, at in lines:
                 each = delivery.read(line, at, shard)
-                if each.record is not None and (
-                    each.record in named or (customer and self._names_customer(each, customer))
-                ):
+                theirs = each.record in named or (customer and self._names_customer(each, customer))
+                if each.record is not None and theirs and sees(each.realm):
                     doomed.append(line)
             if doomed:
                 gone += int(await self._store.execute("ZREM", _key(shard), *doomed))
         return gone
+
+    async def of(self, record: str, limit: int = 500) -> list[Delivery]:
+        """The latest lines about one record."""
+        return (await self.page(NEWEST, limit, record=record))[0]
 
     async def reseal(self, anew: Callable[[str, str], str | None]) -> int:
         """Put lines with their content sealed `anew` (envelope and purpose; None: as it is) in the place of the old."""

@@ -210,7 +210,7 @@ class Errands:
         return now or errand
 
     def _ended(self, errand: Errand, state: str) -> Errand:
-        return replace(errand, state=state, what=None, ended_at=int(time.time()), until=0.0)
+        return replace(errand, state=state, place="", what=None, ended_at=int(time.time()), until=0.0)
 
     def _sealed(self, id_: str, what: Mapping[str, Any]) -> str:
         return self._vault.seal(json.dumps(what), errand_purpose(id_))

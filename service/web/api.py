@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends
 from service.changes import Changes
 from service.companies import Companies
 from service.deliveries import Deliveries
+from service.erasure import Erasure
 from service.errands import Errands
 from service.farewell import Farewells
 from service.ledger import Ledger
@@ -18,6 +19,7 @@ from service.web.api_connections import ConnectionsApi
 from service.web.api_deliveries import DeliveriesApi
 from service.web.api_errands import ErrandsApi
 from service.web.api_offices import OfficesApi
+from service.web.api_privacy import EXPORTED, PrivacyApi
 from service.web.api_records import RecordsApi
 from service.web.guard import BEARER, guarded
 from service.web.schema import (
@@ -41,6 +43,7 @@ class Api:
         deliveries: Deliveries,
         replays: Replays,
         errands: Errands,
+        erasure: Erasure,
         public_url: str,
         admin_token: str,
     ) -> None:
@@ -49,6 +52,7 @@ class Api:
         self.connections = ConnectionsApi(ledger, settings, broker, views, changes, farewells, public_url)
         self.deliveries = DeliveriesApi(deliveries, replays, errands, changes)
         self.errands = ErrandsApi(errands)
+        self.privacy = PrivacyApi(erasure, errands)
         self._settings = settings
         self.companies = CompaniesApi(companies, changes, public_url)
         self._public_url = public_url
@@ -109,4 +113,6 @@ class Api:
         get("/errands", tags=["errands"])(self.errands.list_errands)
         get("/errands/{errand}", tags=["errands"])(self.errands.get_errand)
         post("/errands/{errand}/stop", tags=["errands"])(self.errands.stop_errand)
+        post("/erasures", tags=["privacy"], status_code=202)(self.privacy.erase)
+        get("/export", tags=["privacy"], response_model=None, responses=EXPORTED)(self.privacy.export)
         return router

@@ -8,7 +8,7 @@ from fastapi import Path, Query
 
 from service.changes import Changes
 from service.deliveries import NEWEST, Deliveries
-from service.delivery import ID, Delivery, Wanted
+from service.delivery import ID, UUID, Delivery, Wanted
 from service.errands import Errands
 from service.replays import KIND, Replays, about
 from service.web.api_errands import told_of
@@ -19,7 +19,6 @@ SCAN = 5_000
 """Lines one request looks at, however few of them fit."""
 _BATCH = 500
 
-UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 DeliveryId = Annotated[str, Path(pattern=ID)]
 
 

@@ -1,8 +1,8 @@
 """What the API takes and gives, as its OpenAPI document says it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.choices import Choice, Line, Uuid
 from service.entry import State
@@ -256,6 +256,29 @@ class ErrandPage(BaseModel):
     """All that are remembered, the newest first."""
 
     errands: list[ErrandRead]
+
+
+class ErasureNew(BaseModel):
+    """What is to be erased: a record, or all records of a customer."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    record: Uuid | None = None
+    customer: Uuid | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.record is None) == (self.customer is None):
+            raise ValueError("Name either a `record` or a `customer`.")
+        return self
+
+
+class Export(BaseModel):
+    """What is known; `complete` is false when there were more records than are looked through."""
+
+    customer: str | None
+    records: list[dict[str, Any]]
+    complete: bool
 
 
 class Error(BaseModel):
