@@ -54,6 +54,7 @@ from service.web.bookings import Bookings
 from service.web.companies import CompanyPages
 from service.web.connect import Connect
 from service.web.connections import ConnectionPages
+from service.web.deliveries import DeliveryPages
 from service.web.door import Door
 from service.web.errors import answer_errors
 from service.web.health import Health
@@ -64,6 +65,7 @@ from service.web.login import Login
 from service.web.notices import Notices
 from service.web.offices import Offices
 from service.web.pages import Pages
+from service.web.privacy import PrivacyPages
 from service.web.session import Attempts, Sessions
 from service.web.settings import Frame
 from service.web.start import Start
@@ -166,6 +168,14 @@ async def opened(
                 *Connect(store, vault, ledger, settings, broker, frame).routes(),
                 *Start(frame, operations, companies, Trial(webhook, own)).routes(),
                 *Bookings(frame, operations.records, operations.offices, operations.connections).routes(),
+                *DeliveryPages(
+                    frame,
+                    operations.deliveries,
+                    operations.errands,
+                    operations.connections,
+                    operations.offices,
+                ).routes(),
+                *PrivacyPages(frame, operations.privacy).routes(),
                 *CompanyPages(frame, operations.companies).routes(),
                 *ConnectionPages(frame, operations.connections, operations.offices).routes(),
                 *Offices(frame, operations.offices, operations.connections).routes(),

@@ -28,9 +28,13 @@ class ErrandsApi:
     async def stop_errand(self, errand: ErrandId) -> ErrandRead:
         """Have one end where it is; what it did stays done."""
         await self.known(errand)
-        if not await self._errands.stop_one(errand, BY_API):
-            raise Problem(409, "ended", "It has ended already.")
+        await self.stop(errand, BY_API)
         return told_of(await self.known(errand))
+
+    async def stop(self, errand: str, who: str) -> None:
+        """The same for `who`. Raises Problem."""
+        if not await self._errands.stop_one(errand, who):
+            raise Problem(409, "ended", "It has ended already.")
 
     async def known(self, errand: str) -> Errand:
         """One errand. Raises Problem when there is none, or none any more."""

@@ -78,7 +78,7 @@ class Bookings:
             states=_states(),
             offices=await self._names(visit),
             zone=zone,
-            more=_more(visit.request, page.cursor),
+            more=more(visit.request, page.cursor),
         )
 
     async def _show(self, visit: Visit) -> Response:
@@ -176,7 +176,7 @@ def _day(text: str, zone: str) -> tuple[int, int | None]:
         return 0, None
 
 
-def _more(request: Request, cursor: str | None) -> str | None:
+def more(request: Request, cursor: str | None) -> str | None:
     """The address of what follows in a list."""
     if cursor is None:
         return None

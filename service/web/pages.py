@@ -52,7 +52,9 @@ class Pages:
         **values: Any,
     ) -> Response:
         """A page, with navigation for whoever is logged in."""
-        asked = request.url.query if request.url.path in ("/bookings", "/login") else ""  # others may hold a secret
+        asked = (
+            request.url.query if request.url.path in ("/bookings", "/deliveries", "/login") else ""
+        )  # others may hold a secret
         here = request.url.path + (f"?{asked}" if asked else "")
         body = self._templates.get_template(template).render(
             session=session, here=here if request.method == "GET" else "/", path=request.url.path, **values
