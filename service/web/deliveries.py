@@ -76,7 +76,7 @@ class DeliveryPages:
             asked=asked,
             filtered=any(asked.values()),
             outlook=outlook,
-            more=more(visit.request, page.cursor),
+            more=None if outlook else more(visit.request, page.cursor),
             kinds={"event": _("Events"), "call": _("Calls")},
             types=sorted({*RECORD_EVENTS, CONNECTION_TEST}),
             **await self._words(visit),
