@@ -151,13 +151,13 @@ async def test_a_range_is_foretold_replayed_at_a_pace_and_followed(
             for key in await store.execute("KEYS", f"vm:*{data['id']}"):
                 await store.execute("DEL", key)
         wanted = {"since": began, "type": "record.updated"}
-        outlook = await post(service, "/deliveries/preview", 200, wanted)
+        outlook = await post(service, "/replays/preview", 200, wanted)
         assert outlook == {
             "events": 6, "stale": 0, "made": 0, "changed": 0, "replaced": 0, "removed": 0, "complete": True,
         }  # fmt: skip
-        outlook = await post(service, "/deliveries/preview", 200, {"since": began})
+        outlook = await post(service, "/replays/preview", 200, {"since": began})
         assert (outlook["events"], outlook["stale"]) == (13, 7)
-        errand = await post(service, "/deliveries/replay", 202, {"since": began})
+        errand = await post(service, "/replays", 202, {"since": began})
         assert errand["state"] == "running"
         done = await ended(service, errand["id"])
         assert (done["state"], done["counts"]["replayed"], done["counts"]["new"]) == ("done", 13, 6)
@@ -176,7 +176,7 @@ async def test_an_errand_can_be_stopped_and_only_once(store_url: str) -> None:
             data = record()
             for version in range(15):
                 await service.say("record.updated", {**data, "version": version})
-        errand = await post(service, "/deliveries/replay", 202, {"since": 0})
+        errand = await post(service, "/replays", 202, {"since": 0})
         assert (await post(service, f"/errands/{errand['id']}/stop", 200))["state"] == "stopped"
         answer = await service.admin("POST", f"/errands/{errand['id']}/stop")
         assert (answer.status_code, answer.json()["error"]["code"]) == (409, "ended")

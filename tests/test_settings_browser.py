@@ -325,7 +325,7 @@ async def test_every_page_is_for_everybody(
         await at.vello("record.update_metadata", broken)
         await at.vello("connection.test", {})
         log = (await at.api("GET", f"/deliveries?record={data['id']}")).json()["deliveries"]
-        assert (await at.api("POST", "/deliveries/replay", {"since": 0})).status_code == 202
+        assert (await at.api("POST", "/replays", {"since": 0})).status_code == 202
         for name, path in {
             "start-done": "/",
             "offices": "/offices",

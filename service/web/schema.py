@@ -209,7 +209,7 @@ class DeliveryPage(BaseModel):
 class DeliveriesWanted(BaseModel):
     """Which events of the log are to be replayed: those that came from `since` on and fit all else that is given."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     since: float = Field(ge=0, le=99_999_999_999)
     until: float | None = Field(default=None, ge=0, le=99_999_999_999)
