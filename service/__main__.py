@@ -164,10 +164,10 @@ def forget(arguments: argparse.Namespace) -> int:
 
 
 def show(arguments: argparse.Namespace) -> int:
-    """Print all that is known of a customer's records."""
+    """Print all that is known of a customer's records, or of one."""
     config = Config.load(create=False, needs=("SECRET_KEYS",))
     logs.configure(config.log_level, config.log_format)
-    print(json.dumps(asyncio.run(export(config, arguments.customer)), indent=2))
+    print(json.dumps(asyncio.run(export(config, arguments.customer, arguments.record)), indent=2))
     return 0
 
 
@@ -265,8 +265,10 @@ def _parser() -> argparse.ArgumentParser:
     whose = gone.add_mutually_exclusive_group(required=True)
     whose.add_argument("--customer", metavar="UUID", type=_id)
     whose.add_argument("--record", metavar="UUID", type=_id)
-    known = commands.add_parser("export", help="print what is known of a customer's records as JSON")
-    known.add_argument("--customer", metavar="UUID", type=_id, required=True)
+    known = commands.add_parser("export", help="print what is known of a record or of a customer's records as JSON")
+    of = known.add_mutually_exclusive_group(required=True)
+    of.add_argument("--customer", metavar="UUID", type=_id)
+    of.add_argument("--record", metavar="UUID", type=_id)
     once_more = commands.add_parser("replay", help="apply events of the delivery log again, or say what that would do")
     which = once_more.add_mutually_exclusive_group(required=True)
     which.add_argument("--delivery", metavar="ID", type=_delivery, help="one, as the log names it")

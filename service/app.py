@@ -250,14 +250,17 @@ async def erase(config: Config, *, record: str | None = None, customer: str | No
         return await (erasure.record(record) if record else erasure.customer(customer or ""))
 
 
-async def export(config: Config, customer: str) -> dict[str, Any]:
-    """All that is known of a customer's records.
+async def export(config: Config, customer: str | None = None, record: str | None = None) -> dict[str, Any]:
+    """All that is known of a customer's records, or of one record.
 
     Raises: what `opened` does, TooMany.
     """
     async with opened(config, "web") as door:
         erasure: Erasure = door.app.state.erasure
-        return await erasure.export(customer)
+        if record:
+            known = await erasure.known(record)
+            return {"customer": None, "records": [known] if known else []}
+        return await erasure.export(customer or "")
 
 
 async def replay(

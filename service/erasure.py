@@ -123,24 +123,23 @@ class Erasure:
         counts = {"looked": 0, "erased": 0, "left": 0, **errand.counts}
         sees, left = seen_by(what["companies"]), list(what.get("left", ()))
         customer, record = what["customer"], what["record"]
-        stage, _, rest = errand.place.partition(":")
-        if stage == "wait":
+        if errand.place.startswith("wait"):
             return await self._waited(errand, what, left, counts)
         if record:
             known = await self._ledger.get(record)
             if known is None or sees(known[0].realm):
                 left = await self._erased([record], counts, sees)
             return Step("wait:0", counts, 0.0, {**what, "left": left})
-        start, _, last = rest.partition(".")
-        page = await self._ledger.page((int(start or 0), last), _BATCH)
+        start, last = what.get("after") or (0, "")
+        page = await self._ledger.page((start, last), _BATCH)
         counts["looked"] += len(page.entries)
         mine = [each.record for _, each in page.entries if _belongs(each, customer) and sees(each.realm)]
         left += [each for each in await self._erased(mine, counts, sees) if each not in left]
-        seen = int(stage or 0) + len(mine)  # in this look
+        seen = what.get("seen", 0) + len(mine)  # in this look
         if page.last is not None:
-            return Step(f"{seen}:{page.last[0]}.{page.last[1]}", counts, 0.0, {**what, "left": left})
+            return Step("look", counts, 0.0, {**what, "left": left, "seen": seen, "after": page.last})
         if seen:  # a booking may have moved past the look
-            return Step("0:0.", counts, 0.0, {**what, "left": left})
+            return Step("look", counts, 0.0, {**what, "left": left, "seen": 0, "after": None})
         await self._deliveries.forget([], customer, sees)
         return Step("wait:0", counts, 0.0, {**what, "left": left})
 
