@@ -85,14 +85,14 @@ class Rotation:
         connections = await self._store.execute("HGETALL", CONNECTIONS)
         companies = await self._store.execute("HGETALL", COMPANIES)
         done = Counter(connections=await self._swap(list(self._rows(CONNECTIONS, connections, "envelope"))))
-        errands = await self._store.execute("HGETALL", ERRANDS)
-        done["errands"] = await self._swap(list(self._rows(ERRANDS, errands, "what")))
         done["companies"] = await self._swap(list(self._rows(COMPANIES, companies, "tokens")))
         done["grants"] = await self._grants(connections)
         for shard in range(SHARDS):
             for key in shard_sets(shard):
                 done["records"] += await self._records(key)
         done["tombs"] = await self._tombs()
+        errands = await self._store.execute("HGETALL", ERRANDS)
+        done["errands"] = await self._swap(list(self._rows(ERRANDS, errands, "what")))
         done["deliveries"] = await self._deliveries.reseal(self._anew)
         return done
 

@@ -77,6 +77,7 @@ async def test_everything_is_sealed_anew_and_the_old_key_is_forgotten(
         "grants": 1,
         "tombs": 1,
         "records": 12,
+        "errands": 0,
         "deliveries": said,
     }
     assert (done.unreadable, done.retired) == ({}, ("old",))
