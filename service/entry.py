@@ -158,6 +158,11 @@ class Entry(NamedTuple):
         return self.settled != self.generation
 
 
+def reason_text(reason: Reason) -> str:
+    """A reason as the entry stores it."""
+    return orjson.dumps(reason).decode()
+
+
 def digest(link: str | None) -> str:
     """A short fingerprint by which a link is known again, '' for none; it survives what systems do to URLs."""
     if not link:
@@ -186,8 +191,3 @@ def entrance_purpose(record: str) -> str:
 def host_purpose(record: str) -> str:
     """What the envelope with a record's host link is bound to."""
     return f"host:{record}"
-
-
-def reason_text(reason: Reason) -> str:
-    """A reason as the entry stores it."""
-    return orjson.dumps(reason).decode()
