@@ -17,6 +17,7 @@ import itertools
 import math
 import secrets
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Iterator, Sequence
 from functools import lru_cache
 from importlib import resources
@@ -63,7 +64,7 @@ _SCRIPT = Script(
 _CONTENT = ("company", "office", "resource", "service", "user", "customer", "start", "duration")
 _STORED = (*_CONTENT, "language", "record_number", "archived")
 _wish_of = attrgetter(*_STORED)
-_KEPT = 1024  # wishes and placements kept as they were read: a run reads the same ones at each of its steps
+_KEPT = 1024  # wishes and placements kept as they were read or sealed: a run reads the same ones at each of its steps
 
 
 def _random() -> Iterator[str]:
@@ -81,7 +82,7 @@ class Ledger:
         self._lease_ms = int(lease_seconds * 1000)
         self._random = _random()
         self._name, self._names = secrets.token_hex(8), itertools.count(1)
-        self._placement = lru_cache(_KEPT)(self._open_placement)
+        self._kept: OrderedDict[tuple[str, str], Placement] = OrderedDict()  # by record and envelope, the oldest first
         self.lease_seconds = lease_seconds
 
     async def accept(self, event: Event, realm: str, hosted_prefix: str, *, inline: bool) -> Accepted:
@@ -290,7 +291,9 @@ class Ledger:
 
     def seal(self, record: str, placement: Placement) -> str:
         """A placement as an envelope: its join URL is nobody's business."""
-        return self._vault.seal(orjson.dumps(placement.dump()).decode(), meeting_purpose(record))
+        envelope = self._vault.seal(orjson.dumps(placement.dump()).decode(), meeting_purpose(record))
+        self._keep(record, envelope, placement)
+        return envelope
 
     def _call(self, verb: str, record: str, *rest: str | int | bytes) -> Awaitable[Any]:
         return self._store.call(_SCRIPT, record_keys(record), (verb, record, *rest))
@@ -352,8 +355,17 @@ class Ledger:
         direct = placed.meeting.join_url if placed and placed.meeting else None
         return Told(answer[1:] or None, None if direct else token, direct)
 
-    def _open_placement(self, record: str, envelope: str) -> Placement:
-        return Placement.load(orjson.loads(self._vault.open(envelope, meeting_purpose(record))))
+    def _placement(self, record: str, envelope: str) -> Placement:
+        placed = self._kept.get((record, envelope))
+        if placed is None:
+            placed = Placement.load(orjson.loads(self._vault.open(envelope, meeting_purpose(record))))
+            self._keep(record, envelope, placed)
+        return placed
+
+    def _keep(self, record: str, envelope: str, placed: Placement) -> None:
+        self._kept[record, envelope] = placed
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
 
 
 @lru_cache(_KEPT)

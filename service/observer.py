@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from time import perf_counter
+from types import TracebackType
 from typing import Any
 
 import structlog
@@ -65,25 +66,11 @@ class Observer:
             finally:
                 span.set(outcome=outcome)
 
-    @contextmanager
-    def call(self, record: str | None, attempt: int, connection: str, provider: str, verb: str) -> Iterator[None]:
+    def call(self, record: str | None, attempt: int, connection: str, provider: str, verb: str) -> "_Call":
         """One call of a provider's verb; its outcome is `ok` or the name of the error."""
-        outcome, began = "ok", perf_counter()
-        with self._traces.span(f"{provider} {verb}", "client") as span:
-            try:
-                yield
-            except BaseException as error:
-                outcome = type(error).__name__
-                span.failed(outcome)
-                raise
-            finally:
-                took = perf_counter() - began
-                self.metrics.call(provider, verb, outcome, took)
-                said = {"connection": connection, "provider": provider, "verb": verb, "outcome": outcome}
-                about = {"record": record} if record else {}  # a probe is about none
-                span.set(**about, attempt=attempt, **said)
-                line = {**about, **said, "milliseconds": round(took * 1000, 1), "attempt": attempt}
-                straight.info("provider_call", line)
+        about = {"record": record} if record else {}  # a probe is about none
+        said = {**about, "connection": connection, "provider": provider, "verb": verb}
+        return _Call(self.metrics, self._traces.span(f"{provider} {verb}", "client"), said, attempt)
 
     def refresh(self, provider: str, outcome: str) -> None:
         """Access tokens were asked for; its outcome is ok, invalid_grant, unknown, late or the name of the error."""
@@ -121,3 +108,31 @@ class _Event:
         if seen.outcome in ("failed", "unavailable"):
             self._span.failed(seen.outcome)
         self._opened.__exit__(*error)
+
+
+class _Call:
+    """A class for the same reason."""
+
+    def __init__(
+        self, metrics: Metrics, span: AbstractContextManager[Span], said: dict[str, str], attempt: int
+    ) -> None:
+        self._metrics = metrics
+        self._opened = span
+        self._said = said
+        self._attempt = attempt
+        self._began = perf_counter()
+
+    def __enter__(self) -> None:
+        self._span = self._opened.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        took, said = perf_counter() - self._began, self._said
+        said["outcome"] = kind.__name__ if kind else "ok"
+        if kind:
+            self._span.failed(kind.__name__)
+        self._metrics.call(said["provider"], said["verb"], said["outcome"], took)
+        self._span.set(attempt=self._attempt, **said)
+        straight.info("provider_call", {**said, "milliseconds": round(took * 1000, 1), "attempt": self._attempt})
+        self._opened.__exit__(kind, error, trace)
