@@ -4,6 +4,7 @@ Everything about a record lies in one of 64 shards, so that a script never cross
 """
 
 import zlib
+from functools import cache
 from typing import Final
 
 SHARDS: Final = 64
@@ -30,6 +31,7 @@ def base(shard: int) -> str:
     return f"vm:{{s{shard}}}:"
 
 
+@cache
 def shard_keys(shard: int) -> tuple[str, ...]:
     """What every script of a shard is given: its due set, its index, its revision of the settings."""
     begin = base(shard)
