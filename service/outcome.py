@@ -19,8 +19,7 @@ from providers.base import (
     ReconnectRequired,
     TemporaryError,
 )
-from service.entry import Entry, Placement, Reason, State
-from service.ledger import reason_text
+from service.entry import Entry, Placement, Reason, State, reason_text
 from service.verbs import Change
 
 REFUSALS: Final = 3

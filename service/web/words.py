@@ -167,4 +167,4 @@ def day(at: int, zone: str = "UTC") -> str:
 
 def ago(at: float) -> str:
     """How long ago a moment was, or how soon it comes."""
-    return format_timedelta(int(at - time.time()), add_direction=True, locale=_language.get())
+    return format_timedelta(int(at - time.time()) or -1, add_direction=True, locale=_language.get())
