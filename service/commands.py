@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Final
 
 from providers.base import ProviderInfo
 from providers.http import Http
