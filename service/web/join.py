@@ -37,6 +37,11 @@ STATUS: Mapping[Moment, int] = {Moment.CANCELLED: 410, Moment.OVER: 410, Moment.
 """Where the page is an error to programs; 200 elsewhere."""
 _LOOKS_AGAIN = (Moment.PENDING, Moment.LATE, Moment.TROUBLE, Missing.UNAVAILABLE)
 
+_WAITING: Mapping[str, str] = {
+    **HEADERS,
+    "Content-Security-Policy": f"{HEADERS['Content-Security-Policy']}; script-src 'self'; connect-src 'self'",
+}
+
 
 class Join:
     """Shows where a booking's meeting stands and sends people into it."""
@@ -143,6 +148,7 @@ class Join:
         opens = datetime.fromtimestamp(window(entry, choice)[0], zone) if entry and start else None
         way = self._way(entry, at) if entry else None
         moved = entry.before if entry and appointment and entry.before != appointment.start else None
+        waits = at in _LOOKS_AGAIN
         body = self._page.render(
             at=str(at),
             root=self._root,
@@ -157,10 +163,10 @@ class Join:
             way=way,
             beside=_beside(entry, choice, at, appointment),
             fresh=fresh,
-            refresh=REFRESH if at in _LOOKS_AGAIN else None,
+            refresh=REFRESH if waits else None,
         )
         wait = at.wait if isinstance(at, Missing) else None
-        headers = {**HEADERS, "Retry-After": str(wait)} if wait else HEADERS
+        headers = {**(_WAITING if waits else HEADERS), **({"Retry-After": str(wait)} if wait else {})}
         return Response(body, status, headers, media_type="text/html")
 
 
