@@ -14,10 +14,6 @@ The laws of the wire, all of them in docs/http-provider.md:
 Source: https://github.com/standard-webhooks/standard-webhooks, `spec/standard-webhooks.md`.
 """
 
-import base64
-import binascii
-import hashlib
-import hmac
 import json
 import secrets
 import time
@@ -46,14 +42,13 @@ from providers.base import (
     Trouble,
 )
 from providers.http import MAX_RETRY_AFTER, Answer, Http
+from providers.signing import SECRET_PREFIX, key_of, signed
 
 MAX_TITLE = 200
 """Longest title, in characters."""
 MAX_LINK = 2048
 MAX_SAID = 200
 """Longest sentence of the server's that is shown, in characters."""
-SECRET_PREFIX = "whsec_"  # noqa: S105 - what secrets begin with
-SECRET_BYTES = range(24, 65)
 
 Capability = Literal[
     "keeps_link",
@@ -104,7 +99,7 @@ class HttpProvider:
     def __init__(self, settings: HttpProviderSettings, http: Http) -> None:
         self._settings = settings
         self._http = http.at(settings.url, explain=_explain)
-        self._key = _key(settings.secret.get_secret_value())
+        self._key = key_of(settings.secret.get_secret_value())
         self._host_links = not {"host_links", "mints_link"}.isdisjoint(settings.capabilities)
         self.capabilities = _promised(settings)
 
@@ -161,7 +156,7 @@ class HttpProvider:
         now = int(time.time())
         sent = {"type": type_, "timestamp": f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}", "data": data}
         body = json.dumps(sent, separators=(",", ":")).encode()
-        headers = {"content-type": "application/json", **_signed(self._key, f"msg_{secrets.token_hex(16)}", now, body)}
+        headers = {"content-type": "application/json", **signed(self._key, f"msg_{secrets.token_hex(16)}", now, body)}
         return await self._http.send("POST", "", content=body, headers=headers, safe=safe)
 
 
@@ -173,12 +168,6 @@ def _promised(settings: HttpProviderSettings) -> Capabilities:
     if promised["opens_in"] is None:  # a system that says nothing of its guests promises them nothing
         promised |= {"guests_wait": None, "guests_log_in": None}
     return Capabilities(**promised, idempotent_create=True, max_duration=settings.max_duration)
-
-
-def _signed(key: bytes, id_: str, now: int, body: bytes) -> dict[str, str]:
-    digest = hmac.digest(key, f"{id_}.{now}.".encode() + body, hashlib.sha256)
-    signature = f"v1,{base64.b64encode(digest).decode()}"
-    return {"webhook-id": id_, "webhook-timestamp": str(now), "webhook-signature": signature}
 
 
 def _name(spec: MeetingSpec) -> dict[str, Any]:
@@ -221,18 +210,8 @@ def _link(value: str) -> str:
     return value
 
 
-def _key(secret: str) -> bytes:
-    return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
-
-
 def _secret(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value()
-    try:
-        fits = text.startswith(SECRET_PREFIX) and len(_key(text)) in SECRET_BYTES
-    except (ValueError, binascii.Error):
-        fits = False
-    if not fits:
-        raise ValueError("The secret must be whsec_ and 24 to 64 random bytes in base64.")
+    key_of(value.get_secret_value())
     return value
 
 

@@ -299,6 +299,10 @@ class Connections:
         rows = await self._store.execute("HGETALL", _HEALTH)
         return {key: Health(**json.loads(row)) for key, row in rows.items()}
 
+    def state(self, connection: str) -> Health:
+        """A connection's health as it was read last."""
+        return self._health.get(connection, Health())
+
     async def mark(
         self, connection: str, state: HealthState, reason: str | None = None, cause: Cause | None = None
     ) -> None:

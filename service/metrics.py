@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from service.connections import HealthState
 from service.gate import GateState
+from service.swept import Kind, SweepReport
 from service.vello import CONNECTION_TEST, RECORD_EVENTS
 from service.verbs import Backlog
 
@@ -54,6 +55,9 @@ class Metrics:
         self._refreshes = CounterMetric(
             f"{PREFIX}token_refreshes", "Access tokens asked for.", ["provider", "outcome"], registry=registry
         )
+        self._notices = CounterMetric(
+            f"{PREFIX}notices", "Notices that were sent to people.", ["channel", "outcome"], registry=registry
+        )
         self._waiting = _Waiting()
         registry.register(self._waiting)
         # A label's child is looked up once: that costs more than to count with it.
@@ -78,6 +82,10 @@ class Metrics:
         """A provider was asked for access tokens."""
         self._refreshes.labels(provider, outcome).inc()
 
+    def notice(self, channel: str, outcome: str) -> None:
+        """A notice was sent, or a try at it came to nothing."""
+        self._notices.labels(channel, outcome).inc()
+
     def render(
         self,
         backlog: Backlog | None,
@@ -85,15 +93,20 @@ class Metrics:
         states: Mapping[str, HealthState] | None = None,
         budgets: Mapping[str, float] | None = None,
         skew: float = 0.0,
+        matters: Mapping[str, int] | None = None,
+        silent: Mapping[str, float] | None = None,
+        sweep: SweepReport | None = None,
     ) -> bytes:
         """Everything as Prometheus reads it; without `backlog` the store could not be asked.
 
         `budgets`: which part is left of its scarcest host's budget, by connection. `skew`: seconds by which
-        the store's clock is ahead.
+        the store's clock is ahead. `matters`: how many of each code need a person. `silent`: for how many seconds no
+        notice has arrived, by channel.
         """
         waiting = self._waiting
         waiting.backlog, waiting.breakers = backlog, breakers
-        waiting.states, waiting.budgets, waiting.skew = states or {}, budgets or {}, skew
+        waiting.states, waiting.budgets, waiting.skew, waiting.sweep = states or {}, budgets or {}, skew, sweep
+        waiting.matters, waiting.silent = matters or {}, silent or {}
         return generate_latest(self._registry)
 
 
@@ -135,6 +148,9 @@ class _Waiting(Collector):
         self.states: Mapping[str, HealthState] = {}
         self.budgets: Mapping[str, float] = {}
         self.skew = 0.0
+        self.matters: Mapping[str, int] = {}
+        self.silent: Mapping[str, float] = {}
+        self.sweep: SweepReport | None = None
 
     def collect(self) -> Iterable[Metric]:
         backlog = self.backlog
@@ -166,3 +182,32 @@ class _Waiting(Collector):
             yield GaugeMetricFamily(
                 f"{PREFIX}clock_skew_seconds", "By how much the store's clock is ahead of ours.", self.skew
             )
+            matters = GaugeMetricFamily(f"{PREFIX}matters", "What needs a person, at the last round.", labels=["code"])
+            for code, number in self.matters.items():
+                matters.add_metric([code], number)
+            yield matters
+            silent = GaugeMetricFamily(
+                f"{PREFIX}notices_silent_seconds", "How long no notice has arrived.", labels=["channel"]
+            )
+            for channel, seconds in self.silent.items():
+                silent.add_metric([channel], seconds)
+            yield silent
+            if self.sweep and self.sweep.ended:
+                yield from _sweep(self.sweep, self.sweep.ended)
+
+
+def _sweep(sweep: SweepReport, ended: int) -> Iterable[Metric]:
+    """What the last sweep came to, once it has come to its end."""
+    yield GaugeMetricFamily(
+        f"{PREFIX}sweep_ended_timestamp_seconds", "When the last sweep came to its end, unix time.", ended
+    )
+    yield GaugeMetricFamily(f"{PREFIX}sweep_meetings", "Meetings of ours that the last sweep saw.", sweep.meetings)
+    findings = GaugeMetricFamily(
+        f"{PREFIX}sweep_findings", "What the last sweep found, by what was done.", labels=["kind"]
+    )
+    for kind in Kind:
+        findings.add_metric([str(kind)], sweep.counts.get(str(kind), 0))
+    yield findings
+    yield GaugeMetricFamily(
+        f"{PREFIX}sweep_unread_connections", "Connections that the last sweep could not read.", len(sweep.left)
+    )

@@ -9,8 +9,7 @@ import httpx
 import pytest
 from playwright.async_api import Page, Response
 
-from service.entry import Reason
-from service.ledger import reason_text
+from service.entry import Reason, reason_text
 from service.store import Store
 from service.vello import sign
 from service.web.recent import GUESSES

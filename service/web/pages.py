@@ -9,6 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from providers.troubles import Trouble
 from service.errors import Catalogue
+from service.matters import Matter
 from service.web import words
 from service.web.forms import label_of
 from service.web.join import HEADERS
@@ -57,13 +58,19 @@ class Pages:
         *,
         session: Session | None = None,
         headers: Mapping[str, str] | None = None,
+        matters: Sequence[Matter] = (),
         **values: Any,
     ) -> Response:
-        """A page, with navigation for whoever is logged in."""
-        asked = request.url.query if request.url.path in ("/bookings", "/login") else ""  # others may hold a secret
+        """A page, with navigation for whoever is logged in; `matters` need a person."""
+        listing = request.url.path in ("/bookings", "/deliveries", "/login")
+        asked = request.url.query if listing else ""  # others may hold a secret
         here = request.url.path + (f"?{asked}" if asked else "")
         body = self._templates.get_template(template).render(
-            session=session, here=here if request.method == "GET" else "/", path=request.url.path, **values
+            session=session,
+            here=here if request.method == "GET" else "/",
+            path=request.url.path,
+            matters=matters,
+            **values,
         )
         return Response(body, status, {**self.headers, **(headers or {})}, media_type="text/html")
 

@@ -2,7 +2,7 @@
 
 import hmac
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +14,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from service.companies import Companies
+from service.matters import Matter
 from service.settings import Settings
 from service.store import StoreUnavailable
 from service.web import words
+from service.web.banner import Banner
 from service.web.errors import Problem
 from service.web.login import Login
 from service.web.pages import Pages
@@ -35,6 +37,7 @@ class Visit:
     session: Session
     pages: Pages = field(repr=False)
     form: FormData = field(default_factory=FormData, repr=False)
+    matters: Sequence[Matter] = ()
 
     @property
     def all_companies(self) -> bool:
@@ -74,7 +77,7 @@ class Visit:
 
     def show(self, template: str, status: int = 200, **values: Any) -> Response:
         """A page for this admin."""
-        return self.pages.show(self.request, template, status, session=self.session, **values)
+        return self.pages.show(self.request, template, status, session=self.session, matters=self.matters, **values)
 
     def go(self, path: str) -> Response:
         """On to another page of ours."""
@@ -105,7 +108,8 @@ _Endpoint = Callable[[Request], Awaitable[Response]]
 class Frame:
     """Makes routes of handlers that see nobody but admins."""
 
-    def __init__(self, pages: Pages, login: Login, settings: Settings, companies: Companies) -> None:
+    def __init__(self, pages: Pages, login: Login, settings: Settings, companies: Companies, banner: Banner) -> None:
+        self._banner = banner
         self._pages = pages
         self._login = login
         self._settings = settings
@@ -118,8 +122,7 @@ class Frame:
             session = await self._login.sessions.of(request)
             if session is None:
                 return await (stranger or self._login.ask)(request)
-            await self._settings.load()
-            return await handler(Visit(request, session, self._pages))
+            return await handler(await self._visit(request, session, FormData()))
 
         return Route(path, self._answering(endpoint), methods=["GET"])
 
@@ -135,18 +138,26 @@ class Frame:
                 # A form of an earlier session is as good as one without: its sender sees it again before it acts.
                 if session is None or not hmac.compare_digest(token.encode(), session.form_token.encode()):
                     return await self._login.ask(request, form, logged_in=session is not None)
-                await self._settings.load()
-                return await handler(Visit(request, session, self._pages, form))
+                return await handler(await self._visit(request, session, form))
 
         return Route(path, self._answering(endpoint), methods=["POST"])
+
+    async def _visit(self, request: Request, session: Session, form: FormData) -> Visit:
+        await self._settings.load()
+        matters = await self._banner.matters(session.person.companies)
+        return Visit(request, session, self._pages, form, matters)
 
     async def owners(self, visit: Visit) -> dict[str, str]:
         """The companies of which an admin must name one before something is made, with names; nothing of one or all."""
         mine = visit.session.person.companies or ()
         if len(mine) < 2:
             return {}
-        names = {each.id: each.name for each in await self._companies.all()}
-        return {each: names.get(each, _("This installation") if each == "own" else each) for each in mine}
+        names = await self.companies()
+        return {each: names.get(each, each) for each in mine}
+
+    async def companies(self) -> dict[str, str]:
+        """The names of all companies by their ids; the installation's own is called `own`."""
+        return {"own": _("This installation"), **{each.id: each.name for each in await self._companies.all()}}
 
     def _answering(self, endpoint: _Endpoint) -> _Endpoint:
         async def answered(request: Request) -> Response:
