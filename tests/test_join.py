@@ -71,7 +71,8 @@ def assert_private(answer: httpx.Response) -> None:
         assert answer.headers["content-type"].startswith("text/html")
         scripts = re.findall(r"<script[^>]*>", answer.text)
         assert all(
-            re.fullmatch(r'<script src="(/[^/"]+)?/static/meeting\.[0-9a-f]{16}\.js">', each) for each in scripts
+            re.fullmatch(r'<script src="(/[^/"]+)?/static/(meeting|again)\.[0-9a-f]{16}\.js"( defer)?>', each)
+            for each in scripts
         )
         allowed = "script-src 'self'" in answer.headers["content-security-policy"]
         assert allowed is bool(scripts) or answer.request.method == "HEAD"

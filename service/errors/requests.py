@@ -63,24 +63,8 @@ REQUESTS: Final = (
     Trouble(
         "too_large",
         "vello",
-        (
-            "The body is larger than {size} KiB.",
-            "The file is larger than 1 MB: save the picture smaller, 480 pixels wide is enough.",
-        ),
+        ("The body is larger than {size} KiB.",),
         "Send less in one request.",
-    ),
-    Trouble(
-        "invalid_logo",
-        "admin",
-        (
-            "An SVG can hold programs, so it is not taken: save the picture as a PNG.",
-            "This is no picture that can be read: send a PNG, JPEG, WebP or GIF.",
-            "The picture has too many pixels: save it smaller, 480 pixels wide is enough.",
-            "The picture is transparent all over: there is nothing to see in it.",
-            "The picture is too detailed to be made small enough: take a simpler one.",
-            "There are {most} logos already: take some out of use, and try again tomorrow.",
-        ),
-        "Send another picture. Nothing was stored, and the office has the logo it had.",
     ),
     Trouble(
         "head_too_large",
