@@ -66,6 +66,17 @@ function verbs.adopt()
   return 1
 end
 
+-- What an event would be: the verdict of `accept`, and nothing else happens.
+-- ARGV 3 realm  4 rank  5 version  6 changed  7 digest  8 hash of the record's tomb. Answers verdict, now, rev, the entry.
+function verbs.weigh()
+  local e, flat = load(entry)
+  local rev = redis.call('GET', KEYS[3]) or '0'
+  if e.realm and e.realm ~= ARGV[3] then return {'foreign', now, rev, {}} end
+  if e.erased or (not e.rank and buried(ARGV[8])) then return {'erased', now, rev, {}} end
+  local new = {rank = tonumber(ARGV[4]), version = tonumber(ARGV[5]), changed = tonumber(ARGV[6]), digest = ARGV[7]}
+  return {compare(e, new), now, rev, flat}
+end
+
 -- Erase a record: what Vello said, its journal and its link go at once, the rest with the commit that removes its last
 -- meeting. ARGV 3 hash of its tomb  4 tombstone s.
 -- Answers `unknown`, `gone` when nothing is left of it, or `pending` while something stands at a provider.

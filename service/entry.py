@@ -59,6 +59,12 @@ class Placement(NamedTuple):
         connection, spec, meeting, *rest = data
         return cls(connection, MeetingSpec(*spec), _loaded(meeting) if meeting else None, *rest)
 
+    def bare(self) -> "Placement":
+        """This without its entrance, as `load` gives it."""
+        if self.meeting is None or self.meeting.entrance is None:
+            return self
+        return self._replace(meeting=replace(self.meeting, entrance=None))
+
     def dump_entrance(self) -> tuple[Any, ...]:
         """What the vendor says of the meeting's entrance, for the vault, as JSON; bound to the meeting and its link.
 
@@ -158,6 +164,11 @@ class Entry(NamedTuple):
         return self.settled != self.generation
 
 
+def reason_text(reason: Reason) -> str:
+    """A reason as the entry stores it."""
+    return orjson.dumps(reason).decode()
+
+
 def digest(link: str | None) -> str:
     """A short fingerprint by which a link is known again, '' for none; it survives what systems do to URLs."""
     if not link:
@@ -186,8 +197,3 @@ def entrance_purpose(record: str) -> str:
 def host_purpose(record: str) -> str:
     """What the envelope with a record's host link is bound to."""
     return f"host:{record}"
-
-
-def reason_text(reason: Reason) -> str:
-    """A reason as the entry stores it."""
-    return orjson.dumps(reason).decode()

@@ -3,7 +3,6 @@
 Nobody else writes its keys; `shards` says where they are.
 """
 
-import hashlib
 import itertools
 import secrets
 import time
@@ -22,7 +21,7 @@ from service.entry import (
     host_purpose,
 )
 from service.parked import paced
-from service.rows import Rows, wish_of
+from service.rows import Rows, content_of, digest_of
 from service.shards import (
     SHARDS,
     base,
@@ -116,7 +115,7 @@ class Ledger:
         assert record is not None  # noqa: S101 - the caller sorts out events without a record
         foreign = foreign_link(record, hosted_prefix) if foreign is None else foreign
         page = link if (link := record.video_link) and link.startswith(hosted_prefix) else ""
-        content = b"" if record.partial else orjson.dumps(wish_of(record))
+        content = content_of(record)
         answer = await self._call(
             "accept",
             record.id,
@@ -125,7 +124,7 @@ class Ledger:
             int(record.rank),
             "" if record.version is None else record.version,
             "" if record.changed is None else record.changed,
-            hashlib.sha256(content).hexdigest()[:16] if content else "",
+            digest_of(content),
             foreign,
             content,
             record.start or 0,
@@ -150,6 +149,17 @@ class Ledger:
         entry = self._rows.entry(record.id, flat, now)
         lease = Lease(entry, fence, bool(inherited)) if entry and fence else None
         return Accepted(verdict, entry, lease, revision, now // 1000, noted=entry is not None)
+
+    async def weigh(self, event: Event, realm: str) -> tuple[str, Entry | None, str]:
+        """What `accept` would make of an event: its verdict, or erased; the entry as it is, the settings' revision."""
+        record = event.record
+        assert record is not None  # noqa: S101 - the caller sorts out events without a record
+        orders = ("" if record.version is None else record.version, "" if record.changed is None else record.changed)
+        fingerprint, tomb = digest_of(content_of(record)), self._tombs.name(record.id)
+        verdict, now, revision, flat = await self._call(
+            "weigh", record.id, realm, int(record.rank), *orders, fingerprint, tomb
+        )
+        return verdict, self._rows.entry(record.id, flat, now), revision
 
     async def claim(self, shards: Sequence[int], limit: int) -> list[Claimed]:
         """Lease up to `limit` due records in each of `shards`, in one round trip."""

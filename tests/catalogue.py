@@ -100,6 +100,9 @@ FRAGMENTS = (
     "no version",
     "Ready: {0}.",
     "As many calls of the connection as may be are in flight",
+    "something newer is known",
+    "nothing changed",
+    "the record belongs to another company or was erased",
     "The answer of a create was lost, and the provider may still carry it out",
 )
 """Pieces of sentences that do not read like one."""

@@ -182,6 +182,24 @@ REQUESTS: Final = (
         "Look at the list of deliveries: lines are kept for some days only.",
     ),
     Trouble(
+        "not_replayable",
+        "admin",
+        ("What it said is not in the log: only an event about a record can be replayed.",),
+        "Choose an event about a record, or have Vello send this one again.",
+    ),
+    Trouble(
+        "unknown_errand",
+        "admin",
+        ("There is nothing under way with this id, or it was long ago.",),
+        "Look at what is under way; what has ended is forgotten after a while.",
+    ),
+    Trouble(
+        "ended",
+        "admin",
+        ("It has ended already.",),
+        "Nothing is to be done: look at what came of it.",
+    ),
+    Trouble(
         "in_use",
         "admin",
         (
@@ -256,6 +274,7 @@ REQUESTS: Final = (
             "`connection`: this connection is another company's, or only for one.",
             "`logo`: no logo has this name; upload it first.",
             "Choose what is to become of the meetings.",
+            "Name either a `record` or a `customer`.",
         ),
         "Put the named field right and send it again; docs/api.md says what each may hold. Nothing was stored.",
     ),

@@ -146,12 +146,12 @@ class Webhook:
             if event.type == CONNECTION_TEST:
                 await self._companies.reached(realm)
             return _NOTHING
+        seen.note, seen.foreign = self._deliveries.note(event, realm), foreign_link(record, self._hosted_prefix)
         if realm != OWN and record.company not in (None, realm):
             raise InvalidEvent("wrong_company", "The record belongs to another company than this URL.")
         if not await self._settings.choices.saw(record.office, realm):
             raise InvalidEvent("wrong_company", _WRONG_OFFICE)
         seen.record, inline = record.id, event.type == UPDATE_METADATA
-        seen.note, seen.foreign = self._deliveries.note(event, realm), foreign_link(record, self._hosted_prefix)
         known = await self._found.known(record, realm)
         accepted = await self._ledger.accept(
             event, realm, self._hosted_prefix, inline=inline, known=known, note=seen.note, foreign=seen.foreign
