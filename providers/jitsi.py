@@ -193,14 +193,8 @@ class JitsiSettings(ProviderSettings):
         app_id = self.app_id or ""
         return [
             (self.secret is not None, "JaaS (8x8.vc) takes a private_key, not a secret."),
-            (
-                not given,
-                "JaaS (8x8.vc) needs app_id, key_id and private_key: make an API key in its console.",
-            ),
-            (
-                not JAAS_APP_ID.fullmatch(app_id),
-                "app_id of JaaS (8x8.vc) looks like vpaas-magic-cookie-1a2b3c.",
-            ),
+            (not given, "JaaS (8x8.vc) needs app_id, key_id and private_key: make an API key in its console."),
+            (not JAAS_APP_ID.fullmatch(app_id), "app_id of JaaS (8x8.vc) looks like vpaas-magic-cookie-1a2b3c."),
             (
                 not (self.effective_key_id or "").startswith(f"{app_id}/"),
                 "key_id of JaaS (8x8.vc) belongs to another AppID than app_id.",
@@ -247,6 +241,9 @@ class Jitsi:
             mints_link=gated,
             idempotent_create=True,
             needs_host=False,
+            opens_in="app_or_browser",  # on a phone its page offers both
+            guests_wait=True if self._settings.host == PUBLIC_HOST else None,  # elsewhere the server decides
+            guests_log_in=False,
         )
 
     async def create(self, spec: MeetingSpec) -> Meeting:
@@ -391,6 +388,7 @@ PROVIDER = ProviderInfo(
     settings=JitsiSettings,
     options=Options,
     connect=Jitsi,
+    app="Jitsi Meet",
     asks=("url", "app_id", "secret"),
     asks_more=("private_key", "key_id", "tenant", "subject", "audience", "token_in", "host_features", "room_prefix"),
 )

@@ -179,6 +179,12 @@ class Connections:
             return cast(Kinds, provider).promises(placed.spec, placed.meeting)
         return provider.capabilities
 
+    def app(self, connection: str) -> str | None:
+        """What guests know a connection's provider by, None where they know no name of it."""
+        row = self._rows.get(connection)
+        info = self._registry.get(row.provider) if row else None
+        return info.app if info else None
+
     def budget(self, connection: str) -> tuple[str, Budget] | None:
         """The account whose hosts are counted, over all its connections; None where the vendor does not count."""
         capabilities = self.capabilities(connection)
@@ -292,6 +298,10 @@ class Connections:
         """The health of every connection that has been used."""
         rows = await self._store.execute("HGETALL", _HEALTH)
         return {key: Health(**json.loads(row)) for key, row in rows.items()}
+
+    def state(self, connection: str) -> Health:
+        """A connection's health as it was read last."""
+        return self._health.get(connection, Health())
 
     async def mark(
         self, connection: str, state: HealthState, reason: str | None = None, cause: Cause | None = None

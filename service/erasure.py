@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from service.connections import Connections, UnknownConnection
+from service.deliveries import Deliveries
 from service.entry import Entry
 from service.ledger import Ledger
 from service.verbs import JournalLine
@@ -42,13 +43,15 @@ class Erased:
 class Erasure:
     """Erases, and tells what there is. All raise StoreUnavailable when the store cannot be used."""
 
-    def __init__(self, ledger: Ledger, connections: Connections) -> None:
+    def __init__(self, ledger: Ledger, connections: Connections, deliveries: Deliveries) -> None:
         self._ledger = ledger
         self._connections = connections
+        self._deliveries = deliveries
 
     async def record(self, record: str, patience: float = PATIENCE) -> Erased | None:
         """Erase one record; None when it is not known."""
         done = await self._ledger.erase(record.lower())
+        await self._deliveries.forget((record.lower(),))
         if done == "unknown":
             return None
         return await self._finished([record.lower()], time.monotonic() + patience)
@@ -63,6 +66,7 @@ class Erasure:
             found.update(more)
             if not more:
                 break
+        await self._deliveries.forget(found, customer.lower())
         return await self._finished(sorted(found), time.monotonic() + patience)
 
     async def export(self, customer: str) -> dict[str, Any]:

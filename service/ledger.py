@@ -1,15 +1,6 @@
 """The ledger: what Vello wants of every record and what was done about it, in Redis or Valkey.
 
-Nobody else touches these keys (`shards` names them). n is a record's shard, so all about a record shares a slot::
-
-    vm:{s<n>}:due            records by the time somebody must look at them      no TTL
-    vm:{s<n>}:index          records by the start of their meeting               no TTL
-    vm:{s<n>}:rev            revision of the settings                            no TTL
-    vm:{s<n>}:r:<record>     the entry           vm:{s<n>}:j:<record>   its journal
-    vm:{s<n>}:m:<token>      link token -> record
-    vm:{s<n>}:parked:<id>    records that wait for a connection to be reconnected
-    vm:{s<n>}:t:<hash>       tomb of an erased record
-    vm:wake                  channel: the shard in which something became due
+Nobody else writes its keys; `shards` says where they are.
 """
 
 import hashlib
@@ -26,9 +17,9 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from service.entry import Entry, Placement, Reason, State, digest, meeting_purpose
+from service.entry import Entry, Placement, Reason, State, entrance_purpose, foreign_link, host_purpose, meeting_purpose
 from service.parked import paced
-from service.shards import SHARDS, base, entry_key, letter_of, record_keys, shard_behind, shard_keys, shard_of
+from service.shards import SHARDS, base, entry_key, letter_of, name_of, record_keys, shard_behind, shard_keys, shard_of
 from service.store import Script, Store
 from service.tombs import Tombs
 from service.vault import Damaged, UnknownKey, Vault
@@ -43,21 +34,22 @@ from service.verbs import (
     JournalLine,
     Lease,
     Page,
+    Telling,
     Told,
-    telling,
     told_by,
 )
 
 WAKE_CHANNEL: Final = "vm:wake"
 RETENTION: Final = 30 * 86_400
-"""Seconds a record is kept after its meeting ended, or after its last word if that is later."""
+"""Seconds a record is kept after its meeting ended, or after its last word if that is later, unless told otherwise."""
 TOMBSTONE: Final = 90 * 86_400
 """Seconds a deleted record is remembered, so that late events cannot revive it."""
 
 _log = structlog.get_logger(__name__)
 _SCRIPT = Script(
     "".join(
-        resources.files("service").joinpath(f"{name}.lua").read_text() for name in ("order", "tombs", "ledger", "asked")
+        resources.files("service").joinpath(f"{name}.lua").read_text()
+        for name in ("order", "tombs", "note", "failed", "ledger", "links", "asked")
     )
 )
 _CONTENT = ("company", "office", "resource", "service", "user", "customer", "start", "duration")
@@ -76,24 +68,41 @@ def _random() -> Iterator[str]:
 class Ledger:
     """Every verb is one round trip and safe to repeat. All raise `StoreUnavailable` when the store cannot be used."""
 
-    def __init__(self, store: Store, vault: Vault, lease_seconds: float = 15.0, tombs: Tombs | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        lease_seconds: float = 15.0,
+        tombs: Tombs | None = None,
+        retention: int = RETENTION,
+    ) -> None:
         self._store, self._vault, self._tombs = store, vault, tombs or Tombs()
-        self._lease_ms = int(lease_seconds * 1000)
+        self._lease_ms, self._retention = int(lease_seconds * 1000), retention
         self._random = _random()
         self._name, self._names = secrets.token_hex(8), itertools.count(1)
         self._placement = lru_cache(_KEPT)(self._open_placement)
+        self._standing = lru_cache(_KEPT)(self._open_standing)
         self.lease_seconds = lease_seconds
 
-    async def accept(self, event: Event, realm: str, hosted_prefix: str, *, inline: bool) -> Accepted:
+    async def accept(
+        self,
+        event: Event,
+        realm: str,
+        hosted_prefix: str,
+        *,
+        inline: bool,
+        note: tuple[str, int, int] = ("", 0, 0),
+        foreign: str | None = None,
+    ) -> Accepted:
         """Store what `event` says if it is newer, and mark its record due.
 
         `realm` is the company in the webhook's URL ('' for the installation's own). A video link below
-        `hosted_prefix` is ours. With `inline` the caller gets the lease when there is something to do now.
+        `hosted_prefix` is ours; `foreign` is the digest of one that is not and is not known itself. With `inline` the
+        caller gets the lease when there is something to do now. `note` goes to the delivery log in the same step.
         """
         record = event.record
         assert record is not None  # noqa: S101 - the caller sorts out events without a record
-        link = record.video_link
-        ours = link is not None and link.startswith(hosted_prefix)
+        foreign = foreign_link(record, hosted_prefix) if foreign is None else foreign
         content = b"" if record.partial else orjson.dumps(_wish_of(record))
         answer = await self._call(
             "accept",
@@ -104,7 +113,7 @@ class Ledger:
             "" if record.version is None else record.version,
             "" if record.changed is None else record.changed,
             hashlib.sha256(content).hexdigest()[:16] if content else "",
-            "" if ours else digest(link),
+            foreign,
             content,
             record.start or 0,
             (record.start or 0) + (record.duration or 0),
@@ -112,16 +121,18 @@ class Ledger:
             self._owner() if inline else "",
             self._lease_ms,
             told_by(event),
-            RETENTION,
+            self._retention,
             TOMBSTONE,
             self._tombs.name(record.id),
+            *note,
         )
         verdict, fence, inherited, now, revision, flat, *rest = answer
         if fence < 0:
-            return Accepted(verdict, None, None, revision, now // 1000, self._told(record.id, flat, *rest))
+            told = self._told(record.id, flat, *rest)
+            return Accepted(verdict, None, None, revision, now // 1000, told, noted=fence == -1)
         entry = self._entry(record.id, flat, now)
         lease = Lease(entry, fence, bool(inherited)) if entry and fence else None
-        return Accepted(verdict, entry, lease, revision, now // 1000)
+        return Accepted(verdict, entry, lease, revision, now // 1000, noted=entry is not None)
 
     async def claim(self, shards: Sequence[int], limit: int) -> list[Claimed]:
         """Lease up to `limit` due records in each of `shards`, in one round trip."""
@@ -160,7 +171,7 @@ class Ledger:
             self._lease_ms,
             change.park,
             orjson.dumps(what),
-            RETENTION,
+            self._retention,
             TOMBSTONE,
             int(blind),
         )
@@ -183,18 +194,17 @@ class Ledger:
     async def orphan(self, record: str, placement: Placement) -> None:
         """Hand over a meeting that a run made after it had lost its lease, so that it is removed."""
         tomb, envelope = self._tombs.name(record), self.seal(record, placement)
-        await self._call("orphan", record, placement.name, envelope, RETENTION, TOMBSTONE, tomb)
+        await self._call("orphan", record, placement.name, envelope, self._retention, TOMBSTONE, tomb)
 
     async def erase(self, record: str) -> str:
         """Forget a record for good: 'unknown', 'gone', or 'pending' until nothing of it stands at a provider."""
         return str(await self._call("erase", record, self._tombs.name(record), TOMBSTONE))
 
-    async def told(self, entry: Entry, link: str, revision: str, *, hosted: bool) -> None:
+    async def told(self, entry: Entry, said: Telling) -> None:
         """Remember the link that Vello is being told; while nothing moves, `accept` says it again by itself."""
-        said = telling(entry, link, revision, hosted=hosted)
-        remembered = entry.told[-1:] == (said.link,) and (entry.hosted or not hosted)
+        remembered = entry.told[-1:] == (said.link,) and (entry.hosted or not said.hosted)
         if not remembered or said.answer != entry.answer:
-            await self._call("told", entry.record, said.link, int(hosted), said.answer)
+            await self._call("told", entry.record, said.link, int(said.hosted), said.answer)
 
     async def unpark(self, connection: str) -> int:
         """Have every record go on that waited for `connection`, soonest first and paced; answers how many."""
@@ -228,14 +238,24 @@ class Ledger:
         due, scheduled, late = zip(*await self._store.pipeline_call(_SCRIPT, calls), strict=True)
         return Backlog(sum(due), sum(scheduled), max(late) / 1000)
 
-    async def resolve(self, token: str) -> tuple[Entry, str, int] | None:
-        """The record behind a hosted link, the settings' revision, and the store's time (unix seconds)."""
+    async def resolve(self, token: str, *, host: bool = False) -> tuple[Entry, str, int] | None:
+        """The record behind a hosted link or a host's, the settings' revision, and the store's time (unix seconds)."""
         shard = shard_behind(token)
         if shard < 0:
             return None
-        record, now, revision, flat = await self._store.call(_SCRIPT, shard_keys(shard), ("resolve", token))
+        named = (name_of(token), "h") if host else (token, "m")
+        record, now, revision, flat = await self._store.call(_SCRIPT, shard_keys(shard), ("resolve", *named))
         entry = self._entry(record, flat)
         return (entry, revision, now // 1000) if entry else None
+
+    async def host_token(self, record: str) -> str | None:
+        """The token of a record's host link, made when it is first asked for; None where Vello asked for no link.
+
+        The store holds it sealed, and knows it again by its hash.
+        """
+        token, purpose = self._new_token(record), host_purpose(record)
+        held = await self._call("host", record, name_of(token), self._vault.seal(token, purpose))
+        return self._vault.open(held, purpose) if held else None
 
     async def page(self, after: tuple[int, str], limit: int) -> Page:
         """Up to `limit` records of all shards by start of their meeting, those after `after` (start, record).
@@ -293,6 +313,12 @@ class Ledger:
         """A placement as an envelope: its join URL is nobody's business."""
         return self._vault.seal(orjson.dumps(placement.dump()).decode(), meeting_purpose(record))
 
+    def standing(self, record: str, placement: Placement) -> dict[str, str]:
+        """The fields of an entry whose meeting stands; its entrance, '' for none, in an envelope of its own."""
+        kept = placement.meeting and placement.meeting.entrance and orjson.dumps(placement.dump_entrance()).decode()
+        entrance = self._vault.seal(kept, entrance_purpose(record)) if kept else ""
+        return {"meeting": self.seal(record, placement), "entrance": entrance}
+
     def _call(self, verb: str, record: str, *rest: str | int | bytes) -> Awaitable[Any]:
         return self._store.call(_SCRIPT, record_keys(record), (verb, record, *rest))
 
@@ -327,7 +353,7 @@ class Ledger:
             generation=int(row.get("generation", 0)),
             settled=int(row.get("settled", 0)),
             token=row.get("token"),
-            meeting=self._placement(record, row["meeting"]) if "meeting" in row else None,
+            meeting=self._standing(record, row["meeting"], row.get("entrance", "")) if "meeting" in row else None,
             intent=self._placement(record, row["intent"]) if "intent" in row else None,
             intent_age=(now - int(row["intended"])) / 1000 if "intended" in row else math.inf,
             made=int(row.get("made", 0)),
@@ -355,6 +381,12 @@ class Ledger:
 
     def _open_placement(self, record: str, envelope: str) -> Placement:
         return Placement.load(orjson.loads(self._vault.open(envelope, meeting_purpose(record))))
+
+    def _open_standing(self, record: str, envelope: str, entrance: str) -> Placement:
+        placed = self._placement(record, envelope)
+        return (
+            placed.entered(orjson.loads(self._vault.open(entrance, entrance_purpose(record)))) if entrance else placed
+        )
 
 
 @lru_cache(_KEPT)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Final
+from urllib.parse import urlsplit
 
 from providers import registry
 from providers.base import Authorizer, Inspects, MeetingProvider, ProviderInfo, ProviderSettings, Remark
@@ -13,6 +14,9 @@ from service.config import Config, ConfigError
 from service.connections import Connection, Connections
 from service.endpoint import Client, Vendor
 from service.grants import Grants
+from service.notices.mail import Mail, MailServer
+from service.notices.summary import Channel
+from service.notices.webhook import Webhook
 from service.oauth import Broker
 from service.observer import Observer
 from service.oidc import Oidc
@@ -102,6 +106,27 @@ def oidc_of(config: Config, http: Http) -> Oidc | None:
     client = Client(config.oidc_client_id, config.oidc_client_secret.get_secret_value())
     redirect_uri = f"{config.public_url}/login/oidc/callback"
     return Oidc(http, config.oidc_issuer, client, redirect_uri, config.oidc_allowed, config.oidc_companies)
+
+
+def channels_of(config: Config, http: Http) -> list[Channel]:
+    """The ways to tell people what needs them, as far as the environment names any."""
+    channels: list[Channel] = []
+    if config.smtp_host and config.smtp_from and config.notice_emails:
+        server = MailServer(
+            config.smtp_host,
+            config.smtp_from,
+            config.notice_emails,
+            config.smtp_port,
+            config.smtp_tls,
+            config.smtp_ca,
+            config.smtp_username,
+            config.smtp_password.get_secret_value() if config.smtp_password else None,
+        )
+        channels.append(Mail(server, urlsplit(config.public_url).hostname or "localhost"))
+    if config.notice_webhook_url and config.notice_webhook_secret:
+        url, secret = config.notice_webhook_url.get_secret_value(), config.notice_webhook_secret.get_secret_value()
+        channels.append(Webhook(http, url, secret))
+    return channels
 
 
 def _moved(info: ProviderInfo, endpoints: tuple[str, str, str]) -> ProviderInfo:

@@ -48,7 +48,8 @@ class Telling(NamedTuple):
 class Accepted(NamedTuple):
     """What became of an event: its verdict (new, old, same, foreign), and a lease if one was granted.
 
-    Where Vello asked and nothing has changed since it was last told, `told` comes in the place of the entry.
+    Where Vello asked and nothing has changed since it was last told, `told` comes in the place of the entry. `noted`:
+    the delivery log has its line.
     """
 
     verdict: str
@@ -57,6 +58,7 @@ class Accepted(NamedTuple):
     revision: str
     now: int
     told: Told | None = None
+    noted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

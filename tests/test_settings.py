@@ -39,7 +39,17 @@ from tests.waiting import wait_until
 
 EVIL = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'{{7919*7907}}"
 AWAY = "http://127.0.0.1:9"  # nobody answers there
-OPEN = {"/login", "/login/oidc", "/login/oidc/callback", "/logout", "/language", "/livez", "/readyz", "/metrics"}
+OPEN = {
+    "/login",
+    "/login/oidc",
+    "/login/oidc/callback",
+    "/logout",
+    "/language",
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/errors",
+}
 NAMES = {"office": "default", "record": str(uuid.UUID(int=7)), "connection": "x", "company": "x", "provider": "jitsi"}
 
 
@@ -53,7 +63,7 @@ def routes(service: Running) -> list[tuple[str, str]]:
     """Every page of admins and every form they send."""
     found = []
     for route in service.app.app.router.routes:
-        if isinstance(route, Route) and not re.match(r"/(m|api|webhooks|static)/", route.path):
+        if isinstance(route, Route) and not re.match(r"/(m|h|api|webhooks|static|brand)/", route.path):
             for method in sorted((route.methods or set()) - {"HEAD"}):
                 found.append((method, re.sub(r"\{(\w+)(:\w+)?\}", lambda name: NAMES.get(name[1], "x"), route.path)))
     return [(method, path) for method, path in found if path not in OPEN]

@@ -376,10 +376,18 @@ async def test_every_page_is_for_everybody(
             "connection-new": "/connections/new/jitsi",
             "connection-leave": f"/connections/{connection}/leave",
             "companies": "/companies",
+            "notices": "/notices",
             "bookings": "/bookings",
             "booking": f"/bookings/{data['id']}",
             "booking-failed": f"/bookings/{broken['id']}",
+            "errors": "/errors",
             "nothing": "/bookings/nothing",
         }.items():
             await page.goto(f"{at.public}{path}")
+            await sound(page, f"{name}-{scheme}")
+        await meeting_server.faults(fail=[{"status": 401, "times": 9}], only="create")
+        await at.vello("record.update_metadata", record())
+        for name, path in {"needs": "/offices", "notices-needs": "/notices"}.items():
+            await page.goto(f"{at.public}{path}")
+            await expect(page.get_by_role("link", name="no longer lets this service in")).to_be_visible()
             await sound(page, f"{name}-{scheme}")

@@ -8,7 +8,6 @@ from providers.base import Remark
 from service.choices import Choice, Line, Uuid
 from service.entry import State
 from service.rehearsal import Step
-from service.verbs import JournalLine
 
 
 class Office(Choice):
@@ -32,6 +31,12 @@ class OfficeCompany(BaseModel):
     company: Literal["own"] | Uuid
 
 
+class Logo(BaseModel):
+    """A logo that offices may choose: what their choice calls it."""
+
+    logo: str
+
+
 class ConnectionRead(BaseModel):
     """A connection as it may be shown: no secret ever comes back."""
 
@@ -42,6 +47,7 @@ class ConnectionRead(BaseModel):
     account: str
     state: Literal["ready", "reconnect", "failing"]
     reason: str | None
+    reason_code: str | None
     scopes: list[str]
     missing_scopes: list[str]
     warnings: list[str]
@@ -114,13 +120,22 @@ class CompanyRead(BaseModel):
     reached_at: int | None = None
 
 
+class JournalRead(BaseModel):
+    """One sentence of a record's story; `code` where it tells of trouble."""
+
+    at: int
+    what: str
+    text: str
+    code: str | None
+
+
 class RecordRead(BaseModel):
     """A record: what Vello wants and what became of it. Times in unix seconds, `duration` in seconds.
 
     `vello_told` is false while Vello holds another link than the one it would be told now. `chosen_by` is whose choice
     serves it, `host_by` what in it names the host. `realm` is the company whose webhook told of it, '' the
     installation's own. `warnings`: the meeting stands, but not quite as the booking asks for it, or joining it may
-    fail.
+    fail. `host_link`: the page from which its host starts the meeting; in the answer about one record only.
     """
 
     id: str
@@ -135,11 +150,13 @@ class RecordRead(BaseModel):
     duration: int | None
     state: State
     reason: str | None
+    reason_code: str | None
     who_can_fix: str | None
     released: bool
     chosen_by: Literal["office", "default"] | None
     host_by: Literal["resource", "default_host"] | None
     link: str | None
+    host_link: str | None = None
     vello_told: bool
     provider: str | None
     connection: str | None
@@ -149,7 +166,7 @@ class RecordRead(BaseModel):
     attempts: int
     next_attempt_at: int | None
     warnings: list[str]
-    journal: list[JournalLine] | None = None
+    journal: list[JournalRead] | None = None
 
 
 class OfficePage(BaseModel):
@@ -180,6 +197,44 @@ class RecordPage(BaseModel):
     """Some records by start; `cursor` continues, null at the end."""
 
     records: list[RecordRead]
+    cursor: str | None
+
+
+class DeliveryRead(BaseModel):
+    """A line of the delivery log: an event that came in, or a call of a provider that went out.
+
+    `at` in unix seconds, `milliseconds` how long the answer took. `verdict`: of an event new, old, same, no_record,
+    refused (`code` says why), erased, unavailable, disconnected or failed; of a call ok or the name of the error.
+    `realm` is the company whose webhook it came by, '' the installation's own, '?' none that is known. `times`: so
+    often it came within a second and was answered alike. `replay_of`: the line that was replayed here.
+    """
+
+    id: str
+    at: float
+    kind: Literal["event", "call"]
+    record: str | None
+    realm: str
+    type: str | None
+    event: str | None
+    version: int | None
+    verdict: str
+    code: str | None
+    connection: str | None
+    provider: str | None
+    verb: str | None
+    status: int | None
+    attempt: int | None
+    milliseconds: float | None
+    times: int
+    failing: bool
+    replayable: bool
+    replay_of: str | None
+
+
+class DeliveryPage(BaseModel):
+    """Some lines, the newest first; `cursor` continues, null at the end."""
+
+    deliveries: list[DeliveryRead]
     cursor: str | None
 
 

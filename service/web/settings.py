@@ -2,7 +2,7 @@
 
 import hmac
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +14,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from service.companies import Companies
+from service.matters import Matter
 from service.settings import Settings
 from service.store import StoreUnavailable
 from service.web import words
+from service.web.banner import Banner
 from service.web.errors import Problem
 from service.web.login import Login
 from service.web.pages import Pages
@@ -35,6 +37,7 @@ class Visit:
     session: Session
     pages: Pages = field(repr=False)
     form: FormData = field(default_factory=FormData, repr=False)
+    matters: Sequence[Matter] = ()
 
     @property
     def all_companies(self) -> bool:
@@ -74,7 +77,7 @@ class Visit:
 
     def show(self, template: str, status: int = 200, **values: Any) -> Response:
         """A page for this admin."""
-        return self.pages.show(self.request, template, status, session=self.session, **values)
+        return self.pages.show(self.request, template, status, session=self.session, matters=self.matters, **values)
 
     def go(self, path: str) -> Response:
         """On to another page of ours."""
@@ -105,7 +108,8 @@ _Endpoint = Callable[[Request], Awaitable[Response]]
 class Frame:
     """Makes routes of handlers that see nobody but admins."""
 
-    def __init__(self, pages: Pages, login: Login, settings: Settings, companies: Companies) -> None:
+    def __init__(self, pages: Pages, login: Login, settings: Settings, companies: Companies, banner: Banner) -> None:
+        self._banner = banner
         self._pages = pages
         self._login = login
         self._settings = settings
@@ -118,8 +122,7 @@ class Frame:
             session = await self._login.sessions.of(request)
             if session is None:
                 return await (stranger or self._login.ask)(request)
-            await self._settings.load()
-            return await handler(Visit(request, session, self._pages))
+            return await handler(await self._visit(request, session, FormData()))
 
         return Route(path, self._answering(endpoint), methods=["GET"])
 
@@ -135,10 +138,14 @@ class Frame:
                 # A form of an earlier session is as good as one without: its sender sees it again before it acts.
                 if session is None or not hmac.compare_digest(token.encode(), session.form_token.encode()):
                     return await self._login.ask(request, form, logged_in=session is not None)
-                await self._settings.load()
-                return await handler(Visit(request, session, self._pages, form))
+                return await handler(await self._visit(request, session, form))
 
         return Route(path, self._answering(endpoint), methods=["POST"])
+
+    async def _visit(self, request: Request, session: Session, form: FormData) -> Visit:
+        await self._settings.load()
+        matters = await self._banner.matters(session.person.companies)
+        return Visit(request, session, self._pages, form, matters)
 
     async def owners(self, visit: Visit) -> dict[str, str]:
         """The companies of which an admin must name one before something is made, with names; nothing of one or all."""
@@ -158,14 +165,14 @@ class Frame:
             try:
                 return await endpoint(request)
             except Problem as problem:
-                return await self.error(request, problem.status_code, problem.detail)
+                return await self.error(request, problem.status_code, problem.code, problem.detail)
             except StoreUnavailable as error:
                 _log.error("store_unavailable", reason=str(error))
-                return await self.error(request, 503, _AWAY)
+                return await self.error(request, 503, "store_unavailable", _AWAY)
 
         return answered
 
-    async def error(self, request: Request, status: int, text: str) -> Response:
+    async def error(self, request: Request, status: int, code: str, text: str) -> Response:
         """The page of an error, with the way back."""
         self._pages.speak(request)
         match status:
@@ -182,16 +189,22 @@ class Frame:
                 return await self.notice(request, status, _("Something went wrong here"), here, hint)
             case 503:
                 return await self.notice(request, status, _("One moment, please"), said(text))
-        return await self.notice(request, status, _("That did not work"), said(text))
+        return await self.notice(request, status, _("That did not work"), said(text), code=code)
 
     def go(self, path: str) -> Response:
         """On to another page of ours."""
         return self._pages.go(path)
 
     async def notice(
-        self, request: Request, status: int, heading: str, *texts: str, action: tuple[str, str] | None = None
+        self,
+        request: Request,
+        status: int,
+        heading: str,
+        *texts: str,
+        action: tuple[str, str] | None = None,
+        code: str | None = None,
     ) -> Response:
-        """A page that says one thing, and where to go on."""
+        """A page that says one thing, where to go on, and where more stands about the `code` of what is wrong."""
         session: Session | None = None
         with suppress(StoreUnavailable):  # then the page does without a menu
             session = await self._login.sessions.of(request) if status != 503 else None
@@ -205,4 +218,5 @@ class Frame:
             heading=heading,
             texts=texts,
             action=action,
+            code=code,
         )
