@@ -24,7 +24,6 @@ DEFAULT: Final = "default"
 
 LOGO: Final = r"^[0-9a-f]{32}-(\d{1,3})x(\d{1,3})$"
 """What names of logos look like: a digest of the picture, and its width and height in pixels."""
-
 CLAIMED: Final = 30 * 86_400
 """Seconds for which a claim is remembered."""
 

@@ -5,6 +5,7 @@ as little as it takes to apply it again: no name, no link and no metadata.
 """
 
 import base64
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,11 @@ import orjson
 
 from service.vello import Event, Rank, Record
 
+ID: Final = r"^\d{1,14}\.(\d{1,2}|apart)\.[0-9a-f]{9,24}$"
+"""How a line's id looks: when it came (ms), where it is, and a name."""
+UUID: Final = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+"""How the ids of Vello look."""
+is_delivery = re.compile(ID.strip("^$")).fullmatch
 EVENT: Final = "e"
 CALL: Final = "c"
 NOWHERE: Final = "?"

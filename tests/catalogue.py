@@ -47,10 +47,18 @@ UNSEEN = {
         "service/demo.py",
         "service/erasure.py",
     ),
+    "service/findings.py",
     *("service/embedded.py", "service/generated.py", "service/logs.py", "service/metrics.py", "service/observer.py"),
     *(f"service/doctor/{name}.py" for name in ("accounts", "address", "configuration", "examination", "finding")),
     *("service/doctor/keys.py", "service/doctor/notices.py", "service/doctor/server.py"),
-    *("service/rotation.py", "service/store.py", "service/store_address.py", "service/store_node.py"),
+    *(f"service/outages/{name}.py" for name in ("acts", "people", "rehearse", "story", "zoom")),
+    *(
+        "service/throwaway.py",
+        "service/rotation.py",
+        "service/store.py",
+        "service/store_address.py",
+        "service/store_node.py",
+    ),
     *("service/store_routes.py", "service/store_server.py", "service/traces.py", "service/trigger.py"),
     *(
         "service/values.py",
@@ -92,6 +100,9 @@ FRAGMENTS = (
     "no version",
     "Ready: {0}.",
     "As many calls of the connection as may be are in flight",
+    "something newer is known",
+    "nothing changed",
+    "the record belongs to another company or was erased",
     "The answer of a create was lost, and the provider may still carry it out",
 )
 """Pieces of sentences that do not read like one."""
@@ -170,7 +181,10 @@ def _sentences() -> Iterator[tuple[str, str]]:
                 passed |= {id(part) for part in node.values}
         for node in ast.walk(tree):
             text = _text(node) if id(node) not in passed else None
-            if text and (_reads_like_a_sentence(text) or (path.name == "plan.py" and re.match(r"[a-zV]\S* \S", text))):
+            if text and (
+                _reads_like_a_sentence(text)
+                or (path.name in ("plan.py", "drift.py") and re.match(r"[a-zV]\S* \S", text))
+            ):
                 yield text, _name(path)
 
 

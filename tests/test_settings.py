@@ -151,6 +151,9 @@ async def test_every_page_forbids_what_it_does_not_need(service: Running) -> Non
         "/bookings",
         "/connections",
         "/companies",
+        "/deliveries",
+        "/errands",
+        "/privacy",
         "/nowhere/x",
         "/login",
     ):
@@ -190,6 +193,11 @@ async def test_nothing_that_others_wrote_becomes_part_of_a_page(service: Running
     await service.admin("POST", "/companies", json={"id": str(uuid.uuid4()), "name": EVIL})
     paths = ["/", "/offices", f"/offices/{data['office']}", "/bookings", f"/bookings/{data['id']}", "/connections"]
     paths += [f"/connections/{connection}", f"/connections/{connection}/leave", "/companies"]
+    asked = "&".join(
+        f"{name}={EVIL}" for name in ("record", "type", "verdict", "since", "connection", "kind", "failing")
+    )
+    lines = (await service.admin("GET", "/deliveries")).json()["deliveries"]
+    paths += [f"/deliveries?{asked}", "/deliveries", *(f"/deliveries/{line['id']}" for line in lines)]
     for path in [*paths, f"/bookings?q={EVIL}&day={EVIL}", f"/connect/{EVIL}", f"/login?next={EVIL}"]:
         answer = await page(service, path)
         assert "<script>alert" not in answer.text, path

@@ -96,7 +96,7 @@ class Bookings:
             states=_states(),
             offices=await self._names(visit),
             zone=zone,
-            more=_more(visit.request, self._vault.seal(page.cursor, _PURPOSE) if page.cursor else None),
+            more=more(visit.request, self._vault.seal(page.cursor, _PURPOSE) if page.cursor else None),
         )
 
     def _cursor(self, sealed: str) -> str | None:
@@ -221,7 +221,7 @@ def _day(text: str, zone: str) -> tuple[int, int | None]:
         return 0, None
 
 
-def _more(request: Request, cursor: str | None) -> str | None:
+def more(request: Request, cursor: str | None) -> str | None:
     """The address of what follows in a list."""
     if cursor is None:
         return None
