@@ -261,6 +261,7 @@ async def opened(
 
 def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
+    nothing: Any = None
     parts: dict[str, type[Any]] = {
         "offices": OfficesApi,
         "logos": LogosApi,
@@ -271,10 +272,8 @@ def describe() -> dict[str, Any]:
         "errands": ErrandsApi,
         "privacy": PrivacyApi,
     }
-    nothing: Any = None
-    # No operation is called, so none needs what it works with.
-    api = Api(nothing, "", "", **{name: object.__new__(part) for name, part in parts.items()})
-    return _application([], api.router()).openapi()
+    bare = {name: object.__new__(part) for name, part in parts.items()}  # no operation is called
+    return _application([], Api(nothing, "", "", **bare).router()).openapi()
 
 
 def writer_of(config: Config) -> Writer:
