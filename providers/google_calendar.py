@@ -27,6 +27,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from providers.base import (
+    Entrance,
     Meeting,
     MeetingNotFound,
     MeetingSpec,
@@ -36,7 +37,9 @@ from providers.base import (
     TemporaryError,
 )
 from providers.google_answers import Changed, Duplicate
+from providers.google_entrance import of_event
 from providers.http import Answer, Http
+from providers.listing import Listed, ListedPage
 
 EVENTS = "/calendars/primary/events"
 SILENT = {"sendUpdates": "none"}
@@ -51,6 +54,9 @@ GIVEN_UP = 600.0
 """Seconds after the last change of an entry in which its room may still come."""
 UNSEEN = (0.3, 0.6)
 """Seconds between looks for an entry that must be there."""
+KEY, OWNER = "vello_meeting", "vello_installation"
+"""Private properties of an entry: its key and generation, and whose it is. A list can be asked for the latter."""
+PAGE_SIZE = 250
 
 
 class NoRoomMade(Exception):
@@ -128,6 +134,20 @@ class Calendar:
             except TakenBack as error:
                 raise error.reason from None
         return None
+
+    async def upcoming(self, host: str | None, owner: str, since: int, page: str | None) -> ListedPage:
+        """GET one page of the entries of one installation; what else is in the calendar is nobody's business."""
+        params: dict[str, str | int] = {
+            "privateExtendedProperty": f"{OWNER}={owner}",
+            "timeMin": f"{datetime.fromtimestamp(since, UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "maxResults": PAGE_SIZE,
+        }
+        answer = await self._http.send("GET", EVENTS, params={**params, "pageToken": page} if page else params)
+        items, following = answer.object().get("items"), answer.object().get("nextPageToken")
+        if not isinstance(items, list):
+            raise answer.unusable("holds no list of entries")
+        found = (_listed(each, host, owner) for each in items if isinstance(each, dict))
+        return ListedPage(tuple(each for each in found if each), str(following) if following else None)
 
     async def probe(self) -> None:
         """GET one entry at most."""
@@ -233,8 +253,33 @@ def _new(spec: MeetingSpec, id_: str) -> dict[str, Any]:
         "visibility": "private",
         "guestsCanInviteOthers": False,
         "reminders": {"useDefault": False},
-        "extendedProperties": {"private": {"vello_meeting": f"{spec.key}.{spec.generation}"}},
+        "extendedProperties": {"private": _marked(spec)},
     }
+
+
+def _marked(spec: MeetingSpec) -> dict[str, str]:
+    return {KEY: f"{spec.key}.{spec.generation}"} | ({OWNER: spec.owner} if spec.owner else {})
+
+
+def _listed(event: Mapping[str, Any], host: str | None, owner: str) -> Listed | None:
+    properties = event.get("extendedProperties")
+    private = properties.get("private") if isinstance(properties, dict) else None
+    name = re.fullmatch(r"([0-9a-f]{32})\.(\d{1,9})", str((private or {}).get(KEY)))
+    if name is None or not isinstance(event.get("id"), str):
+        return None
+    start, end, made = _moment(event.get("start")), _moment(event.get("end")), event.get("created")
+    once = start is not None and end is not None and not event.get("recurrence")
+    return Listed(
+        _meeting(event, host),
+        key=name[1],
+        generation=int(name[2]),
+        owner=owner,
+        start=int(start) if once and start is not None else None,
+        duration=int(end - start) if once and start is not None and end is not None else 0,
+        title=str(event.get("summary", "")),
+        made_at=_moment({"dateTime": made}) or 0.0,
+        whole=_link(event) is not None,
+    )
 
 
 def _request(id_: str) -> dict[str, Any]:
@@ -309,4 +354,5 @@ def _link(event: Mapping[str, Any]) -> str | None:
 
 
 def _meeting(event: Mapping[str, Any], host: str | None) -> Meeting:
-    return Meeting(event["id"], _link(event) or "", host)
+    entrance = Entrance(dial_in=of_event(_conference(event).get("entryPoints")))
+    return Meeting(event["id"], _link(event) or "", host, entrance=entrance)

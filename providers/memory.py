@@ -27,8 +27,10 @@ from providers.base import (
     ProviderInfo,
     ProviderSettings,
     Role,
+    Trouble,
 )
 from providers.http import Answer, Http
+from providers.listing import Listed, ListedPage
 
 MAX_TITLE = 200
 """Longest title, in characters."""
@@ -84,6 +86,9 @@ class Memory:
         idempotent_create=True,
         needs_host=False,
         max_duration=31 * 86_400,
+        opens_in="browser",
+        guests_wait=False,
+        guests_log_in=False,
     )
 
     def __init__(self, settings: MemorySettings, http: Http) -> None:
@@ -91,7 +96,7 @@ class Memory:
 
     async def create(self, spec: MeetingSpec) -> Meeting:
         """POST it; not declared safe, so that callers see what a lost answer is like elsewhere."""
-        key = {"key": spec.key, "generation": spec.generation}
+        key = {"key": spec.key, "generation": spec.generation, "owner": spec.owner}
         return _meeting(await self._http.send("POST", "/meetings", json={**key, **_fields(spec)}))
 
     async def update(self, meeting: Meeting, spec: MeetingSpec) -> Meeting:
@@ -112,6 +117,15 @@ class Memory:
         if not isinstance(found, list):
             raise answer.unusable("holds no list of meetings")
         return _read(answer, found[0]) if found else None
+
+    async def upcoming(self, host: str | None, owner: str, since: int, page: str | None) -> ListedPage:
+        """GET one page of all meetings; on one account, whoever hosts them."""
+        params: dict[str, str | int] = {"since": since} | ({"page": page} if page else {})
+        answer = await self._http.send("GET", "/meetings", params=params)
+        rows, following = answer.object().get("meetings"), answer.object().get("following")
+        if not isinstance(rows, list):
+            raise answer.unusable("holds no list of meetings")
+        return ListedPage(tuple(_listed(answer, each) for each in rows), str(following) if following else None)
 
     async def probe(self) -> str:
         """GET what the server says of itself."""
@@ -153,6 +167,23 @@ def _read(answer: Answer, value: Any) -> Meeting:
     return Meeting(id=id_, join_url=join_url, host=host if isinstance(host, str) else None)
 
 
+def _listed(answer: Answer, fields: Any) -> Listed:
+    meeting = _read(answer, fields)
+    try:
+        return Listed(
+            meeting,
+            key=str(fields["key"]),
+            generation=int(fields["generation"]),
+            owner=str(fields["owner"]),
+            start=int(fields["start"]),
+            duration=int(fields["duration"]),
+            title=str(fields["title"]),
+            made_at=float(fields["made_at"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        raise answer.unusable("is no meeting") from None
+
+
 def _explain(answer: Answer) -> ProviderError | None:
     if answer.status not in (400, 404, 409):
         return None
@@ -166,6 +197,30 @@ def _explain(answer: Answer) -> ProviderError | None:
     return None
 
 
+TROUBLES = (
+    Trouble(
+        "memory_refuses_call",
+        "developer",
+        (
+            "The reference server does not accept these fields.",
+            "This meeting was removed for good; it needs a new generation.",
+        ),
+        "Tell the maker of this service what stands there.",
+    ),
+    Trouble(
+        "memory_meeting_gone",
+        "admin",
+        ("The reference server has no such meeting.",),
+        "Nothing is to be done: the reference server forgets everything when it stops, and a new meeting is made.",
+    ),
+)
+
 PROVIDER = ProviderInfo(
-    name="memory", title="Reference server", settings=MemorySettings, options=Options, connect=Memory, asks=()
+    name="memory",
+    title="Reference server",
+    settings=MemorySettings,
+    options=Options,
+    connect=Memory,
+    asks=(),
+    troubles=TROUBLES,
 )

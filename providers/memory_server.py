@@ -1,9 +1,10 @@
 """A meeting server people can use and tests can make fail: `python -m providers.memory_server --port 9009`.
 
-    POST   /meetings  {key, generation, title, start, duration, time_zone, host}: 201, or 200 if it exists
+    POST   /meetings  {key, generation, owner, title, start, duration, time_zone, host}: 201, or 200 if it exists
     PATCH  /meetings/{id}                any of title, start, duration, time_zone, host
     DELETE /meetings/{id}                204, 404 if it is gone
     GET    /meetings?key=&generation=    {"meetings": [...]}, without a query all of them
+    GET    /meetings?since=&page=        those not over then, 100 a page: {"meetings": [...], "following": page or null}
     GET    /                             {"meetings": how many}
     GET    /join/{id}                    the meeting itself, a page for people
     PUT    /faults                       what goes wrong from now on, see `Faults`
@@ -24,6 +25,7 @@ from dataclasses import asdict, dataclass, field
 from html import escape
 from json import JSONDecodeError, loads
 from secrets import token_urlsafe
+from time import time
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -35,12 +37,13 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-Verb = Literal["create", "update", "delete", "find", "probe"]
+Verb = Literal["create", "update", "delete", "find", "list", "probe"]
 
 MAX_TIME = 7_258_118_400
 """Latest start, unix seconds: the year 2200, early enough to refuse milliseconds."""
 MAX_DURATION = 31 * 86_400
 MAX_TITLE = 200
+PAGE_SIZE = 100
 
 
 def _known_zone(name: str) -> str:
@@ -70,6 +73,7 @@ class NewMeeting(MeetingFields):
 
     key: str = Field(pattern=r"^[0-9a-f]{32}$")
     generation: int = Field(ge=0)
+    owner: str = Field(default="", pattern=r"^([0-9a-f]{8})?$")
 
 
 class Failure(_Strict):
@@ -154,11 +158,11 @@ def application(state: State) -> Starlette:
 
         return endpoint
 
-    find = verb("find", _find)
+    find, listing = verb("find", _find), verb("list", _list)
 
     async def find_or_list(request: Request) -> Response:
         if request.query_params:
-            return await find(request)
+            return await (listing if "since" in request.query_params else find)(request)
         return JSONResponse({"meetings": list(state.meetings.values())})
 
     async def faults(request: Request) -> Response:
@@ -243,7 +247,8 @@ async def _create(state: State, request: Request, call: Call) -> Response:
         raise Refused(409, "burnt", "This meeting was deleted; make one of another generation.")
     id_ = token_urlsafe(16)
     state.ids[name] = id_
-    state.meetings[id_] = {"id": id_, "join_url": f"{state.url}/join/{id_}", **new.model_dump()}
+    made = {"id": id_, "join_url": f"{state.url}/join/{id_}", "made_at": time()}
+    state.meetings[id_] = {**made, **new.model_dump()}
     call.outcome = "created"
     return JSONResponse(state.meetings[id_], status_code=201)
 
@@ -277,6 +282,20 @@ async def _find(state: State, request: Request, call: Call) -> Response:
     found = [each for each in state.meetings.values() if (each["key"], each["generation"]) == name]
     call.outcome = "found" if found else "nothing"
     return JSONResponse({"meetings": found[-1:]})
+
+
+async def _list(state: State, request: Request, call: Call) -> Response:
+    try:
+        since, page = int(request.query_params["since"]), float(request.query_params.get("page", "0"))
+    except ValueError:
+        raise Refused(400, "invalid", "since and page must be numbers.") from None
+    rows = (each for each in state.meetings.values() if each["made_at"] > page)
+    found = [each for each in rows if each["start"] + each["duration"] > since]
+    now, following = found[:PAGE_SIZE], None
+    if found[PAGE_SIZE:]:
+        following = str(now[-1]["made_at"])
+    call.outcome = "listed"
+    return JSONResponse({"meetings": now, "following": following})
 
 
 async def _probe(state: State, request: Request, call: Call) -> Response:

@@ -1,6 +1,6 @@
 """The laws every provider keeps, for the tests of any adapter, ours or another package's; only it imports pytest.
 
-An adapter's tests inherit `VendorLaws`, or `NameLaws` if it makes no calls, and give them fixtures::
+An adapter's tests inherit `VendorLaws`, `ListingLaws` if it lists, or `NameLaws` if it makes no calls, with fixtures::
 
     class TestAcme(VendorLaws):
         info = PROVIDER
@@ -17,16 +17,18 @@ Laws are coroutines: run them with pytest-asyncio in its mode "auto".
 
 import asyncio
 import logging
+import re
 import secrets
 import time
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
 from providers.base import (
     ClickLinks,
+    Entrance,
+    Kinds,
     Meeting,
     MeetingNotFound,
     MeetingProvider,
@@ -40,33 +42,12 @@ from providers.base import (
     Role,
     TemporaryError,
 )
+from providers.fakes import Host as Host
+from providers.fakes import Vendor as Vendor
+from providers.listing import Listed, Listing
 
-
-class Vendor(Protocol):
-    """A vendor's fake server as the laws need it."""
-
-    async def meetings(self, spec: MeetingSpec) -> Sequence[str]:
-        """Ids of the meetings that exist for this key and generation."""
-
-    async def vanish(self, meeting: Meeting) -> None:
-        """Remove the meeting behind the adapter's back."""
-
-    async def opens(self, join_url: str) -> bool:
-        """Whether a guest gets in through this link."""
-
-    async def lose_next_answer(self) -> None:
-        """Do what the next call asks and break off the connection."""
-
-    async def fail_next(self, status: int, retry_after: int | None = None, times: int = 1) -> None:
-        """Refuse the next calls with this status before anything happens."""
-
-
-class Host(Protocol):
-    """A server that counts who comes, where calls would go if there were any."""
-
-    @property
-    def connections(self) -> int:
-        """How many came so far."""
+MOST_PAGES = 20
+"""Pages of a list that a law reads."""
 
 
 def a_spec(**changes: Any) -> MeetingSpec:
@@ -83,11 +64,16 @@ async def link_of(provider: MeetingProvider, meeting: Meeting, spec: MeetingSpec
     return provider.join_url(meeting, spec, role, spec.start, spec.end)
 
 
+def _secrets_of(meeting: Meeting) -> list[str]:
+    """What opens a meeting besides its link; its id, which some vendors have callers enter, shows in logs."""
+    return [text for text in (meeting.entrance or Entrance()).secrets if text != meeting.id]
+
+
 class ProviderLaws:
     """What holds for every provider.
 
     A subclass has fixtures `provider` and `settings`; `vendor` is the fake server behind the provider, if it has one.
-    Inherit from `VendorLaws` or from `NameLaws`.
+    Inherit from `VendorLaws`, `ListingLaws` or `NameLaws`.
     """
 
     info: ProviderInfo
@@ -177,6 +163,23 @@ class ProviderLaws:
             assert links[1] == meeting.join_url
             assert isinstance(provider, ClickLinks) or links[0] == meeting.join_url
 
+    async def test_guests_can_be_told_what_to_expect_at_the_click(self, provider: MeetingProvider) -> None:
+        """Only whether they wait may be unknown, where every server decides that for itself."""
+        spec = a_spec()
+        meeting = await provider.create(spec)
+        flags = provider.promises(spec, meeting) if isinstance(provider, Kinds) else provider.capabilities
+        assert flags.opens_in in ("browser", "app_or_browser")
+        assert flags.guests_log_in in (True, False)
+        assert flags.guests_wait in (True, False, None)
+        assert self.info.app is None or 0 < len(self.info.app) <= 40
+
+    async def test_what_guests_enter_at_a_telephone_is_digits(self, provider: MeetingProvider) -> None:
+        meeting = await provider.create(a_spec())
+        for each in meeting.entrance.dial_in if meeting.entrance else ():
+            assert re.fullmatch(r"\+[0-9 ()-]+", each.number)
+            assert all(code.isdecimal() for code in each.codes)
+        assert not [text for text in _secrets_of(meeting) if text in repr(meeting)]
+
     async def test_links_tell_nothing_of_the_booking(self, provider: MeetingProvider) -> None:
         spec = a_spec(title="Fertility consultation")
         meeting = await provider.create(spec)
@@ -205,7 +208,8 @@ class ProviderLaws:
         link = await link_of(provider, meeting, spec, "host")
         await provider.delete(meeting)
         everything = "\n".join([*shown, caplog.text])
-        assert not [text for text in [*secret_texts, link] if text in everything]
+        hidden = [*secret_texts, link, *_secrets_of(meeting)]
+        assert not [text for text in hidden if text in everything]
 
     def test_settings_survive_the_vault(self, settings: ProviderSettings) -> None:
         assert self.info.settings(**settings.reveal()) == settings
@@ -316,6 +320,72 @@ class VendorLaws(ProviderLaws):
             await vendor.fail_next(401)
             with pytest.raises(ReconnectRequired):
                 await verb()
+
+
+class ListingLaws(VendorLaws):
+    """What holds besides for a provider whose meetings can be listed."""
+
+    owner = "0a1b2c3d"
+
+    async def listed(self, provider: MeetingProvider) -> list[Listed]:
+        """All pages of the connection's own meetings."""
+        assert isinstance(provider, Listing)
+        found, page = list[Listed](), None
+        for _ in range(MOST_PAGES):
+            part = await provider.upcoming(None, self.owner, int(time.time()), page)
+            assert part.complete
+            found, page = [*found, *part.meetings], part.following
+            if page is None:
+                return found
+        raise AssertionError(f"the list has more than {MOST_PAGES} pages")
+
+    async def test_a_list_shows_what_was_created_as_it_was_asked_for(self, provider: MeetingProvider) -> None:
+        spec = a_spec(owner=self.owner, generation=3, duration=3600)
+        meeting = await provider.create(spec)
+        (shown,) = await self.listed(provider)
+        assert (shown.meeting.id, shown.key, shown.generation, shown.owner) == (meeting.id, spec.key, 3, self.owner)
+        assert (shown.start, shown.duration, shown.title) == (spec.start, 3600, spec.title)
+        assert abs(shown.made_at - time.time()) < 3600
+
+    async def test_a_link_that_is_said_to_be_whole_lets_guests_in(
+        self, provider: MeetingProvider, vendor: Vendor
+    ) -> None:
+        made = await provider.create(a_spec(owner=self.owner))
+        (shown,) = await self.listed(provider)
+        assert shown.meeting.join_url == made.join_url or not shown.whole
+
+    async def test_a_list_shows_where_a_meeting_was_moved_to(self, provider: MeetingProvider) -> None:
+        spec = a_spec(owner=self.owner, start=a_spec().start // 60 * 60)
+        meeting = await provider.create(spec)
+        await provider.update(meeting, replace(spec, start=spec.start + 7200))
+        assert [each.start for each in await self.listed(provider)] == [spec.start + 7200]
+
+    async def test_a_list_shows_nothing_that_was_removed(self, provider: MeetingProvider, vendor: Vendor) -> None:
+        removed, vanished = [await provider.create(a_spec(owner=self.owner)) for _ in range(2)]
+        await provider.delete(removed)
+        await vendor.vanish(vanished)
+        assert await self.listed(provider) == []
+
+    async def test_a_list_says_whose_a_meeting_is(self, provider: MeetingProvider) -> None:
+        mine = await provider.create(a_spec(owner=self.owner))
+        for owner in ("ffffffff", ""):
+            await provider.create(a_spec(owner=owner))
+        own = [each.meeting.id for each in await self.listed(provider) if each.owner == self.owner]
+        assert own == [mine.id]
+
+    async def test_what_the_marker_says_is_no_part_of_what_is_wanted(self, provider: MeetingProvider) -> None:
+        spec = a_spec(owner=self.owner)
+        meeting = await provider.create(spec)
+        assert await provider.update(meeting, replace(spec, owner="")) == meeting
+        assert [each.owner for each in await self.listed(provider)] == [self.owner]
+
+    async def test_a_list_that_cannot_be_read_says_what_any_call_says(
+        self, provider: MeetingProvider, vendor: Vendor
+    ) -> None:
+        for status, error in ((429, TemporaryError), (401, ReconnectRequired)):
+            await vendor.fail_next(status, retry_after=17 if status == 429 else None)
+            with pytest.raises(error):
+                await self.listed(provider)
 
 
 class NameLaws(ProviderLaws):

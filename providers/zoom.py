@@ -2,8 +2,8 @@
 
 The vendor's laws:
 
-- Zoom has no key of a client's. What a lost answer made is known again by a marker at the start of its agenda, in the
-  first 250 characters, which are all that a list shows. A list names no settings, so what it found is read again.
+- Zoom has no key of a client's. What a lost answer made is known again by a marker at the start of its agenda; see
+  `zoom_listing.py`. A list names no settings, so what it found is read again.
 - A link is the meeting's id and a hash of its passcode. Both stay when the meeting moves, so neither passcode nor
   `use_pmi` is ever sent again. Without `use_pmi` false the host's own setting may give every meeting the same id.
 - A start in the past becomes now in a create and is ignored by a change, which answers 204 all the same: a changed
@@ -26,6 +26,7 @@ import secrets
 import string
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -44,26 +45,22 @@ from providers.base import (
     Role,
 )
 from providers.http import Answer, Http
+from providers.listing import ListedPage
 from providers.zoom_account import API_URL, BASIC, BASIC_MINUTES, OAUTH, ZoomOptions, ZoomSettings
 from providers.zoom_answers import PasscodeRefused, ScopeMissing, explain
+from providers.zoom_entrance import FORCED, entrance_of
+from providers.zoom_listing import PAGE_SIZE, SCHEDULED, is_link, listed, marked, marker, number
+from providers.zoom_troubles import TROUBLES
 from providers.zoom_webhook import notice
 
-SCHEDULED = 2
 MAX_TOPIC = 200
 MAX_MINUTES = 1440
-PAGE_SIZE, MAX_PAGES = 300, 50
 HOSTS = (1, 2)  # Basic and Licensed: all other users are assigned no meetings
 DAY = 86_400
 ID_LIFETIME = 30 * DAY
 """Seconds after its time for which Zoom remembers a meeting."""
 SAME_MINUTE = 60
 """Times that are closer than this many seconds are the same: Zoom shows and counts minutes."""
-FORCED = {
-    ("waiting_room", True): "it has a waiting room, and nobody gets in before the host lets them",
-    ("join_before_host", False): "nobody gets in before the host",
-    ("meeting_authentication", True): "only people with a Zoom login get in",
-}
-"""What it means for guests when an account's own settings win."""
 
 
 class Zoom:
@@ -90,11 +87,20 @@ class Zoom:
             opens_early=True,
             one_at_a_time=True,
             budget=Budget(per_host=100, reserve=20),
+            opens_in="app_or_browser",
+            guests_wait=False,
+            guests_log_in=False,
         )
+
+    def promises(self, spec: MeetingSpec, meeting: Meeting | None) -> Capabilities:
+        """The same with what the office's options mean for guests."""
+        wanted = _options(spec).settings()
+        waits, logs_in = not wanted["join_before_host"], wanted["meeting_authentication"]
+        return replace(self.capabilities, guests_wait=waits, guests_log_in=logs_in)
 
     async def create(self, spec: MeetingSpec) -> Meeting:
         """POST it with a passcode of ours, or without when the account's rules refuse ours."""
-        path = f"{self._of_host(spec)}/meetings"
+        path = f"{self._of_host(spec.host)}/meetings"
         warnings = await self._foreseen(spec)
         fields = _new(spec)
         try:
@@ -134,7 +140,7 @@ class Zoom:
     async def find(self, spec: MeetingSpec) -> Meeting | None:
         """Look for the marker around the day it was made for, then in all of the host's meetings: it may have moved."""
         for days in (_days(spec.start, self._clock()), {}):
-            id_ = await self._marked(spec, days)
+            id_ = await marked(self._http, f"{self._of_host(spec.host)}/meetings", spec, days)
             if id_ is None:
                 continue
             try:
@@ -142,6 +148,13 @@ class Zoom:
             except MeetingNotFound:
                 return None
         return None
+
+    async def upcoming(self, host: str | None, owner: str, since: int, page: str | None) -> ListedPage:
+        """GET one page of all that the host has; where hosts must be named, nobody has none."""
+        if host is None and self._settings.names_hosts:
+            return ListedPage(())
+        path = f"{self._of_host(host)}/meetings"
+        return await listed(self._http, path, host, since, page)
 
     async def probe(self) -> str:
         """GET who we are. A Server-to-Server app is nobody, so it lists one user; lacking that scope is no failure."""
@@ -176,19 +189,19 @@ class Zoom:
         """GET the meeting for its `start_url`, which is the host's for two hours."""
         answer = await self._http.send("GET", _path(meeting))
         start_url = answer.object().get("start_url")
-        if not _is_link(start_url):
+        if not is_link(start_url):
             raise answer.unusable("holds no start_url")
         return str(start_url)
 
-    def _of_host(self, spec: MeetingSpec) -> str:
+    def _of_host(self, host: str | None) -> str:
         if not self._settings.names_hosts:
             return "/users/me"
-        if spec.host is None:
+        if host is None:
             text = "No Zoom user is chosen as host: name one of the account, by e-mail, for the resource or the office."
             raise PermanentError(text, "admin")
-        if spec.host.strip(".") in ("", "me") or re.search(r"[\s/?#\\]", spec.host):
-            raise PermanentError(f"{spec.host!r} is no Zoom user: name one of the account by e-mail.", "admin")
-        return f"/users/{quote(spec.host, safe='@')}"
+        if host.strip(".") in ("", "me") or re.search(r"[\s/?#\\]", host):
+            raise PermanentError(f"{host!r} is no Zoom user: name one of the account by e-mail.", "admin")
+        return f"/users/{quote(host, safe='@')}"
 
     async def _foreseen(self, spec: MeetingSpec) -> list[str]:
         """What will not be as the booking says, known beforehand."""
@@ -203,15 +216,15 @@ class Zoom:
 
     async def _is_basic(self, spec: MeetingSpec) -> bool:
         try:
-            user = (await self._http.send("GET", self._of_host(spec))).object()
+            user = (await self._http.send("GET", self._of_host(spec.host))).object()
         except ProviderError:
             return False  # a warning is worth no meeting; what is wrong, the call that counts will say
         return bool(user.get("type") == BASIC)
 
     def _meeting(self, answer: Answer, warnings: list[str]) -> Meeting:
         fields = answer.object()
-        id_, join_url = str(_id(answer, fields)), fields.get("join_url")
-        if not _is_link(join_url):
+        id_, join_url = str(number(answer, fields)), fields.get("join_url")
+        if not is_link(join_url):
             raise answer.unusable("holds no join_url")
         if _settings(fields).get("use_pmi") or id_ in (str(fields.get("pmi", "")), self._settings.pmi):
             text = "Zoom gave the meeting the host's personal meeting id, so that all bookings would meet in one room."
@@ -219,7 +232,7 @@ class Zoom:
         if fields.get("password") and "pwd=" not in str(join_url):
             warnings = [*warnings, "The Zoom account leaves the passcode out of links, so guests are asked for it."]
         host = fields.get("host_email") or fields.get("host_id")
-        return Meeting(id_, str(join_url), str(host) if host else None, tuple(warnings))
+        return Meeting(id_, str(join_url), str(host) if host else None, tuple(warnings), entrance_of(id_, fields))
 
     async def _read_again(self, path: str) -> Answer:
         try:
@@ -230,29 +243,9 @@ class Zoom:
             # The change was made, so the caller must not believe that nothing happened.
             raise OutcomeUnknown(f"The meeting was changed and cannot be read again: {error.text}") from None
 
-    async def _marked(self, spec: MeetingSpec, days: Mapping[str, str]) -> int | None:
-        path, marker, page = f"{self._of_host(spec)}/meetings", _marker(spec), ""
-        for _ in range(MAX_PAGES):
-            params: dict[str, str | int] = {"type": "scheduled", "page_size": PAGE_SIZE, **days}
-            answer = await self._http.send("GET", path, params={**params, "next_page_token": page} if page else params)
-            meetings = answer.object().get("meetings")
-            if not isinstance(meetings, list):
-                raise answer.unusable("holds no list of meetings")
-            for each in meetings:
-                if isinstance(each, dict) and marker in str(each.get("agenda", "")).split():
-                    return _id(answer, each)
-            page = str(answer.object().get("next_page_token") or "")
-            if not page:
-                return None
-        raise PermanentError("The host has more Zoom meetings than can be searched for a booking's.", "admin")
-
 
 def _options(spec: MeetingSpec) -> ZoomOptions:
     return ZoomOptions.model_validate(dict(spec.options))
-
-
-def _marker(spec: MeetingSpec) -> str:
-    return f"ref:{spec.key}.{spec.generation}"
 
 
 def _new(spec: MeetingSpec) -> dict[str, Any]:
@@ -261,7 +254,7 @@ def _new(spec: MeetingSpec) -> dict[str, Any]:
     return {
         **_fields(spec),
         "type": SCHEDULED,
-        "agenda": _marker(spec),
+        "agenda": marker(spec),
         "settings": {**_options(spec).settings(), **silent, "use_pmi": False, "approval_type": 2},
     }
 
@@ -366,17 +359,6 @@ def _path(meeting: Meeting) -> str:
     return f"/meetings/{quote(meeting.id, safe='')}"
 
 
-def _id(answer: Answer, fields: Mapping[str, Any]) -> int:
-    try:
-        return int(fields["id"])  # more than 32 bits; a string in some answers
-    except (KeyError, TypeError, ValueError):
-        raise answer.unusable("names no meeting") from None
-
-
-def _is_link(value: Any) -> bool:
-    return isinstance(value, str) and re.match(r"https?://[^/]", value) is not None
-
-
 PROVIDER = ProviderInfo(
     name="zoom",
     title="Zoom",
@@ -386,4 +368,6 @@ PROVIDER = ProviderInfo(
     asks=("account_id", "client_id", "client_secret"),
     oauth=OAUTH,
     notice=notice,
+    app="Zoom",
+    troubles=TROUBLES,
 )

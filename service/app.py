@@ -24,52 +24,67 @@ from service.companies import Companies, Company
 from service.config import Config, ConfigError
 from service.connections import BUILT_IN, ROBOT, Connections, ensure_built_in
 from service.deliveries import Deliveries
-from service.delivery import Wanted
 from service.doctor.examination import Examination
 from service.doctor.finding import Report
 from service.embedded import EmbeddedValkey
 from service.erasure import KIND as ERASE
-from service.erasure import Erased, Erasure
-from service.errands import Errand, Errands
+from service.erasure import Erasure
+from service.errands import Errands
+from service.errors import Catalogue
 from service.farewell import Farewells
 from service.gate import Gate
 from service.ledger import Ledger
+from service.logos import Logos
 from service.meetings import Meetings
+from service.notices.sender import Sender
+from service.notices.summary import Writer
 from service.oauth import Broker
 from service.observer import Observer
 from service.reconcile import Reconciler
+from service.rehearsal import Rehearsals
 from service.replays import KIND as REPLAY
-from service.replays import Foreseen, Outlook, Replays, about
+from service.replays import Replays
 from service.rotation import KEYS, Rotated, Rotation
+from service.rounds import Rounds
 from service.runs import Runs
 from service.settings import Settings
 from service.store import Store
+from service.survey import Survey
 from service.tombs import Tombs
 from service.upkeep import Upkeep
 from service.vault import Vault, fingerprint
-from service.vendors import accounts_of, oidc_of, providers_of
+from service.vendors import accounts_of, channels_of, oidc_of, providers_of
 from service.watch import Watch
 from service.web.api import Api
+from service.web.banner import Banner
 from service.web.bookings import Bookings
+from service.web.brand import Brand
 from service.web.companies import CompanyPages
 from service.web.connect import Connect
 from service.web.connections import ConnectionPages
 from service.web.deliveries import DeliveryPages
 from service.web.door import Door
-from service.web.errors import answer_errors
+from service.web.errors import PageOf, answer_errors
 from service.web.health import Health
+from service.web.hosting import Hosting
 from service.web.join import Join
 from service.web.kept import Kept
+from service.web.letter import letter
 from service.web.limits import BodyLimit, Strict
 from service.web.login import Login
+from service.web.looks import Looks
+from service.web.lookup import Lookup
+from service.web.notice_pages import NoticePages
 from service.web.notices import Notices
 from service.web.offices import Offices
 from service.web.pages import Pages
 from service.web.privacy import PrivacyPages
+from service.web.recent import Guesses
 from service.web.session import Attempts, Sessions
 from service.web.settings import Frame
 from service.web.start import Start
 from service.web.trial import Trial
+from service.web.troubles import Troubles
 from service.web.views import Views
 from service.web.webhook import Webhook
 from service.worker import Worker
@@ -79,9 +94,6 @@ DRAIN: Final = 10.0
 
 RENEWAL: Final = 30.0
 """Seconds that renewals of grants may take to finish at a stop: longer than a call may take."""
-
-COMMAND: Final = "command line"
-"""Who does something by a command, among the changes."""
 
 Role = Literal["all", "web", "worker"]
 
@@ -135,56 +147,63 @@ async def opened(
         errands = Errands(store, vault, changes, {REPLAY: replays.step, ERASE: erasure.step})
         errands.start()
         stack.push_async_callback(errands.stop)
-        routes: list[BaseRoute] = [*Health(store, ledger, gate, budgets, connections, observer.metrics).routes()]
+        survey = Survey(store, ledger, settings, broker, budgets)
+        channels = channels_of(config, http_for("notices"))
+        sender = Sender(store, survey.look, channels, _writer(config), observer.metrics)
+        routes: list[BaseRoute] = [
+            *Health(store, ledger, gate, budgets, connections, observer.metrics, sender).routes()
+        ]
         api: APIRouter | None = None
         webhook: Webhook | None = None
+        page_of: PageOf | None = None
         if role != "worker":
             public, wait = config.public_url, config.answer_deadline
             webhook = Webhook(ledger, runs, settings, companies, public, wait, observer, deliveries)
-            join = Join(ledger, settings, config.public_url)
+            guesses = Guesses()
+            join = Join(Lookup(ledger, settings, guesses), settings, public)
+            hosting = Hosting(Lookup(ledger, settings, guesses, host=True), ledger, settings, public)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
-            views = Views(ledger, settings, broker, budgets, agendas, config.public_url)
-            parts = (
-                ledger,
-                settings,
-                companies,
-                broker,
-                views,
-                changes,
-                farewells,
-                deliveries,
-                replays,
-                errands,
-                erasure,
-            )
-            operations = Api(*parts, config.public_url, token)
-            pages, sessions = Pages(config.public_url), Sessions(store, config.public_url)
+            logos = Logos(store)
+            catalogue = Catalogue(known)
+            views = Views(ledger, settings, broker, budgets, agendas, public, catalogue)
+            rehearsals = Rehearsals(store, ledger, settings)
+            stack.push_async_callback(rehearsals.drain, RENEWAL)
+            parts = (ledger, settings, companies, broker, views, changes, farewells, rehearsals)
+            log = (deliveries, replays, errands, erasure)
+            operations = Api(*parts, *log, logos, public, token)
+            pages, sessions = Pages(public, catalogue), Sessions(store, public)
             oidc = oidc_of(config, http_for("oidc"))
             login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
-            frame = Frame(pages, login, settings, companies)
+            frame = Frame(pages, login, settings, companies, Banner(sender, settings))
+            page_of = frame.error
             admin: list[BaseRoute] = [
                 *login.routes(),
-                *Connect(store, vault, ledger, settings, broker, frame).routes(),
+                *Connect(store, vault, ledger, settings, broker, changes, frame).routes(),
                 *Start(frame, operations, companies, Trial(webhook, own)).routes(),
                 *Bookings(frame, operations.records, operations.offices, operations.connections).routes(),
-                *DeliveryPages(
-                    frame,
-                    operations.deliveries,
-                    operations.errands,
-                    operations.connections,
-                    operations.offices,
-                ).routes(),
+                *DeliveryPages(frame, operations).routes(),
                 *PrivacyPages(frame, operations.privacy).routes(),
                 *CompanyPages(frame, operations.companies).routes(),
                 *ConnectionPages(frame, operations.connections, operations.offices).routes(),
                 *Offices(frame, operations.offices, operations.connections).routes(),
+                *Looks(frame, operations.offices, operations.logos).routes(),
+                *NoticePages(frame, sender).routes(),
+                *Troubles(frame, pages, catalogue).routes(),
             ]
             secrets = {"zoom": config.zoom_webhook_secret.get_secret_value()} if config.zoom_webhook_secret else {}
             notices = Notices(ledger, meetings, settings, broker, secrets)
-            routes = [*notices.routes(), *join.routes(), *admin, *routes, static]
+            routes = [
+                *notices.routes(),
+                *join.routes(),
+                *hosting.routes(),
+                *Brand(logos).routes(),
+                *admin,
+                *routes,
+                static,
+            ]
             api = operations.router()
-        app = _application(routes, api)
+        app = _application(routes, api, config.public_url, page_of)
         if config.secure:
             app.add_middleware(Strict)
         if config.trusted_proxies:
@@ -193,14 +212,13 @@ async def opened(
             worker = Worker(store, ledger, runs)
             worker.start()
             stack.push_async_callback(worker.stop)
-            upkeep = Upkeep(ledger, settings, broker, farewells)
-            upkeep.start()
-            stack.push_async_callback(upkeep.stop)
-            app.state.upkeep = upkeep
-            watch = Watch(store, ledger, settings, calls)
-            watch.start()
-            stack.push_async_callback(watch.stop)
-            app.state.watch = watch
+            app.state.survey, app.state.sender = survey, sender
+            app.state.upkeep = Upkeep(ledger, settings, broker, farewells)
+            app.state.watch = Watch(store, ledger, settings, calls)
+            turning = (("upkeep", app.state.upkeep), ("watch", app.state.watch), ("notices", sender))
+            for rounds in (Rounds(name, each.round) for name, each in turning):
+                rounds.start()
+                stack.push_async_callback(rounds.stop)
         app.state.erasure, app.state.errands, app.state.replays = erasure, errands, replays
         app.state.settings, app.state.deliveries = settings, deliveries
         yield Door(app, webhook)
@@ -223,9 +241,13 @@ async def examine(
     connection: str | None = None,
     environ: Mapping[str, str] = os.environ,
     *,
+    notice: bool = False,
     providers: Mapping[str, ProviderInfo] | None = None,
 ) -> Report:
-    """What is wrong with this installation, whether or not services run; `connection` is tried with a real meeting."""
+    """What is wrong with this installation, whether or not services run.
+
+    `connection` is tried with a real meeting, with `notice` a test notice is sent.
+    """
     async with AsyncExitStack() as stack:
         clients = await stack.enter_async_context(AsyncExitStack())
 
@@ -237,62 +259,30 @@ async def examine(
 
         http = Http()
         clients.push_async_callback(http.close)
-        return await Examination(environ, http, lambda config: _store(config, stack), accounts).run(connection)
-
-
-async def erase(config: Config, *, record: str | None = None, customer: str | None = None) -> Erased | None:
-    """Erase a record (None: it is not known) or a customer's; this process works as one more worker meanwhile.
-
-    Raises: what `opened` does, TooMany.
-    """
-    async with opened(config, "worker") as door:
-        erasure: Erasure = door.app.state.erasure
-        return await (erasure.record(record) if record else erasure.customer(customer or ""))
-
-
-async def export(config: Config, customer: str | None = None, record: str | None = None) -> dict[str, Any]:
-    """All that is known of a customer's records, or of one record.
-
-    Raises: what `opened` does, TooMany.
-    """
-    async with opened(config, "web") as door:
-        erasure: Erasure = door.app.state.erasure
-        if record:
-            known = await erasure.known(record)
-            return {"customer": None, "records": [known] if known else []}
-        return await erasure.export(customer or "")
-
-
-async def replay(
-    config: Config, wanted: Wanted, delivery: str | None = None, *, dry_run: bool = False
-) -> Errand | Outlook | Foreseen | str | None:
-    """Replay one event of the delivery log (None: it is not there, or says nothing) or all that are `wanted`.
-
-    With `dry_run` nothing is changed, and the answer is what it would do.
-
-    Raises: what `opened` does.
-    """
-    async with opened(config, "worker") as door:
-        replays: Replays = door.app.state.replays
-        errands: Errands = door.app.state.errands
-        await door.app.state.settings.load()
-        if delivery:
-            line = await door.app.state.deliveries.get(delivery)
-            if line is None:
-                return None
-            return await (replays.foresee(line) if dry_run else replays.replay(line))
-        if dry_run:
-            return await replays.outlook(wanted)
-        return await errands.finished(await errands.begin(REPLAY, about(wanted, None), COMMAND))
+        examination = Examination(
+            environ,
+            http,
+            lambda config: _store(config, stack),
+            accounts,
+            lambda config: (channels_of(config, http), _writer(config)),
+        )
+        return await examination.run(connection, notice=notice)
 
 
 def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
-    parts: Any = None  # no operation is called
-    return _application([], Api(*(parts,) * 11, "", "").router()).openapi()
+    nothing: Any = None  # no operation is called
+    return _application([], Api(*((nothing,) * 13), public_url="", admin_token="").router()).openapi()
 
 
-def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
+def _writer(config: Config) -> Writer:
+    """What puts notices into the words of the operator's language."""
+    return lambda summary: letter(summary, config.notice_language, config.public_url)
+
+
+def _application(
+    routes: list[BaseRoute], api: APIRouter | None, public_url: str = "", page_of: PageOf | None = None
+) -> FastAPI:
     app = FastAPI(
         title="vello-meetings",
         version=metadata.version("vello-meetings"),
@@ -305,7 +295,7 @@ def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
     if api:
         app.include_router(api)
     app.add_middleware(BodyLimit)
-    answer_errors(app)
+    answer_errors(app, public_url, page_of)
     return app
 
 

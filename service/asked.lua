@@ -11,7 +11,7 @@ function verbs.recreate()
   if (e.made or '0') ~= ARGV[5] or (e.generation or '0') ~= ARGV[6] then return -1 end
   unpark(e)
   redis.call('HSET', entry, 'x:' .. ARGV[4], e.meeting, 'state', 'pending')
-  redis.call('HDEL', entry, 'meeting', 'doubt', 'attempts', 'refusals', 'reason')
+  redis.call('HDEL', entry, 'meeting', 'entrance', 'doubt', 'attempts', 'refusals', 'reason')
   redis.call('HINCRBY', entry, 'made', 1)
   redis.call('HINCRBY', entry, 'generation', 1)
   tell('asked', ARGV[3])
@@ -29,7 +29,7 @@ function verbs.release()
   unpark(e)
   if ARGV[4] == '1' then
     redis.call('HSET', entry, 'released', 1)
-    redis.call('HDEL', entry, 'meeting', 'doubt')
+    redis.call('HDEL', entry, 'meeting', 'entrance', 'doubt')
   else
     redis.call('HDEL', entry, 'released')
   end
@@ -62,6 +62,7 @@ function verbs.erase()
   bury(ARGV[3], math.max(0, tonumber(e.ends or 0) - now_s) + tonumber(ARGV[4]))
   unpark(e)
   if e.token then redis.call('DEL', base .. 'm:' .. e.token) end
+  if e.host_name then redis.call('DEL', base .. 'h:' .. e.host_name) end
   if not holds(e) and not leased(e) then
     wipe()
     return 'gone'
@@ -70,7 +71,7 @@ function verbs.erase()
   for _, name in ipairs({'wish', 'digest', 'foreign', 'ended', 'token', 'told', 'hosted', 'answer', 'asked', 'reason'}) do
     redis.call('HDEL', entry, name)
   end
-  redis.call('HDEL', entry, 'attempts', 'refusals', 'released')
+  redis.call('HDEL', entry, 'attempts', 'refusals', 'released', 'entrance', 'host', 'host_name')
   redis.call('HSET', entry, 'erased', '1', 'rank', '2', 'state', 'pending')
   redis.call('HINCRBY', entry, 'generation', 1)
   expire({rank = '2'}, 0, tonumber(ARGV[4]))

@@ -86,6 +86,7 @@ local function expire(e, retention, tombstone)
   redis.call('EXPIREAT', entry, keep)
   redis.call('EXPIREAT', journal, keep)
   if e.token then redis.call('EXPIREAT', base .. 'm:' .. e.token, keep) end
+  if e.host_name then redis.call('EXPIREAT', base .. 'h:' .. e.host_name, keep) end
 end
 
 -- Answers the fence, and 1 when the record is inherited from an owner whose lease ended before its work.
@@ -244,6 +245,7 @@ local function change(set, del, lines)
   for i = 1, #set, 2 do
     redis.call('HSET', entry, set[i], set[i + 1])
     if set[i] == 'intent' then redis.call('HSET', entry, 'intended', now) end
+    if set[i] == 'state' then note_failed(base, index, record, set[i + 1] == 'failed') end
   end
   for _, name in ipairs(del) do redis.call('HDEL', entry, name) end
   for i = 1, #lines, 2 do tell(lines[i], lines[i + 1]) end
@@ -389,11 +391,4 @@ function verbs.backlog()
   local first = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')
   local late = first[2] and math.max(0, now - tonumber(first[2])) or 0
   return {redis.call('ZCOUNT', due, '-inf', now), redis.call('ZCARD', due), late}
-end
-
--- Answers now, rev, the entry.
-function verbs.resolve()
-  local found = redis.call('GET', base .. 'm:' .. ARGV[2]) or ''
-  local _, flat = load(base .. 'r:' .. found)
-  return {found, now, redis.call('GET', KEYS[3]) or '0', flat}
 end

@@ -1,18 +1,8 @@
 """The ledger: what Vello wants of every record and what was done about it, in Redis or Valkey.
 
-Nobody else touches these keys (`shards` names them). n is a record's shard, so all about a record shares a slot::
-
-    vm:{s<n>}:due            records by the time somebody must look at them      no TTL
-    vm:{s<n>}:index          records by the start of their meeting               no TTL
-    vm:{s<n>}:rev            revision of the settings                            no TTL
-    vm:{s<n>}:r:<record>     the entry           vm:{s<n>}:j:<record>   its journal
-    vm:{s<n>}:m:<token>      link token -> record
-    vm:{s<n>}:parked:<id>    records that wait for a connection to be reconnected
-    vm:{s<n>}:t:<hash>       tomb of an erased record
-    vm:wake                  channel: the shard in which something became due
+Nobody else writes its keys; `shards` says where they are.
 """
 
-import hashlib
 import itertools
 import math
 import secrets
@@ -20,19 +10,18 @@ import time
 from collections.abc import Awaitable, Iterator, Sequence
 from functools import lru_cache
 from importlib import resources
-from operator import attrgetter
 from typing import Any, Final
 
 import orjson
 import structlog
 
-from service.entry import Entry, Placement, Reason, State, foreign_link, meeting_purpose
+from service.entry import Entry, Placement, Reason, State, entrance_purpose, foreign_link, host_purpose, meeting_purpose
 from service.parked import paced
-from service.shards import SHARDS, base, entry_key, letter_of, record_keys, shard_behind, shard_keys, shard_of
+from service.shards import SHARDS, base, entry_key, letter_of, name_of, record_keys, shard_behind, shard_keys, shard_of
 from service.store import Script, Store
 from service.tombs import Tombs
 from service.vault import Damaged, UnknownKey, Vault
-from service.vello import UPDATE_METADATA, Event, Rank, Record
+from service.vello import UPDATE_METADATA, Event, Rank
 from service.verbs import (
     DIRECT,
     Accepted,
@@ -43,10 +32,11 @@ from service.verbs import (
     JournalLine,
     Lease,
     Page,
+    Telling,
     Told,
-    telling,
     told_by,
 )
+from service.wishes import content_of, fingerprint_of, wish_of
 
 WAKE_CHANNEL: Final = "vm:wake"
 RETENTION: Final = 30 * 86_400
@@ -58,13 +48,10 @@ _log = structlog.get_logger(__name__)
 _SCRIPT = Script(
     "".join(
         resources.files("service").joinpath(f"{name}.lua").read_text()
-        for name in ("order", "tombs", "note", "ledger", "asked")
+        for name in ("order", "tombs", "note", "failed", "ledger", "links", "asked")
     )
 )
-_CONTENT = ("company", "office", "resource", "service", "user", "customer", "start", "duration")
-_STORED = (*_CONTENT, "language", "record_number", "archived")
-_wish_of = attrgetter(*_STORED)
-_KEPT = 1024  # wishes and placements kept as they were read: a run reads the same ones at each of its steps
+_KEPT = 1024  # placements kept as they were read: a run reads the same ones at each of its steps
 
 
 def _random() -> Iterator[str]:
@@ -90,6 +77,7 @@ class Ledger:
         self._random = _random()
         self._name, self._names = secrets.token_hex(8), itertools.count(1)
         self._placement = lru_cache(_KEPT)(self._open_placement)
+        self._standing = lru_cache(_KEPT)(self._open_standing)
         self.lease_seconds = lease_seconds
 
     async def accept(
@@ -111,7 +99,7 @@ class Ledger:
         record = event.record
         assert record is not None  # noqa: S101 - the caller sorts out events without a record
         foreign = foreign_link(record, hosted_prefix) if foreign is None else foreign
-        content = _content(record)
+        content = content_of(record)
         answer = await self._call(
             "accept",
             record.id,
@@ -120,7 +108,7 @@ class Ledger:
             int(record.rank),
             "" if record.version is None else record.version,
             "" if record.changed is None else record.changed,
-            _digest(content),
+            fingerprint_of(content),
             foreign,
             content,
             record.start or 0,
@@ -147,7 +135,7 @@ class Ledger:
         record = event.record
         assert record is not None  # noqa: S101 - the caller sorts out events without a record
         orders = ("" if record.version is None else record.version, "" if record.changed is None else record.changed)
-        fingerprint, tomb = _digest(_content(record)), self._tombs.name(record.id)
+        fingerprint, tomb = fingerprint_of(content_of(record)), self._tombs.name(record.id)
         verdict, now, revision, flat = await self._call(
             "weigh", record.id, realm, int(record.rank), *orders, fingerprint, tomb
         )
@@ -219,12 +207,11 @@ class Ledger:
         """Forget a record for good: 'unknown', 'gone', or 'pending' until nothing of it stands at a provider."""
         return str(await self._call("erase", record, self._tombs.name(record), TOMBSTONE))
 
-    async def told(self, entry: Entry, link: str, revision: str, *, hosted: bool) -> None:
+    async def told(self, entry: Entry, said: Telling) -> None:
         """Remember the link that Vello is being told; while nothing moves, `accept` says it again by itself."""
-        said = telling(entry, link, revision, hosted=hosted)
-        remembered = entry.told[-1:] == (said.link,) and (entry.hosted or not hosted)
+        remembered = entry.told[-1:] == (said.link,) and (entry.hosted or not said.hosted)
         if not remembered or said.answer != entry.answer:
-            await self._call("told", entry.record, said.link, int(hosted), said.answer)
+            await self._call("told", entry.record, said.link, int(said.hosted), said.answer)
 
     async def unpark(self, connection: str) -> int:
         """Have every record go on that waited for `connection`, soonest first and paced; answers how many."""
@@ -258,14 +245,24 @@ class Ledger:
         due, scheduled, late = zip(*await self._store.pipeline_call(_SCRIPT, calls), strict=True)
         return Backlog(sum(due), sum(scheduled), max(late) / 1000)
 
-    async def resolve(self, token: str) -> tuple[Entry, str, int] | None:
-        """The record behind a hosted link, the settings' revision, and the store's time (unix seconds)."""
+    async def resolve(self, token: str, *, host: bool = False) -> tuple[Entry, str, int] | None:
+        """The record behind a hosted link or a host's, the settings' revision, and the store's time (unix seconds)."""
         shard = shard_behind(token)
         if shard < 0:
             return None
-        record, now, revision, flat = await self._store.call(_SCRIPT, shard_keys(shard), ("resolve", token))
+        named = (name_of(token), "h") if host else (token, "m")
+        record, now, revision, flat = await self._store.call(_SCRIPT, shard_keys(shard), ("resolve", *named))
         entry = self._entry(record, flat)
         return (entry, revision, now // 1000) if entry else None
+
+    async def host_token(self, record: str) -> str | None:
+        """The token of a record's host link, made when it is first asked for; None where Vello asked for no link.
+
+        The store holds it sealed, and knows it again by its hash.
+        """
+        token, purpose = self._new_token(record), host_purpose(record)
+        held = await self._call("host", record, name_of(token), self._vault.seal(token, purpose))
+        return self._vault.open(held, purpose) if held else None
 
     async def page(self, after: tuple[int, str], limit: int) -> Page:
         """Up to `limit` records of all shards by start of their meeting, those after `after` (start, record).
@@ -323,6 +320,12 @@ class Ledger:
         """A placement as an envelope: its join URL is nobody's business."""
         return self._vault.seal(orjson.dumps(placement.dump()).decode(), meeting_purpose(record))
 
+    def standing(self, record: str, placement: Placement) -> dict[str, str]:
+        """The fields of an entry whose meeting stands; its entrance, '' for none, in an envelope of its own."""
+        kept = placement.meeting and placement.meeting.entrance and orjson.dumps(placement.dump_entrance()).decode()
+        entrance = self._vault.seal(kept, entrance_purpose(record)) if kept else ""
+        return {"meeting": self.seal(record, placement), "entrance": entrance}
+
     def _call(self, verb: str, record: str, *rest: str | int | bytes) -> Awaitable[Any]:
         return self._store.call(_SCRIPT, record_keys(record), (verb, record, *rest))
 
@@ -348,7 +351,7 @@ class Ledger:
             record=record,
             rank=Rank(int(row["rank"])),
             realm=row.get("realm", ""),
-            wish=_wish(record, row["wish"]) if "wish" in row else None,
+            wish=wish_of(record, row["wish"]) if "wish" in row else None,
             foreign="foreign" in row,
             version=int(row["version"]) if "version" in row else None,
             changed=int(row["changed"]) if "changed" in row else None,
@@ -357,7 +360,7 @@ class Ledger:
             generation=int(row.get("generation", 0)),
             settled=int(row.get("settled", 0)),
             token=row.get("token"),
-            meeting=self._placement(record, row["meeting"]) if "meeting" in row else None,
+            meeting=self._standing(record, row["meeting"], row.get("entrance", "")) if "meeting" in row else None,
             intent=self._placement(record, row["intent"]) if "intent" in row else None,
             intent_age=(now - int(row["intended"])) / 1000 if "intended" in row else math.inf,
             made=int(row.get("made", 0)),
@@ -386,15 +389,8 @@ class Ledger:
     def _open_placement(self, record: str, envelope: str) -> Placement:
         return Placement.load(orjson.loads(self._vault.open(envelope, meeting_purpose(record))))
 
-
-@lru_cache(_KEPT)
-def _wish(record: str, content: str) -> Record:
-    return Record(id=record, **dict(zip(_STORED, orjson.loads(content), strict=True)))
-
-
-def _content(record: Record) -> bytes:
-    return b"" if record.partial else orjson.dumps(_wish_of(record))
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16] if content else ""
+    def _open_standing(self, record: str, envelope: str, entrance: str) -> Placement:
+        placed = self._placement(record, envelope)
+        return (
+            placed.entered(orjson.loads(self._vault.open(entrance, entrance_purpose(record)))) if entrance else placed
+        )

@@ -163,7 +163,7 @@ class Reconciler:
         self, entry: Entry, intent: Placement, meeting: Meeting, text: str, *, doubt: bool = False
     ) -> Step:
         placed = intent._replace(meeting=meeting)
-        sets = {"meeting": self._ledger.seal(entry.record, placed), "made": str(intent.spec.generation)}
+        sets = {**self._ledger.standing(entry.record, placed), "made": str(intent.spec.generation)}
         retired = tuple(old for old in entry.retired if old.name != placed.name)
         if entry.meeting is not None and entry.meeting.name != placed.name:
             retired += (entry.meeting,)
@@ -182,10 +182,10 @@ class Reconciler:
         except MeetingNotFound:
             after = entry._replace(meeting=None, doubt=False, made=entry.made + 1)
             text = "The provider no longer has the meeting; a new one is made."
-            gone = Change("hold", {"made": str(after.made)}, ("meeting", "doubt"), (("vanished", text),))
+            gone = Change("hold", {"made": str(after.made)}, ("meeting", "entrance", "doubt"), (("vanished", text),))
             return Step(after, gone)
         placed = wanted._replace(meeting=meeting)
-        sets = {"meeting": self._ledger.seal(entry.record, placed)}
+        sets = self._ledger.standing(entry.record, placed)
         taken = await self._agendas.noted(self._settings.connections, placed)
         journal = (("update", f"The meeting was changed: {why}."), *warned(meeting), *taken)
         change = Change("hold", sets, ("doubt",), journal)
@@ -200,7 +200,7 @@ class Reconciler:
         others = tuple(old for old in entry.retired if old.name != target.name)
         after = entry._replace(meeting=None, doubt=False, retired=(target, *others), made=made)
         sets = {f"x:{target.name}": self._ledger.seal(entry.record, target), "made": str(made)}
-        return Step(after, Change("hold", sets, ("meeting", "doubt")))
+        return Step(after, Change("hold", sets, ("meeting", "entrance", "doubt")))
 
     async def _delete(self, entry: Entry, target: Placement, why: str) -> Step:
         capabilities = self._settings.connections.promises(target)

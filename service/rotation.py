@@ -14,7 +14,7 @@ from typing import Any, Final
 from service.companies import COMPANIES, company_purpose
 from service.connections import CONNECTIONS, connection_purpose
 from service.deliveries import Deliveries
-from service.entry import meeting_purpose
+from service.entry import entrance_purpose, host_purpose, meeting_purpose
 from service.errands import ERRANDS, errand_purpose
 from service.grants import grant_id, grant_key, token_purpose
 from service.shards import SHARDS, entry_key, shard_sets
@@ -139,9 +139,10 @@ class Rotation:
     def _entry(self, record: str, flat: Any) -> Iterator[_Swap]:
         row = flat if isinstance(flat, dict) else dict(zip(flat[0::2], flat[1::2], strict=True))
         for name, envelope in row.items():
-            if name not in ("meeting", "intent") and not name.startswith("x:"):
+            if name not in ("meeting", "intent", "entrance", "host") and not name.startswith("x:"):
                 continue
-            if envelope and (anew := self._anew(envelope, meeting_purpose(record))):
+            purpose = {"entrance": entrance_purpose, "host": host_purpose}.get(name, meeting_purpose)(record)
+            if envelope and (anew := self._anew(envelope, purpose)):
                 yield (entry_key(record),), (name, envelope, anew)
 
     def _anew(self, envelope: str, purpose: str) -> str | None:

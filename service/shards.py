@@ -1,8 +1,21 @@
 """Where the store keeps what: the shard of a record, and the names of its keys.
 
-Everything about a record lies in one of 64 shards, so that a script never crosses the slots of a Cluster.
+Everything about a record lies in one of 64 shards, so that a script never crosses the slots of a Cluster. n is its
+number::
+
+    vm:{s<n>}:due            records by the time somebody must look at them      no TTL
+    vm:{s<n>}:index          records by the start of their meeting               no TTL
+    vm:{s<n>}:rev            revision of the settings                            no TTL
+    vm:{s<n>}:r:<record>     the entry           vm:{s<n>}:j:<record>   its journal
+    vm:{s<n>}:m:<token>      link token -> record
+    vm:{s<n>}:h:<hash>       hash of the token of a host's link -> record
+    vm:{s<n>}:parked:<id>    records that wait for a connection to be reconnected
+    vm:{s<n>}:failed         records that were given up, by the start of their meeting
+    vm:{s<n>}:t:<hash>       tomb of an erased record
+    vm:wake                  channel: the shard in which something became due
 """
 
+import hashlib
 import zlib
 from typing import Final
 
@@ -23,6 +36,11 @@ def letter_of(record: str) -> str:
 def shard_behind(token: str) -> int:
     """The shard that a link token names; -1 where it cannot be one."""
     return _ALPHABET.find(token[:1]) if len(token) == 23 else -1
+
+
+def name_of(token: str) -> str:
+    """What the token of a host's link is known by, so that no link can be read in a key."""
+    return hashlib.sha256(token.encode()).hexdigest()[:32]
 
 
 def base(shard: int) -> str:

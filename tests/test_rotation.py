@@ -65,6 +65,7 @@ async def test_everything_is_sealed_anew_and_the_old_key_is_forgotten(
         await service.admin("POST", "/companies", json={"id": record()["id"], "name": "North"})
         for data in bookings:
             await service.link(data)
+        host = (await service.record(bookings[0]["id"]))["host_link"]
         said = len((await service.admin("GET", "/deliveries", kind="event")).json()["deliveries"])
     row = json.loads((await store.execute("HVALS", "vm:connections"))[0])
     await store.execute("HSET", "vm:connections", row["id"], json.dumps({**row, "grant": GRANT}))
@@ -76,7 +77,7 @@ async def test_everything_is_sealed_anew_and_the_old_key_is_forgotten(
         "companies": 1,
         "grants": 1,
         "tombs": 1,
-        "records": 12,
+        "records": 13,
         "errands": 0,
         "deliveries": said,
     }
@@ -87,6 +88,7 @@ async def test_everything_is_sealed_anew_and_the_old_key_is_forgotten(
             await later.say("record.updated", {**data, "version": 2, "time": START + 60})
             assert (await later.settled(data["id"]))["state"] == "ready"
         assert len((await later.admin("GET", "/companies")).json()["companies"]) == 1
+        assert (await later.record(bookings[0]["id"]))["host_link"] == host
     assert {meeting["start"] for meeting in await meeting_server.meetings()} == {START + 60}
 
 

@@ -19,7 +19,7 @@ from service.entry import Entry, foreign_link
 from service.ledger import Ledger
 from service.links import Link, hosted_url, link_for
 from service.observer import Observer, Seen
-from service.runs import Runs
+from service.runs import Runs, Tell
 from service.settings import Settings
 from service.store import StoreUnavailable
 from service.vello import (
@@ -173,33 +173,46 @@ class Webhook:
         return self._metadata(told.direct or hosted_url(self._public_url, told.token or ""), choice, seen)
 
     async def _link(self, record: Record, accepted: Accepted, due: float, seen: Seen) -> Answer:
-        entry = await self._settled(record.id, accepted, due)
-        link, choice = self._link_of(entry)
+        told: tuple[Link, Telling] | None = None
+
+        def tell(entry: Entry) -> Telling | None:
+            nonlocal told
+            link = self._link_of(entry)
+            told = (link, self._telling(entry, link)) if link else None
+            return told and told[1]
+
+        entry = await self._settled(record.id, accepted, due, tell)
+        choice = self._choice_of(entry)
+        if told and told[1].answer and told[1].answer == entry.answer:  # the ledger kept what the run told it
+            return self._metadata(told[0].url, choice, seen)
+        link = self._link_of(entry)
         if link is None:
             return _NO_LINK
-        await self._ledger.told(entry, link.url, self._settings.revision, hosted=link.hosted)
+        await self._ledger.told(entry, self._telling(entry, link))
         return self._metadata(link.url, choice, seen)
 
-    def _tell(self, entry: Entry) -> Telling | None:
-        link, _ = self._link_of(entry)
-        return None if link is None else telling(entry, link.url, self._settings.revision, hosted=link.hosted)
+    def _telling(self, entry: Entry, link: Link) -> Telling:
+        return telling(entry, link.url, self._settings.revision, hosted=link.hosted)
 
-    def _link_of(self, entry: Entry) -> tuple[Link | None, Choice | None]:
-        choice = self._settings.choices.of(entry.wish.office if entry.wish else None)
+    def _choice_of(self, entry: Entry) -> Choice | None:
+        return self._settings.choices.of(entry.wish.office if entry.wish else None)
+
+    def _link_of(self, entry: Entry) -> Link | None:
+        choice = self._choice_of(entry)
         chosen, standing = self._settings.promises(entry, choice)
-        return link_for(entry, choice, chosen, self._public_url, standing), choice
+        return link_for(entry, choice, chosen, self._public_url, standing)
 
     def _metadata(self, url: str, choice: Choice | None, seen: Seen) -> Answer:
         seen.connection = choice.connection if choice else None
         tag = {"tag": choice.tag} if choice and choice.tag else {}
         return Answer({"metadata": {"video_link": url} | tag})
 
-    async def _settled(self, record: str, accepted: Accepted, due: float) -> Entry:
+    async def _settled(self, record: str, accepted: Accepted, due: float, tell: Tell) -> Entry:
         """The entry once nothing is left to do for it, or as it is at the deadline; the work itself goes on."""
         clock = asyncio.get_running_loop().time
         entry = accepted.entry
         assert entry is not None  # noqa: S101 - _take() looked
-        tasks = [self._runs.start(accepted.lease, accepted.revision, self._tell)] if accepted.lease else []
+        tasks = [self._runs.start(accepted.lease, accepted.revision, tell)] if accepted.lease else []
         while (tasks or (entry.unsettled and entry.leased_until >= accepted.now)) and clock() < due:
             tasks = tasks or self._runs.running(record)
             left = None

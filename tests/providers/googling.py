@@ -9,6 +9,7 @@ from providers.base import Authorizer, Capabilities, Delegation, Meeting, Meetin
 from providers.google_account import EVENTS, ROOMS, SPACES, GoogleSettings
 from providers.google_meet import GoogleMeet
 from providers.http import Http
+from providers.listing import ListedPage
 from tests.fakes.google_server import GoogleServer
 
 ANNA, BEN, CARLA = "anna@example.org", "ben@example.org", "carla@example.com"
@@ -110,6 +111,9 @@ class Chosen:
 
     async def find(self, spec: MeetingSpec) -> Meeting | None:
         return await self._provider.find(self._chosen(spec))
+
+    async def upcoming(self, host: str | None, owner: str, since: int, page: str | None) -> ListedPage:
+        return await self._provider.upcoming(host, owner, since, page)
 
     async def probe(self) -> str:
         return await self._provider.probe()

@@ -1,6 +1,7 @@
 """Google Meet: the laws for both kinds and every kind of account, and every trap of Google's own."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
@@ -21,7 +22,7 @@ from providers.base import (
 from providers.google_account import EVENTS, ROOMS, SPACES, GoogleSettings
 from providers.google_calendar import GIVEN_UP, LIVES
 from providers.google_meet import PROVIDER, GoogleMeet
-from providers.testing import VendorLaws, a_spec
+from providers.testing import ListingLaws, VendorLaws, a_spec
 from tests.fakes.google_server import GoogleServer
 from tests.providers.googling import ALL, ANNA, BEN, Chosen, GoogleVendor, connected, delegated, own
 
@@ -58,6 +59,9 @@ async def robot(google: GoogleServer) -> AsyncIterator[GoogleMeet]:
     async with delegated(google) as provider:
         yield provider
     assert (await google.state())["junk"] == []
+
+
+OWNER = "0a1b2c3d"
 
 
 class GoogleLaws(VendorLaws):
@@ -97,7 +101,7 @@ class Knocking(GoogleVendor):
         return (await self.server.request("GET", join_url)).status_code in (200, 403)
 
 
-class TestEntries(GoogleLaws):
+class TestEntries(GoogleLaws, ListingLaws):
     """Calendar entries at whose rooms guests knock."""
 
     fields = own(EVENTS)
@@ -108,14 +112,14 @@ class TestEntries(GoogleLaws):
         return Knocking(google, calendar=True)
 
 
-class TestOpenEntries(GoogleLaws):
+class TestOpenEntries(GoogleLaws, ListingLaws):
     """Calendar entries whose rooms are opened and closed."""
 
     fields = own(EVENTS, ROOMS)
     calendar = True
 
 
-class TestEntriesOfBoth(GoogleLaws):
+class TestEntriesOfBoth(GoogleLaws, ListingLaws):
     """An account connected for both, whose office chose entries."""
 
     fields = own(*ALL)
@@ -148,7 +152,7 @@ class TestDelegatedSpaces(GoogleLaws):
         assert (await google.state())["junk"] == []
 
 
-class TestDelegatedEntries(TestDelegatedSpaces):
+class TestDelegatedEntries(TestDelegatedSpaces, ListingLaws):
     """And calendar entries."""
 
     calendar = True
@@ -466,6 +470,48 @@ class TestAnEntry:
         meetings = await asyncio.gather(*(entries.create(spec) for _ in range(5)))
         assert len({meeting.id for meeting in meetings}) == 1
         assert len(await google.events()) == 1
+
+
+class TestUpcoming:
+    """What a calendar's list tells of our entries."""
+
+    async def test_nothing_else_in_the_calendar_is_asked_for(self, entries: GoogleMeet, google: GoogleServer) -> None:
+        await entries.create(a_spec())
+        await entries.create(a_spec(owner="ffffffff"))
+        assert (await entries.upcoming(None, OWNER, 0, None)).meetings == ()
+        (call,) = await google.calls("events.list")
+        assert call["query"]["privateExtendedProperty"] == f"vello_installation={OWNER}"
+
+    async def test_all_pages_hold_every_entry_once(self, entries: GoogleMeet) -> None:
+        made = [await entries.create(a_spec(owner=OWNER)) for _ in range(3)]
+        found, page = list[str](), None
+        while page or not found:
+            part = await entries.upcoming(None, OWNER, int(time.time()), page)
+            found, page = [*found, *(each.meeting.id for each in part.meetings)], part.following
+        assert sorted(found) == sorted(each.id for each in made)
+
+    async def test_the_past_is_not_told_of(self, entries: GoogleMeet) -> None:
+        spec = a_spec(owner=OWNER)
+        await entries.create(spec)
+        assert (await entries.upcoming(None, OWNER, spec.end, None)).meetings == ()
+        assert len((await entries.upcoming(None, OWNER, spec.end - 1, None)).meetings) == 1
+
+    async def test_a_link_that_is_still_being_made_is_not_whole(
+        self, entries: GoogleMeet, google: GoogleServer
+    ) -> None:
+        await google.user(ANNA, pending_reads=99)
+        with pytest.raises(OutcomeUnknown):
+            await entries.create(a_spec(owner=OWNER))
+        assert [each.whole for each in (await entries.upcoming(None, OWNER, 0, None)).meetings] == [False]
+
+    async def test_rooms_of_their_own_cannot_be_listed_and_nothing_follows_from_that(
+        self, rooms: GoogleMeet, robot: GoogleMeet, google: GoogleServer
+    ) -> None:
+        for provider in (rooms, robot):
+            await provider.create(a_spec(owner=OWNER))
+            page = await provider.upcoming(None, OWNER, 0, None)
+            assert (page.meetings, page.complete) == ((), False)
+        assert await google.calls("events.list") == []
 
 
 class TestKinds:

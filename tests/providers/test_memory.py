@@ -1,5 +1,6 @@
 """The reference provider against the reference server, each in a process of its own."""
 
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from providers.base import Meeting, MeetingSpec, PermanentError, ReconnectRequired, TemporaryError
 from providers.http import Http
 from providers.memory import PROVIDER, Memory, MemorySettings
-from providers.testing import VendorLaws, a_spec
+from providers.testing import ListingLaws, a_spec
 from tests.servers import MemoryServer
 
 TOKEN = "a-token-for-the-reference-server"
@@ -65,7 +66,7 @@ class MemoryVendor:
         await self.server.faults(fail=[{"status": status, "times": times, "retry_after": retry_after}])
 
 
-class TestMemory(VendorLaws):
+class TestMemory(ListingLaws):
     """The laws, and what only the reference server does."""
 
     info = PROVIDER
@@ -75,14 +76,16 @@ class TestMemory(VendorLaws):
         return MemoryVendor(server)
 
     async def test_the_server_holds_what_was_asked_for(self, provider: Memory, server: MemoryServer) -> None:
-        spec = a_spec(time_zone="Europe/Helsinki", host="doctor@example.org")
+        spec = a_spec(time_zone="Europe/Helsinki", host="doctor@example.org", owner="0a1b2c3d")
         meeting = await provider.create(spec)
         (held,) = await server.meetings()
+        assert held.pop("made_at") <= time.time()
         assert held == {
             "id": meeting.id,
             "join_url": meeting.join_url,
             "key": spec.key,
             "generation": 0,
+            "owner": "0a1b2c3d",
             "title": spec.title,
             "start": spec.start,
             "duration": spec.duration,

@@ -23,7 +23,7 @@ from providers.base import (
     TemporaryError,
 )
 from providers.http import Http
-from providers.testing import VendorLaws, a_spec
+from providers.testing import ListingLaws, a_spec
 from providers.zoom import PROVIDER, Zoom
 from providers.zoom_account import ZoomSettings
 from tests.fakes.zoom_server import ZoomServer
@@ -53,11 +53,14 @@ async def held(zoom: ZoomServer) -> dict[str, Any]:
     return meeting
 
 
+OWNER = "0a1b2c3d"
+
+
 def seconds(stamp: str) -> int:
     return int(datetime.fromisoformat(stamp).timestamp())
 
 
-class ZoomLaws(VendorLaws):
+class ZoomLaws(ListingLaws):
     """The laws for one kind of connection; nothing that Zoom's documents do not know may be sent."""
 
     info = PROVIDER
@@ -487,6 +490,61 @@ class TestFind:
         await anna.create(spec)
         await zoom.faults(only="get", fail=[{"status": 404}])
         assert await anna.find(spec) is None
+
+
+class TestUpcoming:
+    """What a list tells of our meetings."""
+
+    async def test_all_pages_hold_ours_among_other_peoples(self, anna: Zoom, zoom: ZoomServer) -> None:
+        await zoom.control("PUT", "limits", {"plan": None, "per_user": 2000})
+        late = a_spec(owner=OWNER)
+        await zoom.control("POST", "fill", {"user": ANNA, "count": 610, "start": late.start - 3600})
+        meeting = await anna.create(late)
+        found, page, pages = list[str](), None, 0
+        while page or not pages:
+            part = await anna.upcoming(None, OWNER, int(time.time()), page)
+            found, page, pages = [*found, *(each.meeting.id for each in part.meetings)], part.following, pages + 1
+        assert (found, pages) == ([meeting.id], 3)
+
+    async def test_the_past_is_not_told_of(self, anna: Zoom, zoom: ZoomServer) -> None:
+        spec = a_spec(owner=OWNER)
+        await anna.create(spec)
+        assert (await anna.upcoming(None, OWNER, spec.end, None)).meetings == ()
+        assert len((await anna.upcoming(None, OWNER, spec.end - 1, None)).meetings) == 1
+
+    async def test_a_page_that_is_out_of_date_is_refused(self, anna: Zoom, zoom: ZoomServer) -> None:
+        await zoom.control("PUT", "limits", {"plan": None, "per_user": 2000})
+        await zoom.control("POST", "fill", {"user": ANNA, "count": 301, "start": a_spec().start})
+        first = await anna.upcoming(None, OWNER, int(time.time()), None)
+        await zoom.control("POST", "clock", {"advance": 901})
+        with pytest.raises(TemporaryError, match="where a list was to go on"):
+            await anna.upcoming(None, OWNER, int(time.time()), first.following)
+
+    async def test_a_link_without_its_passcode_is_not_whole(self, anna: Zoom, zoom: ZoomServer) -> None:
+        await zoom.user(ANNA, embeds_passcode=False)
+        await anna.create(a_spec(owner=OWNER))
+        assert [each.whole for each in (await anna.upcoming(None, OWNER, 0, None)).meetings] == [False]
+
+    async def test_one_that_its_host_made_recurring_is_there_once_and_has_no_time(
+        self, anna: Zoom, zoom: ZoomServer
+    ) -> None:
+        meeting = await anna.create(a_spec(owner=OWNER))
+        await zoom.control("POST", f"meetings/{meeting.id}", {"type": 8})
+        assert [each.start for each in (await anna.upcoming(None, OWNER, 0, None)).meetings] == [None]
+
+    async def test_where_hosts_must_be_named_nobody_has_none(self, company: Zoom) -> None:
+        mine = await company.create(a_spec(host=BEN, owner=OWNER))
+        assert (await company.upcoming(None, OWNER, 0, None)).meetings == ()
+        assert (await company.upcoming(ANNA, OWNER, 0, None)).meetings == ()
+        (shown,) = (await company.upcoming(BEN, OWNER, 0, None)).meetings
+        assert (shown.meeting.id, shown.meeting.host) == (mine.id, BEN)
+
+    async def test_another_installations_meeting_is_not_found_and_an_old_one_is(self, anna: Zoom) -> None:
+        spec = a_spec(owner=OWNER)
+        await anna.create(replace(spec, owner="ffffffff"))
+        assert await anna.find(spec) is None
+        old = await anna.create(replace(spec, owner=""))
+        assert await anna.find(spec) == old
 
 
 class TestDelete:

@@ -21,9 +21,10 @@ from providers.base import (
 )
 from providers.http import Answer, Http
 from providers.testing import a_spec
-from providers.zoom import MAX_PAGES, Zoom
+from providers.zoom import Zoom
 from providers.zoom_account import ZoomSettings
 from providers.zoom_answers import REFUSALS, explain
+from providers.zoom_listing import MAX_PAGES
 from tests.fakes.zoom_api import DAY_LIMIT, SECOND_LIMIT, USER_LIMIT
 from tests.fakes.zoom_server import ZoomServer
 from tests.providers.zooming import ANNA, BEN, OWN, S2S, connected

@@ -7,6 +7,7 @@ from typing import Any
 
 from providers.base import Capabilities, Meeting, MeetingSpec, Role
 from providers.http import Http
+from providers.listing import ListedPage
 from providers.zoom import Zoom
 from providers.zoom_account import ZoomSettings
 from tests.fakes.zoom_server import ZoomServer
@@ -75,6 +76,9 @@ class Hosted:
 
     async def find(self, spec: MeetingSpec) -> Meeting | None:
         return await self._provider.find(self._with_host(spec))
+
+    async def upcoming(self, host: str | None, owner: str, since: int, page: str | None) -> ListedPage:
+        return await self._provider.upcoming(host or self._host, owner, since, page)
 
     async def probe(self) -> str:
         return await self._provider.probe()
