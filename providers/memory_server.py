@@ -88,7 +88,8 @@ class Faults(_Strict):
     """What goes wrong: every call waits, `fail` are refused one after the other, then answers get lost.
 
     A call whose answer is lost has happened. `only` spares all calls but those of one verb. A `forgetful` server
-    makes another meeting at every create, as vendors without idempotency do.
+    makes another meeting at every create, as vendors without idempotency do; one whose list is `older` by some seconds
+    says that everything was made that much sooner.
     """
 
     delay: float = Field(default=0.0, ge=0, le=600)
@@ -96,6 +97,7 @@ class Faults(_Strict):
     fail: list[Failure] = Field(default_factory=list)
     only: Verb | None = None
     forgetful: bool = False
+    older: float = Field(default=0.0, ge=0)
 
 
 @dataclass
@@ -295,7 +297,8 @@ async def _list(state: State, request: Request, call: Call) -> Response:
     if found[PAGE_SIZE:]:
         following = str(now[-1]["made_at"])
     call.outcome = "listed"
-    return JSONResponse({"meetings": now, "following": following})
+    shown = [{**each, "made_at": each["made_at"] - state.faults.older} for each in now]
+    return JSONResponse({"meetings": shown, "following": following})
 
 
 async def _probe(state: State, request: Request, call: Call) -> Response:

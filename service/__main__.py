@@ -1,4 +1,4 @@
-"""The command line: `vello-meetings serve`, `demo`, `trigger`, `doctor`, `keys`, `erase`, `export`, `replay`."""
+"""Commands: `vello-meetings serve`, `demo`, `trigger`, `doctor`, `sweep`, `replay`, `keys`, `erase`, `export`."""
 
 import argparse
 import asyncio
@@ -18,9 +18,10 @@ import structlog
 from pydantic import SecretStr
 
 from service import logs, traces
-from service.app import Role, examine, opened, rotate_keys
+from service.app import Role, examine, opened, rotate_keys, sweep_once
 from service.commands import erase, export, replay
 from service.config import GOOD_TOKEN, Config, ConfigError
+from service.connections import UnknownConnection
 from service.delivery import Wanted, is_delivery
 from service.demo import demo
 from service.embedded import EmbeddedUnavailable
@@ -30,6 +31,7 @@ from service.generated import FILE_NAME
 from service.observer import Observer
 from service.replays import Foreseen, Outlook
 from service.store import StoreRefused, StoreUnavailable
+from service.sweep import SweepElsewhere
 from service.trigger import NotSent, changed, event, sample_record, send
 from service.vello import RECORD_EVENTS, is_uuid
 from service.web.door import Apart
@@ -149,6 +151,16 @@ def doctor(arguments: argparse.Namespace) -> int:
     return 0 if report.well else 1
 
 
+def sweep(arguments: argparse.Namespace) -> int:
+    """Hold what stands at the providers against the ledger; 0 if everything could be read."""
+    config = Config.load(create=False, needs=("SECRET_KEYS",))
+    logs.configure(config.log_level, config.log_format)
+    dry, unknown = arguments.dry_run, arguments.remove_unknown
+    done = asyncio.run(sweep_once(config, arguments.connection, dry=dry, remove_unknown=unknown))
+    print(json.dumps(done.json(dry=dry), indent=2) if arguments.json else done.table(dry=dry))
+    return 1 if done.report.left else 0
+
+
 def forget(arguments: argparse.Namespace) -> int:
     """Erase a record or a customer's records; 0 if nothing of them is left, here and at the providers."""
     config = Config.load(create=False, needs=("SECRET_KEYS",))
@@ -263,6 +275,15 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument("--connection", metavar="ID", help="make, move, find and remove a real meeting with this one")
     look.add_argument("--notice", action="store_true", help="send a test notice to whoever is told of troubles")
     look.add_argument("--json", action="store_true", help="print the report as JSON")
+    hold = commands.add_parser("sweep", help="hold what stands at the providers against the bookings, and set it right")
+    hold.add_argument("--dry-run", action="store_true", help="only say what would be done, and why")
+    hold.add_argument("--connection", metavar="ID", help="look at this connection alone")
+    hold.add_argument(
+        "--remove-unknown",
+        action="store_true",
+        help="remove meetings that this installation made for bookings it does not know; look with --dry-run first",
+    )
+    hold.add_argument("--json", action="store_true", help="print what was found as JSON")
     keys = commands.add_parser("keys", help="encrypt everything with the newest of SECRET_KEYS")
     keys.add_argument("what", choices=["rotate"])
     gone = commands.add_parser("erase", help="erase a record, or all of a customer's, with their meetings")
@@ -297,6 +318,8 @@ def main(argv: list[str] | None = None) -> int:
             return demo()
         if arguments.command == "doctor":
             return doctor(arguments)
+        if arguments.command == "sweep":
+            return sweep(arguments)
         if arguments.command == "keys":
             return rotate()
         if arguments.command == "erase":
@@ -307,6 +330,12 @@ def main(argv: list[str] | None = None) -> int:
             return show(arguments)
         return trigger(arguments)
     except NotSent as error:
+        print(error, file=sys.stderr)
+        return 1
+    except UnknownConnection as error:
+        print(f"No connection has the id {str(error)!r}.", file=sys.stderr)
+        return 2
+    except SweepElsewhere as error:
         print(error, file=sys.stderr)
         return 1
     except (ConfigError, EmbeddedUnavailable, StoreRefused, StoreUnavailable, TooMany) as error:

@@ -32,10 +32,13 @@ from service.erasure import Erasure
 from service.errands import Errands
 from service.errors import Catalogue
 from service.farewell import Farewells
+from service.findings import SweepResult
+from service.found import Found
 from service.gate import Gate
 from service.ledger import Ledger
 from service.logos import Logos
 from service.meetings import Meetings
+from service.nightly import Nightly
 from service.notices.sender import Sender
 from service.notices.summary import Writer
 from service.oauth import Broker
@@ -50,6 +53,8 @@ from service.runs import Runs
 from service.settings import Settings
 from service.store import Store
 from service.survey import Survey
+from service.sweep import Sweep
+from service.swept import Swept
 from service.tombs import Tombs
 from service.upkeep import Upkeep
 from service.vault import Vault, fingerprint
@@ -125,8 +130,11 @@ async def opened(
         http_for, broker, connections = accounts_of(config, store, known, observer, clients)
         stack.push_async_callback(broker.drain, RENEWAL)
         settings = Settings(Choices(store), connections)
-        tombs, retention = await Tombs.load(store, vault), config.retention_days * DAY
+        tombs, swept = await Tombs.load(store, vault), Swept(store)
+        retention = config.retention_days * DAY
         ledger = Ledger(store, vault, config.lease_seconds, tombs, retention)
+        found = Found(store, vault, settings, swept, tombs)
+        await swept.beat()
         deliveries = Deliveries(store, vault, tombs, config.delivery_log_days, config.delivery_log_lines)
         observer.deliveries = deliveries
         deliveries.start()
@@ -137,13 +145,14 @@ async def opened(
         farewells = Farewells(store, ledger, settings, broker, changes)
         gate, budgets, agendas, meetings = Gate(store), Budgets(store), Agendas(store), Meetings(store, retention)
         calls = Calls(gate, budgets, observer)
-        reconciler = Reconciler(ledger, settings, calls, agendas)
+        reconciler = Reconciler(ledger, settings, calls, agendas, found, owner=config.installation)
         runs = Runs(ledger, settings, reconciler, meetings, observer)
+        sweep = Sweep(ledger, settings, calls, agendas, meetings, found, swept, config.installation)
         stack.push_async_callback(runs.drain, DRAIN)
         own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
         companies = Companies(store, vault, own)
-        replays = Replays(ledger, settings, companies, deliveries, config.public_url)
-        erasure = Erasure(ledger, connections, deliveries)
+        replays = Replays(ledger, settings, companies, found, deliveries, config.public_url)
+        erasure = Erasure(ledger, connections, deliveries, found)
         errands = Errands(store, vault, changes, {REPLAY: replays.step, ERASE: erasure.step})
         errands.start()
         stack.push_async_callback(errands.stop)
@@ -151,14 +160,14 @@ async def opened(
         channels = channels_of(config, http_for("notices"))
         sender = Sender(store, survey.look, channels, _writer(config), observer.metrics)
         routes: list[BaseRoute] = [
-            *Health(store, ledger, gate, budgets, connections, observer.metrics, sender).routes()
+            *Health(store, ledger, gate, budgets, connections, swept, observer.metrics, sender).routes()
         ]
         api: APIRouter | None = None
         webhook: Webhook | None = None
         page_of: PageOf | None = None
         if role != "worker":
             public, wait = config.public_url, config.answer_deadline
-            webhook = Webhook(ledger, runs, settings, companies, public, wait, observer, deliveries)
+            webhook = Webhook(ledger, runs, settings, companies, public, wait, observer, found, deliveries)
             guesses = Guesses()
             join = Join(Lookup(ledger, settings, guesses), settings, public)
             hosting = Hosting(Lookup(ledger, settings, guesses, host=True), ledger, settings, public)
@@ -181,11 +190,11 @@ async def opened(
                 *login.routes(),
                 *Connect(store, vault, ledger, settings, broker, changes, frame).routes(),
                 *Start(frame, operations, companies, Trial(webhook, own)).routes(),
-                *Bookings(frame, operations.records, operations.offices, operations.connections).routes(),
+                *Bookings(frame, vault, operations.records, operations.offices, operations.connections).routes(),
                 *DeliveryPages(frame, operations).routes(),
                 *PrivacyPages(frame, operations.privacy).routes(),
                 *CompanyPages(frame, operations.companies).routes(),
-                *ConnectionPages(frame, operations.connections, operations.offices).routes(),
+                *ConnectionPages(frame, operations.connections, operations.offices, swept).routes(),
                 *Offices(frame, operations.offices, operations.connections).routes(),
                 *Looks(frame, operations.offices, operations.logos).routes(),
                 *NoticePages(frame, sender).routes(),
@@ -213,12 +222,19 @@ async def opened(
             worker.start()
             stack.push_async_callback(worker.stop)
             app.state.survey, app.state.sender = survey, sender
+            app.state.nightly = Nightly(sweep, swept, config.sweep_hour)
             app.state.upkeep = Upkeep(ledger, settings, broker, farewells)
             app.state.watch = Watch(store, ledger, settings, calls)
-            turning = (("upkeep", app.state.upkeep), ("watch", app.state.watch), ("notices", sender))
+            turning = (
+                ("sweep", app.state.nightly),
+                ("upkeep", app.state.upkeep),
+                ("watch", app.state.watch),
+                ("notices", sender),
+            )
             for rounds in (Rounds(name, each.round) for name, each in turning):
                 rounds.start()
                 stack.push_async_callback(rounds.stop)
+        app.state.sweep = sweep
         app.state.erasure, app.state.errands, app.state.replays = erasure, errands, replays
         app.state.settings, app.state.deliveries = settings, deliveries
         yield Door(app, webhook)
@@ -267,6 +283,16 @@ async def examine(
             lambda config: (channels_of(config, http), _writer(config)),
         )
         return await examination.run(connection, notice=notice)
+
+
+async def sweep_once(config: Config, only: str | None, *, dry: bool, remove_unknown: bool) -> SweepResult:
+    """One sweep of everything or of one connection; services may run meanwhile. `dry` changes nothing.
+
+    Raises: what `opened` does, UnknownConnection, SweepElsewhere.
+    """
+    async with opened(config, "web" if dry else "worker") as door:
+        sweep: Sweep = door.app.state.sweep
+        return await (sweep.look if dry else sweep.run)(only, remove_unknown=remove_unknown)
 
 
 def describe() -> dict[str, Any]:

@@ -1,4 +1,4 @@
--- What admins ask of one record. Stands after ledger.lua in one script, and begins it.
+-- What admins, and the sweep, ask of one record. Stands after ledger.lua in one script, and begins it.
 
 -- Have a new meeting made in place of the one that stands; that one is removed afterwards. ARGV 3 text  4 its name
 -- 5, 6 `made` and `generation` as they were when it was read.
@@ -38,6 +38,30 @@ function verbs.release()
   redis.call('HINCRBY', entry, 'made', 1)
   redis.call('HINCRBY', entry, 'generation', 1)
   tell('asked', ARGV[3])
+  put_due(record, now)
+  return 1
+end
+
+-- Have a record take on a meeting that stands at a provider (ARGV 4 name, 5 envelope, 6 its generation, 7 digest of its
+-- link, 8 '1' when it is in doubt); one it has already (ARGV 10 its name) is removed then. ARGV 3 text  9 `generation` as
+-- it was when the record was read.
+-- Answers as `recreate` does.
+function verbs.adopt()
+  local e = load(entry)
+  if not e.rank then return 0 end
+  if e.meeting == ARGV[5] then return 1 end
+  if leased(e) or e.intent or e.released or e.erased or (e.generation or '0') ~= ARGV[9] then return -1 end
+  unpark(e)
+  if e.meeting then redis.call('HSET', entry, 'x:' .. ARGV[10], e.meeting) end
+  redis.call('HSET', entry, 'meeting', ARGV[5], 'made', ARGV[6], 'state', 'pending', 'asked', e.asked or now_s)
+  redis.call('HDEL', entry, 'x:' .. ARGV[4], 'doubt', 'older', 'attempts', 'refusals', 'reason')
+  if ARGV[8] == '1' then redis.call('HSET', entry, 'doubt', '1') end
+  if e.foreign == ARGV[7] then
+    redis.call('HDEL', entry, 'foreign')
+    redis.call('HSET', entry, 'told', ARGV[7])
+  end
+  redis.call('HINCRBY', entry, 'generation', 1)
+  tell('found', ARGV[3])
   put_due(record, now)
   return 1
 end

@@ -177,9 +177,9 @@ class Calls:
             except TimeoutError:
                 raise OutcomeUnknown(f"The provider did not answer within {CALL_LIMIT:.0f} seconds.") from None
 
-    async def probe(self, connection: str, provider: str, answer: Awaitable[_Answer]) -> _Answer:
-        """Wait for the answer to a probe, which belongs to no record. Raises TemporaryError at the limit, as `call`."""
-        with self.observer.call(None, 1, connection, provider, "probe"):
+    async def probe(self, connection: str, provider: str, answer: Awaitable[_Answer], verb: str = "probe") -> _Answer:
+        """Wait for the answer to what belongs to no record. Raises TemporaryError at the limit, as `call`."""
+        with self.observer.call(None, 1, connection, provider, verb):
             try:
                 async with asyncio.timeout(CALL_LIMIT):
                     return await answer

@@ -1,6 +1,7 @@
 """The process's environment: every variable read, checked and named once."""
 
 import base64
+import hashlib
 import os
 import secrets
 import sys
@@ -105,6 +106,7 @@ class Config(BaseSettings):
     delivery_log_lines: Annotated[int, BeforeValidator(of.whole(6_400, 100_000_000, "lines"))] = Field(
         500_000, validation_alias="DELIVERY_LOG_LINES"
     )
+    sweep_hour: Annotated[int | None, BeforeValidator(of.hour)] = Field(2, validation_alias="SWEEP_HOUR")
     log_level: Annotated[LogLevel, BeforeValidator(of.one_of(LogLevel))] = Field("info", validation_alias="LOG_LEVEL")
     log_format: Annotated[LogFormat, BeforeValidator(of.one_of(LogFormat))] = Field(
         default_factory=_log_format, validation_alias="LOG_FORMAT"
@@ -179,6 +181,11 @@ class Config(BaseSettings):
     def secure(self) -> bool:
         """Whether people reach this service over TLS."""
         return self.public_url.startswith("https:")
+
+    @property
+    def installation(self) -> str:
+        """A name for this installation in the markers of its meetings; it outlives the store."""
+        return hashlib.sha256(self.public_url.encode()).hexdigest()[:8]
 
     @classmethod
     def settings_customise_sources(

@@ -101,20 +101,22 @@ class Reason:
 class Entry(NamedTuple):
     """One record as the ledger holds it. `wish` is None when Vello deleted it or never said what it was.
 
+    `foreign` is the digest of a video link that Vello has and that is not ours.
     `generation` counts changes of what is wanted; `settled` is the last one that was carried out. `made` counts the
     meetings that were torn down for good. `doubt`: a change of the meeting was begun and its outcome is not known.
     `released`: an admin let go of it, and its meeting is left alone.
     `told` are digests of the links Vello was given, the last one is current; `answer` is what of it holds while
     nothing moves. `asked` is when Vello last asked for a link (unix seconds, 0 never). `before` is when the booking
     began before it last moved, None while it never did; it is for people, and depends on the order of arrival.
-    `intent_age` is how many seconds ago the intent was written, when this was read.
+    `intent_age` is how many seconds ago the intent was written, when this was read. `older`: Vello made the record
+    before this store was whole, so the provider is asked for its meeting before one is made.
     """
 
     record: str
     rank: Rank
     realm: str = ""
     wish: Record | None = None
-    foreign: bool = False
+    foreign: str = ""
     version: int | None = None
     changed: int | None = None
     asked: int = 0
@@ -129,6 +131,7 @@ class Entry(NamedTuple):
     made: int = 0
     doubt: bool = False
     released: bool = False
+    older: bool = False
     told: tuple[str, ...] = ()
     hosted: bool = False
     answer: str = ""

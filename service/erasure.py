@@ -14,6 +14,7 @@ from service.connections import Connections, UnknownConnection
 from service.deliveries import Deliveries
 from service.entry import Entry
 from service.errands import Errand, Step
+from service.found import Found
 from service.ledger import Ledger
 from service.verbs import JournalLine
 
@@ -31,6 +32,7 @@ Sees = Callable[[str], bool]
 _PASSES: Final = 3  # looks for a customer's records until one finds none: a booking may move while they are listed
 _BATCH: Final = 500
 _LOOK_AGAIN: Final = 0.1
+_ELSEWHERE = frozenset({"rank", "version", "changed", "video_link", "created"})  # of a wish: not kept with it
 
 
 class TooMany(Exception):
@@ -70,13 +72,15 @@ class Erased:
 class Erasure:
     """Erases, and tells what there is. All raise StoreUnavailable when the store cannot be used."""
 
-    def __init__(self, ledger: Ledger, connections: Connections, deliveries: Deliveries) -> None:
+    def __init__(self, ledger: Ledger, connections: Connections, deliveries: Deliveries, found: Found) -> None:
         self._ledger = ledger
+        self._found = found
         self._connections = connections
         self._deliveries = deliveries
 
     async def record(self, record: str, patience: float = PATIENCE) -> Erased | None:
         """Erase one record; None when it is not known."""
+        await self._found.erased(record.lower())
         done = await self._ledger.erase(record.lower())
         await self._deliveries.forget((record.lower(),))
         if done == "unknown":
@@ -89,6 +93,7 @@ class Erasure:
         for _ in range(_PASSES):
             more = [entry.record async for entry in self._of(customer)]
             for record in more:
+                await self._found.erased(record)
                 await self._ledger.erase(record)
             found.update(more)
             if not more:
@@ -147,6 +152,7 @@ class Erasure:
         """Erase some; answers those whose meetings are still to be removed."""
         left = []
         for record in records:
+            await self._found.erased(record)
             done = await self._ledger.erase(record)
             counts["erased"] += done != "unknown"
             if done == "pending":
@@ -196,7 +202,7 @@ class Erasure:
         said = wish._asdict() if wish else {}
         meeting = placed.meeting if placed else None
         return {
-            **{name: value for name, value in said.items() if name not in ("rank", "version", "changed", "video_link")},
+            **{name: value for name, value in said.items() if name not in _ELSEWHERE},
             "realm": entry.realm,
             "canceled": not entry.live,
             "version": entry.version,

@@ -16,8 +16,7 @@ local clock = redis.call('TIME')
 local now_s = tonumber(clock[1])
 local now = now_s * 1000 + math.floor(tonumber(clock[2]) / 1000)
 
--- Most of what comes repeats a question whose answer holds: a few fields are enough, and all that follows is left out.
--- `accept` below would answer the same.
+-- Most of what comes repeats a question whose answer holds: a few fields are enough. `accept` would answer the same.
 if verb == 'accept' and ARGV[4] == '1' and ARGV[5] == '0' then
   local rev = redis.call('GET', KEYS[3]) or '0'
   local e = redis.call('HMGET', entry, 'answer', 'generation', 'realm', 'rank', 'version', 'changed', 'digest', 'lease',
@@ -58,9 +57,7 @@ local function holds(e)
   return false
 end
 
-local function leased(e)
-  return tonumber(e.lease or 0) > now
-end
+local function leased(e) return tonumber(e.lease or 0) > now end
 
 local function wake()
   redis.call('PUBLISH', string.match(base, '^(.-)%{') .. 'wake', string.match(base, '%{s(%d+)%}'))
@@ -106,7 +103,7 @@ local verbs = {}
 -- Store what Vello wants if it is newer, mark the record due, keep the link token, write the journal.
 -- ARGV 3 realm  4 asks for a link 0|1  5 rank  6 version  7 changed  8 digest  9 digest of its video link
 --      10 wish  11 start  12 end  13 candidate token  14 owner or ''  15 lease ms  16 text  17 retention s
---      18 tombstone s  19 hash of the record's tomb  20.. see `note`
+--      18 tombstone s  19 hash of the record's tomb  20.. see found.lua  27.. see note.lua
 -- Answers verdict, fence (0: not leased to the caller), inherited, now, rev, and the entry; or, where Vello asked and
 -- nothing has changed since it was last told, verdict, -1 (-2: not noted), 0, now, rev, and what it was told.
 function verbs.accept()
@@ -146,9 +143,13 @@ function verbs.accept()
     if asked == 0 or (not leased(e) and (e.state == 'failed' or e.settings ~= rev)) then moved, again = true, true end
     if now_s - asked > 60 then set.asked = tostring(now_s) end
     if not e.token then
-      set.token = ARGV[13]
-      redis.call('SET', base .. 'm:' .. ARGV[13], record, 'EX', DAY)
+      set.token = token_for(base, record)
+      redis.call('SET', base .. 'm:' .. set.token, record, 'EX', DAY)
     end
+  end
+  if verdict ~= 'old' and recall(base, record, e, set, holds(e), now_s) then
+    moved = true
+    tell('found', 'A meeting of this booking stood at the provider already; it is taken on.')
   end
   if verdict == 'new' then
     tell('event', ARGV[16] .. (moved and '.' or '; it changes nothing.'))
@@ -343,14 +344,14 @@ function verbs.nudge()
   return 1
 end
 
--- Hand over a meeting (ARGV 3 name, ARGV 4 envelope) that nobody else knows of, or that may be, so that it is removed.
+-- Hand over a meeting (ARGV 3 name, 4 envelope) that nobody knows of, or that may be, so that it is removed. ARGV 8 text.
 function verbs.orphan()
   local e = load(entry)
   if e['x:' .. ARGV[3]] == ARGV[4] then return 1 end
   redis.call('HSET', entry, 'x:' .. ARGV[3], ARGV[4])
   if not e.rank then redis.call('HSET', entry, 'rank', '2', 'generation', '0') end
   if buried(ARGV[7]) then redis.call('HSET', entry, 'erased', '1') end
-  tell('orphan', 'A process that had lost its lease made a meeting, or may have; it will be removed.')
+  tell('orphan', ARGV[8])
   redis.call('HINCRBY', entry, 'generation', 1)
   redis.call('HSET', entry, 'state', 'pending')
   expire(e, tonumber(ARGV[5]), tonumber(ARGV[6]))

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from service.connections import HealthState
 from service.gate import GateState
+from service.swept import Kind, SweepReport
 from service.vello import CONNECTION_TEST, RECORD_EVENTS
 from service.verbs import Backlog
 
@@ -94,6 +95,7 @@ class Metrics:
         skew: float = 0.0,
         matters: Mapping[str, int] | None = None,
         silent: Mapping[str, float] | None = None,
+        sweep: SweepReport | None = None,
     ) -> bytes:
         """Everything as Prometheus reads it; without `backlog` the store could not be asked.
 
@@ -103,7 +105,7 @@ class Metrics:
         """
         waiting = self._waiting
         waiting.backlog, waiting.breakers = backlog, breakers
-        waiting.states, waiting.budgets, waiting.skew = states or {}, budgets or {}, skew
+        waiting.states, waiting.budgets, waiting.skew, waiting.sweep = states or {}, budgets or {}, skew, sweep
         waiting.matters, waiting.silent = matters or {}, silent or {}
         return generate_latest(self._registry)
 
@@ -148,6 +150,7 @@ class _Waiting(Collector):
         self.skew = 0.0
         self.matters: Mapping[str, int] = {}
         self.silent: Mapping[str, float] = {}
+        self.sweep: SweepReport | None = None
 
     def collect(self) -> Iterable[Metric]:
         backlog = self.backlog
@@ -189,3 +192,22 @@ class _Waiting(Collector):
             for channel, seconds in self.silent.items():
                 silent.add_metric([channel], seconds)
             yield silent
+            if self.sweep and self.sweep.ended:
+                yield from _sweep(self.sweep, self.sweep.ended)
+
+
+def _sweep(sweep: SweepReport, ended: int) -> Iterable[Metric]:
+    """What the last sweep came to, once it has come to its end."""
+    yield GaugeMetricFamily(
+        f"{PREFIX}sweep_ended_timestamp_seconds", "When the last sweep came to its end, unix time.", ended
+    )
+    yield GaugeMetricFamily(f"{PREFIX}sweep_meetings", "Meetings of ours that the last sweep saw.", sweep.meetings)
+    findings = GaugeMetricFamily(
+        f"{PREFIX}sweep_findings", "What the last sweep found, by what was done.", labels=["kind"]
+    )
+    for kind in Kind:
+        findings.add_metric([str(kind)], sweep.counts.get(str(kind), 0))
+    yield findings
+    yield GaugeMetricFamily(
+        f"{PREFIX}sweep_unread_connections", "Connections that the last sweep could not read.", len(sweep.left)
+    )

@@ -81,7 +81,8 @@ def spec_of(entry: Entry, wish: Record, choice: Choice, *, generation: int, open
 
     Of several hosts the one who has the meeting keeps it.
     """
-    hosts, now = choice.hosts_of(wish.resource), entry.meeting.spec.host if entry.meeting else None
+    hosts, stands = choice.hosts_of(wish.resource), entry.meeting.spec if entry.meeting else None
+    now = stands.host if stands else None
     return MeetingSpec(
         key=key_of(entry.record),
         generation=generation,
@@ -91,6 +92,7 @@ def spec_of(entry: Entry, wish: Record, choice: Choice, *, generation: int, open
         time_zone=choice.time_zone,
         host=now if now in hosts else next(iter(hosts), None),
         options={name: value for name, value in choice.options.items() if opens_early or name != "opens_before"},
+        owner=stands.owner if stands else "",
     )
 
 

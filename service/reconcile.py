@@ -27,6 +27,7 @@ from service.budget import Spent, purse_of
 from service.calls import Calls, Permit
 from service.connections import UnknownConnection
 from service.entry import Entry, Placement, State
+from service.found import Found
 from service.gate import Held
 from service.ledger import Ledger
 from service.outcome import Step, back_off, failed, gone_for_good, held, refused, warned
@@ -50,11 +51,15 @@ class Reconciler:
         settings: Settings,
         calls: Calls,
         agendas: Agendas,
+        found: Found,
         *,
         settling: float = SETTLING,
+        owner: str = "",
     ) -> None:
         self._ledger = ledger
         self._agendas = agendas
+        self._found = found
+        self._owner = owner
         self._settings = settings
         self._calls = calls
         self._settling = settling
@@ -119,12 +124,48 @@ class Reconciler:
                 entry, permit, "Changing", lambda: self._update(entry, target, wanted, action.why)
             )
         assert wanted is not None  # noqa: S101 - what is left is CREATE and REPLACE
+        intended = wanted._replace(spec=replace(wanted.spec, owner=self._owner))
+        if entry.older and (recalled := await self._recall(entry, intended, permit)):
+            return recalled
         text = f"Making a meeting: {action.why}."
-        sealed = self._ledger.seal(entry.record, wanted)
+        sealed = self._ledger.seal(entry.record, intended)
         if not await self._began(lease, Change("hold", {"intent": sealed}, journal=((action.verdict, text),))):
             return None
-        intended = entry._replace(intent=wanted)
-        return await self._guarded(intended, permit, "Making", lambda: self._create(intended, wanted), ("intent",))
+        making = entry._replace(intent=intended)
+        return await self._guarded(making, permit, "Making", lambda: self._create(making, intended), ("intent",))
+
+    async def _recall(self, entry: Entry, wanted: Placement, permit: Permit) -> Step | None:
+        """Take on the meeting of a record that is older than the store, if there is one; None when one is to be made.
+
+        No sweep of the connection knows yet: then the provider is asked, which costs none of a budget.
+        """
+        if entry.wish and (known := await self._found.recall(entry.wish, entry.realm)):
+            return self._taken_on(entry, known.placement, doubt=known.doubt)
+        capabilities = self._settings.connections.promises(wanted)
+        if capabilities is None or not capabilities.finds or not await self._found.unseen(wanted.connection):
+            return None
+        step = await self._guarded(entry, permit, "Finding", lambda: self._look(entry, wanted))
+        await self._calls.nothing_came(permit, spent=False)
+        return step
+
+    async def _look(self, entry: Entry, wanted: Placement) -> Step:
+        provider = self._settings.connections.provider(wanted.connection)
+        meeting = await self._call(entry, "find", wanted, provider.find(wanted.spec))
+        if meeting is not None:
+            return self._taken_on(entry, wanted._replace(meeting=meeting), doubt=True)
+        text = (
+            "This service's store is younger than the booking, so the provider was asked for its meeting: it has none."
+        )
+        return Step(entry._replace(older=False), Change("hold", drop=("older",), journal=(("find", text),)))
+
+    def _taken_on(self, entry: Entry, placed: Placement, *, doubt: bool) -> Step:
+        made = placed.spec.generation
+        sets = {"meeting": self._ledger.seal(entry.record, placed), "made": str(made)} | (
+            {"doubt": "1"} if doubt else {}
+        )
+        after = entry._replace(meeting=placed, made=made, doubt=doubt, older=False)
+        text = "A meeting of this booking stood at the provider already; it is taken on."
+        return self._finish(Step(after, Change("hold", sets, ("older",), (("found", text),))))
 
     async def _began(self, lease: Lease, change: Change) -> bool:
         """Whether the record is still ours once `change` is written: a frozen process wakes up as a zombie."""
@@ -134,7 +175,7 @@ class Reconciler:
         return time.monotonic() - asked < self._ledger.lease_seconds / 3 or await self._ledger.renew(lease)
 
     def _plan(self, entry: Entry) -> Action:
-        choice = self._settings.choices.of(entry.wish.office if entry.wish else None)
+        choice = self._settings.choice_of(entry)
         return plan(entry, choice, *self._settings.promises(entry, choice))
 
     async def _create(self, entry: Entry, intent: Placement) -> Step:
@@ -171,7 +212,7 @@ class Reconciler:
         after = entry._replace(meeting=placed, intent=None, doubt=doubt, retired=retired, made=intent.spec.generation)
         sets |= {"doubt": "1"} if doubt else {}
         taken = await self._agendas.noted(self._settings.connections, placed)
-        drop = ("intent", f"x:{placed.name}", *(() if doubt else ("doubt",)))
+        drop = ("intent", "older", f"x:{placed.name}", *(() if doubt else ("doubt",)))
         return self._finish(Step(after, Change("hold", sets, drop, (("ready", text), *warned(meeting), *taken))))
 
     async def _update(self, entry: Entry, now: Placement, wanted: Placement, why: str) -> Step:

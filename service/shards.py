@@ -43,6 +43,12 @@ def name_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()[:32]
 
 
+def token_in(record: str, name: str) -> str:
+    """The link token that a page of ours has, '' if no page of this record can have it."""
+    plain = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
+    return name if plain and shard_behind(name) == shard_of(record) else ""
+
+
 def base(shard: int) -> str:
     """How every key of a shard begins."""
     return f"vm:{{s{shard}}}:"

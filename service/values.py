@@ -218,6 +218,15 @@ def whole(least: int, most: int, what: str) -> Callable[[str], int]:
     return check
 
 
+def hour(value: str) -> int | None:
+    """An hour of the day; None for never."""
+    if value.lower() == "never":
+        return None
+    if not value.isdecimal() or int(value[:4]) > 23:
+        raise ValueError("is no hour of the day from 0 to 23 (UTC), and not 'never'")
+    return int(value)
+
+
 def one_of(words: Any) -> Callable[[str], str]:
     def check(value: str) -> str:
         if value.lower() not in get_args(words):

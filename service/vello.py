@@ -59,7 +59,7 @@ class Record(NamedTuple):
     """A booking as one event states it. Times are UTC unix seconds, `duration` seconds.
 
     `start` and `duration` are None when a cancelled or deleted event carried only the id. `video_link` is what
-    Vello holds in the record's metadata, ours or somebody else's.
+    Vello holds in the record's metadata, ours or somebody else's. `created` is when Vello made the record.
     """
 
     id: str
@@ -78,6 +78,7 @@ class Record(NamedTuple):
     version: int | None = None
     changed: int | None = None
     video_link: str | None = None
+    created: int | None = None
 
     def __repr__(self) -> str:
         return f"Record(id={self.id!r}, rank={self.rank!r}, version={self.version}, changed={self.changed})"
@@ -257,6 +258,7 @@ def _record(data: Mapping[str, Any], event_type: str) -> Record:
         version=_integer("version", get("version"), _MAX_COUNTER),
         changed=_integer("changed", get("changed"), _MAX_TIME),
         video_link=_video_link(get("metadata")),
+        created=_created(get("created")),
     )
 
 
@@ -310,6 +312,11 @@ def _language(value: Any) -> str | None:
 
 def _number(value: Any) -> str | None:
     return str(value) if type(value) is int else _text(value, "record_number")
+
+
+def _created(value: Any) -> int | None:
+    """When the record was made; nothing but a hint, so what makes no sense is no error."""
+    return value if type(value) is int and 0 <= value <= _MAX_TIME else None
 
 
 def _video_link(metadata: Any) -> str | None:

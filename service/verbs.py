@@ -3,12 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from service.entry import Entry, State, digest
+from service.entry import Entry, Placement, State, digest
 from service.vello import Event
 
 HOSTED: Final = "h"
 DIRECT: Final = "d"
 """How an answer that is kept begins: with the link it holds."""
+ZOMBIE: Final = "A process that had lost its lease made a meeting, or may have; it will be removed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,21 @@ class Lease:
     entry: Entry
     fence: int
     inherited: bool = False
+
+
+class Known(NamedTuple):
+    """What is known of an event's record from elsewhere than the ledger.
+
+    `placement`: a meeting of it that was seen at a provider, `doubt` when that must be looked at. `older`: Vello made
+    the record before this store was whole, so that a meeting may stand that is not known here.
+    """
+
+    placement: Placement | None = None
+    doubt: bool = False
+    older: bool = False
+
+
+NOTHING: Final = Known()
 
 
 class Told(NamedTuple):

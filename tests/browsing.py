@@ -60,9 +60,9 @@ async def served(
 
 @asynccontextmanager
 async def browsers(
-    profile: Path, scheme: Scheme = "light", *, javascript: bool = True
+    profile: Path, scheme: Scheme = "light", *, javascript: bool = True, zone: str | None = None
 ) -> AsyncIterator[BrowserContext]:
-    """A fresh browser."""
+    """A fresh browser, of somebody in this time zone."""
     async with async_playwright() as driver:
         chromium = await driver.chromium.launch_persistent_context(
             profile,
@@ -71,6 +71,7 @@ async def browsers(
             color_scheme=scheme,
             locale="en-GB",
             java_script_enabled=javascript,
+            timezone_id=zone,
         )
         yield chromium
         await chromium.close()

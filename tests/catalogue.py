@@ -47,6 +47,7 @@ UNSEEN = {
         "service/demo.py",
         "service/erasure.py",
     ),
+    "service/findings.py",
     *("service/embedded.py", "service/generated.py", "service/logs.py", "service/metrics.py", "service/observer.py"),
     *(f"service/doctor/{name}.py" for name in ("accounts", "address", "configuration", "examination", "finding")),
     *("service/doctor/keys.py", "service/doctor/notices.py", "service/doctor/server.py"),
@@ -173,7 +174,10 @@ def _sentences() -> Iterator[tuple[str, str]]:
                 passed |= {id(part) for part in node.values}
         for node in ast.walk(tree):
             text = _text(node) if id(node) not in passed else None
-            if text and (_reads_like_a_sentence(text) or (path.name == "plan.py" and re.match(r"[a-zV]\S* \S", text))):
+            if text and (
+                _reads_like_a_sentence(text)
+                or (path.name in ("plan.py", "drift.py") and re.match(r"[a-zV]\S* \S", text))
+            ):
                 yield text, _name(path)
 
 

@@ -89,10 +89,11 @@ class MemoryServer:
         fail: list[dict[str, Any]] | None = None,
         only: str | None = None,
         forgetful: bool = False,
+        older: float = 0.0,
     ) -> None:
         """Replace what goes wrong from now on; without arguments nothing does."""
         wanted = {"delay": delay, "lose_answers": lose_answers, "fail": fail or [], "only": only}
-        wanted["forgetful"] = forgetful
+        wanted |= {"forgetful": forgetful, "older": older}
         (await self.request("PUT", "/faults", json=wanted)).raise_for_status()
 
     async def reset(self) -> None:

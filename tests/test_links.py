@@ -51,7 +51,7 @@ def test_a_meeting_about_to_be_replaced_is_not_handed_out() -> None:
     ("entry", "choice"),
     [
         (ready(rank=Rank.CANCELLED), CHOICE),
-        (ready(foreign=True), CHOICE),
+        (ready(foreign="0123456789abcdef"), CHOICE),
         (ready(), None),
         (ready(asked=0), CHOICE),
     ],
@@ -100,7 +100,7 @@ def test_a_booking_entered_long_after_its_time_is_open_for_a_while() -> None:
         (asked(state=State.FAILED), Moment.TROUBLE),
         (ready(rank=Rank.CANCELLED), Moment.CANCELLED),
         (ready(rank=Rank.DELETED, wish=None), Moment.CANCELLED),
-        (ready(foreign=True), Moment.NONE),
+        (ready(foreign="0123456789abcdef"), Moment.NONE),
     ],
 )
 def test_the_page_tells_the_truth(entry: Entry, says: Moment) -> None:

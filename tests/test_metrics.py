@@ -19,6 +19,7 @@ from service.gate import GateState
 from service.ledger import Ledger
 from service.metrics import Metrics
 from service.store import Store
+from service.swept import SweepReport
 from service.vault import Vault
 from service.verbs import Backlog
 from tests.events import START, body, event, record
@@ -65,7 +66,8 @@ async def scraped(service: Running) -> dict[tuple[str, tuple[str, ...]], float]:
 
 
 def families() -> Iterator[tuple[str, str, list[str]]]:
-    rest: tuple[Any, ...] = ({"c1": "open"}, {"c1": "reconnect"}, {"c1": 0.5}, 0.0, {"clock": 1}, {"mail": 9.0})
+    swept = SweepReport(1, 2, 3, {"repair": 4}, {"c1": "It hangs."})
+    rest: tuple[Any, ...] = ({"c1": "open"}, {"c1": "reconnect"}, {"c1": 0.5}, 0.0, {"clock": 1}, {"mail": 9.0}, swept)
     for family in text_string_to_metric_families(everything().render(Backlog(1, 2, 3.0), *rest).decode()):
         if family.name.startswith("vello_meetings_"):
             name = f"{family.name}_total" if family.type == "counter" else family.name

@@ -25,7 +25,7 @@ LEFTOVER = placed(spec_of(asked(), WISH, CHOICE, generation=0), "old", "m-0")
         (asked(asked=0), CHOICE, {}, Verdict.IGNORE),
         (asked(), None, {}, Verdict.IGNORE),
         (asked(), Choice(connection=None), {}, Verdict.IGNORE),
-        (asked(foreign=True), CHOICE, {}, Verdict.IGNORE),
+        (asked(foreign="0123456789abcdef"), CHOICE, {}, Verdict.IGNORE),
         (asked(rank=Rank.CANCELLED), CHOICE, {}, Verdict.IGNORE),
         (asked(rank=Rank.DELETED, wish=None), CHOICE, {}, Verdict.IGNORE),
         (asked(wish=WISH._replace(archived=True)), CHOICE, {}, Verdict.IGNORE),
@@ -50,7 +50,7 @@ LEFTOVER = placed(spec_of(asked(), WISH, CHOICE, generation=0), "old", "m-0")
         (ready(), Choice(connection=None), {}, Verdict.DELETE),
         (ready(rank=Rank.CANCELLED), CHOICE, {}, Verdict.DELETE),
         (ready(rank=Rank.DELETED, wish=None), CHOICE, {}, Verdict.DELETE),
-        (ready(foreign=True), CHOICE, {}, Verdict.DELETE),
+        (ready(foreign="0123456789abcdef"), CHOICE, {}, Verdict.DELETE),
         (ready(retired=(LEFTOVER,)), CHOICE, {}, Verdict.DELETE),
         (asked(rank=Rank.CANCELLED, retired=(LEFTOVER,)), CHOICE, {}, Verdict.DELETE),
     ],
@@ -140,13 +140,13 @@ def test_a_provider_is_never_told_vellos_ids() -> None:
 @given(
     rank=st.sampled_from(Rank),
     was_asked=st.booleans(),
-    foreign=st.booleans(),
+    foreign=st.sampled_from(("", "0123456789abcdef")),
     stands=st.booleans(),
     chosen=st.sampled_from([None, CHOICE, OTHER, Choice(connection=None)]),
     flags=st.fixed_dictionaries({"keeps_link": st.booleans(), "needs_host": st.booleans()}),
 )
 def test_nothing_unwanted_is_made_and_nothing_wanted_is_removed(
-    rank: Rank, was_asked: bool, foreign: bool, stands: bool, chosen: Choice | None, flags: dict[str, bool]
+    rank: Rank, was_asked: bool, foreign: str, stands: bool, chosen: Choice | None, flags: dict[str, bool]
 ) -> None:
     entry = (ready() if stands else asked())._replace(rank=rank, asked=int(was_asked), foreign=foreign)
     action = plan(entry, chosen, capabilities(**flags))

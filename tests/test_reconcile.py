@@ -27,6 +27,7 @@ from service.calls import Calls
 from service.choices import Choice, Choices
 from service.connections import Connections
 from service.entry import Entry
+from service.found import Found
 from service.gate import Gate
 from service.ledger import Ledger
 from service.meetings import Meetings
@@ -37,6 +38,8 @@ from service.runs import Runs
 from service.settings import Settings
 from service.shards import shard_of
 from service.store import Store
+from service.swept import Swept
+from service.tombs import Tombs
 from service.vault import Vault
 from service.vello import UPDATE_METADATA
 from service.verbs import Change, Lease
@@ -314,7 +317,8 @@ class Bench:
 
     def runs_on(self, ledger: Ledger, settling: float = 0.0) -> Runs:
         calls = Calls(Gate(self.store), Budgets(self.store), Observer())
-        reconciler = Reconciler(ledger, self.settings, calls, Agendas(self.store), settling=settling)
+        found = Found(self.store, VAULT, self.settings, Swept(self.store), Tombs())
+        reconciler = Reconciler(ledger, self.settings, calls, Agendas(self.store), found, settling=settling)
         return Runs(ledger, self.settings, reconciler, Meetings(self.store), Observer())
 
     def start(self, lease: Lease) -> asyncio.Task[Entry | None]:

@@ -602,3 +602,35 @@ async def test_what_an_office_left_on_a_connection_moves_to_the_one_it_chose_whe
     row = await service.settled(data["id"])
     assert (row["state"], row["connection"]) == ("ready", new)
     assert len(await meeting_server.meetings()) == 1
+
+
+async def test_bookings_that_wait_for_somebody_come_first_each_with_its_cure(
+    service: Running, store: Store, meeting_server: MemoryServer
+) -> None:
+    """Those of a dead account too, which count as in work until it lives again."""
+    await log_in(service)
+    await service.say("connection.test", {})
+    assert '<a href="/#step4">Make a test booking</a>' in (await page(service, "/bookings")).text
+    connection = await service.connect(meeting_server.url)
+    await service.link(record(record_number="fine"))
+    await meeting_server.faults(fail=[{"status": 401, "times": 9}], only="create")
+    await service.link(record(record_number="waits"))
+    text = (await page(service, "/bookings")).text
+    first = text.split("These need somebody")[1].split("Coming up")[0]
+    assert ("No. waits" in first, "No. fine" in first) == (True, False)
+    assert f'<a href="/connections/{connection}">Mend it</a>' in first
+    assert "Next: make an account work again." in (await page(service, "/")).text
+    await become(service, store, "own")
+    text = (await page(service, "/bookings")).text
+    assert "An admin of all companies can mend it." in text
+    assert f"/connections/{connection}" not in text
+
+
+async def test_who_takes_an_account_out_of_use_removes_no_meetings_by_mistake(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    await log_in(service)
+    connection = await service.connect(meeting_server.url)
+    await service.link(record())
+    text = (await page(service, f"/connections/{connection}/leave")).text
+    assert re.findall(r'name="how" value="(\w+)" checked', text) == ["keep"]

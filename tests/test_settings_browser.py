@@ -284,6 +284,8 @@ async def test_zoom_is_connected_on_its_own_consent_page_and_makes_a_meeting(
             await page.get_by_role("link", name="Choose it for all offices").click()
             await page.get_by_label("Who makes the meetings").select_option(index=1)
             await expect(page.get_by_label("Waiting room")).to_be_visible()
+            await expect(page.locator("#people option").first).to_be_attached()
+            await expect(page.locator("#impact")).to_contain_text("A meeting's title will read")
             await page.get_by_label("Waiting room").select_option(label="Yes")
             await page.get_by_label("Join before host").select_option(label="Yes")
             await page.get_by_role("button", name="Save").click()

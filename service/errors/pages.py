@@ -121,6 +121,13 @@ CUSTOMERS: Final = (
         "Leave the page open: it looks again by itself. If the appointment is about to begin, call the office.",
     ),
     Trouble(
+        "guest_late",
+        "operator",
+        ("It takes longer than usual, and the office can see that.",),
+        "The provider is down, over its limit or lost an answer; the booking's page in the settings says which. It is "
+        "tried again by itself, and the same link works as soon as there is a meeting.",
+    ),
+    Trouble(
         "guest_trouble",
         "admin",
         ("There is a problem with this meeting",),

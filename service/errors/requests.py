@@ -63,8 +63,24 @@ REQUESTS: Final = (
     Trouble(
         "too_large",
         "vello",
-        ("The body is larger than {size} KiB.",),
+        (
+            "The body is larger than {size} KiB.",
+            "The file is larger than 1 MB: save the picture smaller, 480 pixels wide is enough.",
+        ),
         "Send less in one request.",
+    ),
+    Trouble(
+        "invalid_logo",
+        "admin",
+        (
+            "An SVG can hold programs, so it is not taken: save the picture as a PNG.",
+            "This is no picture that can be read: send a PNG, JPEG, WebP or GIF.",
+            "The picture has too many pixels: save it smaller, 480 pixels wide is enough.",
+            "The picture is transparent all over: there is nothing to see in it.",
+            "The picture is too detailed to be made small enough: take a simpler one.",
+            "There are {most} logos already: take some out of use, and try again tomorrow.",
+        ),
+        "Send another picture. Nothing was stored, and the office has the logo it had.",
     ),
     Trouble(
         "head_too_large",
@@ -221,6 +237,7 @@ REQUESTS: Final = (
             "`to`: this connection is another company's.",
             "`connection`: no connection has this id.",
             "`connection`: this connection is another company's.",
+            "`logo`: no logo has this name; upload it first.",
             "Choose what is to become of the meetings.",
         ),
         "Put the named field right and send it again; docs/api.md says what each may hold. Nothing was stored.",

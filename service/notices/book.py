@@ -11,7 +11,7 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from service.matters import BAD_HEALTH, PATIENCE, Matter, Trouble
+from service.matters import BAD_HEALTH, PATIENCE, Matter, Silence
 from service.notices.summary import ChannelName, Line, Summary, Why
 from service.survey import Outlook
 
@@ -67,12 +67,12 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """All of it. `sent` are the times of the day's notices; `trouble` is there while notices do not arrive."""
+    """All of it. `sent` are the times of the day's notices; `silence` is there while notices do not arrive."""
 
     known: Mapping[str, Known] = field(default_factory=dict)
     sent: tuple[int, ...] = ()
     pending: Pending | None = None
-    trouble: Trouble | None = None
+    silence: Silence | None = None
 
     def dump(self) -> str:
         """As it is stored."""
@@ -166,7 +166,7 @@ def arrived(book: Book, pending: Pending, now: int) -> Book:
                 del known[key]
             elif key.partition(":")[0] in BAD_HEALTH:  # it broke again, and people have just read that it works
                 known[key] = Known(known[key].since)
-    return replace(book, known=known, sent=(*book.sent, now)[-A_DAY:], pending=None, trouble=None)
+    return replace(book, known=known, sent=(*book.sent, now)[-A_DAY:], pending=None, silence=None)
 
 
 def failed(book: Book, text: str, now: int, wait: float | None) -> Book:
@@ -175,7 +175,7 @@ def failed(book: Book, text: str, now: int, wait: float | None) -> Book:
         return book
     pause = max(min(60 * 2**book.pending.tries, LONGEST_PAUSE), min(int(wait or 0), STALE))
     pending = replace(book.pending, tries=book.pending.tries + 1, next=now + pause, owner="", held=0)
-    return replace(book, pending=pending, trouble=Trouble(book.trouble.since if book.trouble else now, text))
+    return replace(book, pending=pending, silence=Silence(book.silence.since if book.silence else now, text))
 
 
 def fit(book: Book, now: int) -> Book:

@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 from pydantic import TypeAdapter
 
-from service.matters import Matter, Trouble
+from service.matters import Matter, Silence
 from service.metrics import Metrics
 from service.notices.book import Book, Pending, arrived, concerning, due, failed, fit, noted
 from service.notices.summary import Channel, ChannelName, NotTold, Summary, Writer
@@ -53,7 +53,7 @@ class Standing:
 
     channel: ChannelName
     last: int | None
-    trouble: Trouble | None
+    silence: Silence | None
     waiting: bool
 
 
@@ -63,7 +63,7 @@ class Sender:
     def __init__(
         self,
         store: Store,
-        survey: Callable[[Mapping[str, Trouble]], Awaitable[Outlook]],
+        survey: Callable[[Mapping[str, Silence]], Awaitable[Outlook]],
         channels: Sequence[Channel],
         write: Writer,
         metrics: Metrics,
@@ -85,8 +85,8 @@ class Sender:
     async def look(self) -> None:
         """The same, whoever else does it now."""
         books = await _books(self._store)
-        troubles = {name: book.trouble for name, book in books.items() if book.trouble}
-        outlook = await self._survey(troubles)
+        silences = {name: book.silence for name, book in books.items() if book.silence}
+        outlook = await self._survey(silences)
         await self._show(outlook.matters)
         await self._store.execute("EXPIRE", _BOOKS, _KEPT)
         faults = await asyncio.gather(*(self._serve(each, outlook) for each in self.channels), return_exceptions=True)
@@ -110,7 +110,7 @@ class Sender:
             told = await tested(channel, self._write, self._clock())
             self._metrics.notice(channel.name, _OUTCOME[told.ok])
             if told.ok:
-                await self._change(channel, lambda book: replace(book, trouble=None, pending=_at_once(book.pending)))
+                await self._change(channel, lambda book: replace(book, silence=None, pending=_at_once(book.pending)))
             return told
 
         told = list(await asyncio.gather(*map(one, self.channels)))
@@ -178,7 +178,7 @@ async def standing(store: Store, channels: Sequence[Channel]) -> list[Standing]:
     for channel in channels:
         book = books.get(channel.name, Book())
         last = book.sent[-1] if book.sent else None
-        found.append(Standing(channel.name, last, book.trouble, book.pending is not None))
+        found.append(Standing(channel.name, last, book.silence, book.pending is not None))
     return found
 
 

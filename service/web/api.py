@@ -52,7 +52,7 @@ class Api:
         public_url: str,
         admin_token: str,
     ) -> None:
-        self.offices = OfficesApi(ledger, settings, changes, logos)
+        self.offices = OfficesApi(ledger, settings, companies, changes, logos)
         self.logos = LogosApi(logos, settings)
         self.records = RecordsApi(ledger, settings, views, public_url)
         self.connections = ConnectionsApi(ledger, settings, broker, views, changes, farewells, rehearsals, public_url)
@@ -83,6 +83,7 @@ class Api:
         get("/offices/{office}", tags=["offices"])(self.offices.get_office)
         put("/offices/{office}", tags=["offices"])(self.offices.put_office)
         delete("/offices/{office}", tags=["offices"], status_code=204)(self.offices.delete_office)
+        put("/offices/{office}/company", tags=["offices"])(self.offices.give_office)
         post("/offices/{office}/preview", tags=["offices"])(self.offices.preview_office)
         post("/logos", tags=["offices"], status_code=201, openapi_extra=UPLOAD)(self.logos.add_logo)
         get("/connections", tags=["connections"])(self.connections.list_connections)

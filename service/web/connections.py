@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from providers.base import Remark
 from service.changes import Change, since
+from service.swept import Swept
 from service.vendors import inspects
 from service.web.api_connections import ConnectionsApi
 from service.web.api_offices import OfficesApi
@@ -29,8 +30,9 @@ from service.web.words import _, said
 class ConnectionPages:
     """The list, a connection's page, and the forms that make and change one."""
 
-    def __init__(self, frame: Frame, connections: ConnectionsApi, offices: OfficesApi) -> None:
+    def __init__(self, frame: Frame, connections: ConnectionsApi, offices: OfficesApi, swept: Swept) -> None:
         self._frame = frame
+        self._swept = swept
         self._connections = connections
         self._offices = offices
         self._forms = ConnectionForms(frame, connections)
@@ -57,6 +59,7 @@ class ConnectionPages:
             vendors=self._connections.vendors,
             offices=await self._names(),
             states=_states(),
+            sweep=await self._swept.last() if visit.all_companies else None,
             done=visit.asked("done"),
         )
 

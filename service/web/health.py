@@ -16,6 +16,7 @@ from service.ledger import Ledger
 from service.metrics import CONTENT_TYPE, Metrics
 from service.notices.sender import Sender
 from service.store import Store, StoreUnavailable
+from service.swept import Swept
 from service.web.errors import problem
 
 
@@ -29,6 +30,7 @@ class Health:
         gate: Gate,
         budgets: Budgets,
         connections: Connections,
+        swept: Swept,
         metrics: Metrics,
         sender: Sender,
     ) -> None:
@@ -38,6 +40,7 @@ class Health:
         self._gate = gate
         self._budgets = budgets
         self._connections = connections
+        self._swept = swept
         self._metrics = metrics
 
     def routes(self) -> list[Route]:
@@ -67,14 +70,15 @@ class Health:
             ahead = await skew(self._store)
             matters: Counter[str] = Counter(each.code for each in await self._sender.seen())
             standing = await self._sender.standing()
+            sweep = await self._swept.last()
         except StoreUnavailable:
             return self._answer(self._metrics.render(None, {}))
         states = {row.id: health.get(row.id, State()).state for row in self._connections.all()}
         now = time.time()
         silent: dict[str, float] = {
-            each.channel: max(0.0, now - each.trouble.since) if each.trouble else 0.0 for each in standing
+            each.channel: max(0.0, now - each.silence.since) if each.silence else 0.0 for each in standing
         }
-        return self._answer(self._metrics.render(backlog, breakers, states, budgets, ahead, matters, silent))
+        return self._answer(self._metrics.render(backlog, breakers, states, budgets, ahead, matters, silent, sweep))
 
     @staticmethod
     def _answer(figures: bytes) -> Response:

@@ -17,6 +17,7 @@ from service.connections import UnknownConnection
 from service.entry import Entry
 from service.links import Moment, hosted_url, moment, window
 from service.settings import Settings
+from service.web.assets import Asset
 from service.web.brand import look_of
 from service.web.calendar import Appointment
 from service.web.entrance import Way, way_of
@@ -32,6 +33,7 @@ HEADERS: Mapping[str, str] = {
     "X-Robots-Tag": "noindex, nofollow",
 }
 """What every page is sent with: nobody caches it, frames it, indexes it or learns its address."""
+_SCRIPTED = {**HEADERS, "Content-Security-Policy": f"{HEADERS['Content-Security-Policy']}; script-src 'self'"}
 
 STATUS: Mapping[Moment, int] = {Moment.CANCELLED: 410, Moment.OVER: 410, Moment.NONE: 404}
 """Where the page is an error to programs; 200 elsewhere."""
@@ -47,10 +49,12 @@ class Join:
         self._public_url = public_url
         self._root = urlsplit(public_url).path  # behind a proxy that serves us below a path
         self._page = environment().get_template("meeting.html")
+        self._script = Asset("meeting.js")
 
     def routes(self) -> list[Route]:
-        """The page, the calendar file and the click."""
+        """The page, its script, the calendar file and the click."""
         return [
+            self._script.route(),
             Route("/m/{token}.ics", self._calendar, methods=["GET"]),
             Route("/m/{token}/join", self._join, methods=["GET"]),
             Route("/m/{token:path}", self._show, methods=["GET"]),  # whatever was copied with it: people get a page
@@ -156,11 +160,13 @@ class Join:
             opens=opens,
             way=way,
             beside=_beside(entry, choice, at, appointment),
+            script=self._script.path,
             fresh=fresh,
             refresh=REFRESH if at in _LOOKS_AGAIN else None,
         )
         wait = at.wait if isinstance(at, Missing) else None
-        headers = {**HEADERS, "Retry-After": str(wait)} if wait else HEADERS
+        base = _SCRIPTED if start else HEADERS
+        headers = {**base, "Retry-After": str(wait)} if wait else base
         return Response(body, status, headers, media_type="text/html")
 
 

@@ -11,10 +11,24 @@ from service.rehearsal import Step
 
 
 class Office(Choice):
-    """An office and its choice; `own` is false when the choice is the default's."""
+    """An office and its choice; `own` is false when the choice is the default's.
+
+    `company` is whose it is, `own` the installation's own, None while no event named it; `claimed_by` another company
+    whose events name it and are refused.
+    """
 
     id: str
     own: bool
+    company: str | None
+    claimed_by: str | None
+
+
+class OfficeCompany(BaseModel):
+    """Whose an office is to be; `own` is the installation's own company."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    company: Literal["own"] | Uuid
 
 
 class Logo(BaseModel):

@@ -33,6 +33,12 @@ STRICTER: dict[str, dict[str, Any]] = {
     "redis.prefix": {"pattern": r"^([\w.-]+:)+$"},
     "answerDeadline": {"type": "number", "minimum": 0.1, "maximum": 10},
     "leaseSeconds": {"type": "number", "minimum": 1, "maximum": 300},
+    "sweepHour": {
+        "type": ["integer", "string"],
+        "minimum": 0,
+        "maximum": 23,
+        "pattern": "^(never|[0-9]|1[0-9]|2[0-3])$",
+    },
     "logLevel": {"enum": ["debug", "info", "warning", "error", "critical"]},
     "logFormat": {"enum": ["json", "text"]},
     "expose": {"enum": ["public", "all"]},

@@ -33,7 +33,7 @@ class Dying:
 async def main(url: str, port: int) -> None:
     """One look."""
 
-    async def survey(_troubles: object) -> Outlook:
+    async def survey(_silences: object) -> Outlook:
         return outlook(matter())
 
     server = MailServer("127.0.0.1", "vello@clinic.example", ("it@clinic.example",), port, "none")

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from service.matters import Matter, Trouble
+from service.matters import Matter, Silence
 from service.notices.book import (
     A_DAY,
     JOIN,
@@ -192,10 +192,10 @@ def test_one_that_does_not_arrive_is_tried_after_1_2_4_minutes_up_to_an_hour_as_
         pauses.append(book.pending.next - now)
         now = book.pending.next
     assert pauses == [60, 120, 240, 480, 960, 1920, 3600, 3600]
-    assert book.trouble == Trouble(NOW, "421 busy")
+    assert book.silence == Silence(NOW, "421 busy")
     assert failed(book, "429", now, 5000).pending.next == now + 5000  # type: ignore[union-attr] # it has one
     later = arrived(book, book.pending, now)  # type: ignore[arg-type] # as above
-    assert (later.trouble, later.pending, later.sent) == (None, None, (now,))
+    assert (later.silence, later.pending, later.sent) == (None, None, (now,))
 
 
 def test_one_that_never_arrived_is_written_anew_and_so_lost_never() -> None:
@@ -205,7 +205,7 @@ def test_one_that_never_arrived_is_written_anew_and_so_lost_never() -> None:
     book = failed(book, "421 busy", NOW, None)
     assert fit(book, NOW + STALE).pending
     anew = fit(book, NOW + STALE + 1)
-    assert (anew.pending, anew.trouble) == (None, book.trouble)
+    assert (anew.pending, anew.silence) == (None, book.silence)
     again = due(anew, look.matters, look, NOW + STALE + 1, "second")
     assert again
     assert [line.why for line in again.summary.lines] == ["new"]

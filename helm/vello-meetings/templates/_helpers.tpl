@@ -124,6 +124,8 @@ capabilities:
   value: {{ .Values.redis.prefix | quote }}
 - name: ANSWER_DEADLINE
   value: {{ .Values.answerDeadline | quote }}
+- name: SWEEP_HOUR
+  value: {{ .Values.sweepHour | quote }}
 - name: LEASE_SECONDS
   value: {{ .Values.leaseSeconds | quote }}
 - name: RETENTION_DAYS
