@@ -17,6 +17,7 @@ Errors, by what the caller does next::
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -27,6 +28,12 @@ from providers.accounts import Authorizer as Authorizer
 from providers.accounts import Delegation as Delegation
 from providers.accounts import OAuth as OAuth
 from providers.accounts import Scope as Scope
+from providers.capabilities import DAY as DAY
+from providers.capabilities import Budget as Budget
+from providers.capabilities import Capabilities as Capabilities
+from providers.entrance import DialIn as DialIn
+from providers.entrance import Entrance as Entrance
+from providers.troubles import Trouble as Trouble
 
 if TYPE_CHECKING:
     from providers.http import Http
@@ -34,7 +41,8 @@ if TYPE_CHECKING:
 Role = Literal["host", "guest"]
 Fixer = Literal["admin", "operator", "developer"]
 
-DAY = 86_400  # seconds
+STATUSES: ContextVar[list[int] | None] = ContextVar("statuses", default=None)
+"""Where whoever watches a call is told the HTTP status of each answer to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,56 +78,14 @@ class Meeting:
     """What a provider has. `join_url` is for guests and may carry a passcode, so it never shows in a repr.
 
     `warnings` are sentences for the record's journal: the meeting stands, but not quite as it was asked for.
+    `entrance` is what the vendor says of the way in besides the link.
     """
 
     id: str
     join_url: str = field(repr=False)
     host: str | None = None
     warnings: tuple[str, ...] = field(default=(), compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """How often a vendor lets one host be served in `seconds`: a day begins at 00:00 UTC, a shorter while at any time.
-
-    `verbs` draw from it; the last `reserve` calls are for `create` alone, so that moved bookings never cost a new one
-    its meeting.
-    """
-
-    per_host: int
-    reserve: int = 0
-    seconds: int = DAY
-    verbs: tuple[Literal["create", "update", "delete"], ...] = ("create", "update")
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What a provider can promise. The core and the pages read these flags, never a provider's name."""
-
-    keeps_link: bool
-    """`update` leaves the join URL as it was; without it a moved booking gets a new meeting."""
-    enforces_teardown: bool
-    """After `delete` nobody gets in through the old link; without it the room only loses its booking."""
-    enforces_window: bool
-    """Nobody gets in before `opens_before` or long after the end."""
-    mints_link: bool
-    """The link people use is made at the click by `join_url`; what `Meeting.join_url` says opens nothing."""
-    idempotent_create: bool
-    """A second `create` with the same key and generation, even at once, answers the first one's meeting."""
-    needs_host: bool
-    """A meeting belongs to one person's account; another host needs another meeting."""
-    max_duration: int | None = None
-    """Longest meeting in seconds, None if unlimited."""
-    opens_early: bool = False
-    """The meeting itself knows `opens_before`, so another value is a change of the meeting."""
-    one_at_a_time: bool = False
-    """A host's second meeting at the same time is made, and fails when it is joined."""
-    budget: Budget | None = None
-    """How often the vendor lets each host be served in a while, None if it does not count."""
-    burns_keys: bool = False
-    """What was removed never comes back under its key and generation, although its link may still open something."""
-    finds: bool = True
-    """What a lost answer made can be found again; without it such a meeting stays behind, empty, its link unknown."""
+    entrance: Entrance | None = field(default=None, repr=False, compare=False)
 
 
 class ProviderError(Exception):
@@ -219,6 +185,11 @@ class ProviderSettings(BaseModel, ABC):
     def warnings(self) -> list[str]:
         """What an admin should know about these settings, one sentence each."""
         return []
+
+    @property
+    def access_life(self) -> int | None:
+        """Seconds after which the vendor ends the access that a person gave, whatever is done; None: it does not."""
+        return None
 
     def token_request(self, delegation: Delegation | None = None) -> Mapping[str, str] | None:
         """The body with which this connection gets access tokens by itself, None if it has a grant or needs none.
@@ -325,6 +296,26 @@ class Directory(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What a look at a server told of a connection's settings, a sentence that says what to change if anything.
+
+    `good`; `note`: worth knowing; `away`: it could not be asked; `wrong`: with these settings nobody would get in, or
+    everybody.
+    """
+
+    kind: Literal["good", "note", "away", "wrong"]
+    text: str
+
+
+@runtime_checkable
+class Inspects(Protocol):
+    """A provider whose server can be asked about settings before they are stored."""
+
+    async def inspect(self) -> Sequence[Remark]:
+        """What the server says; a server that cannot be asked is a remark, not an error."""
+
+
 class NoticeRefused(Exception):
     """The vendor did not send this, not now, or not so; the text says which and holds no secret."""
 
@@ -366,3 +357,7 @@ class ProviderInfo:
 
     Raises: NoticeRefused.
     """
+    app: str | None = None
+    """What guests know it by, and its app if there is one; None where they know no name of it."""
+    troubles: tuple[Trouble, ...] = ()
+    """Its error texts by their codes, besides what `providers.troubles` has for everybody."""

@@ -132,6 +132,11 @@ class GoogleSettings(ProviderSettings):
             warnings.append("With an account outside Google Workspace, calls of three and more end after 60 minutes.")
         return warnings
 
+    @property
+    def access_life(self) -> int | None:
+        """Seven days while the app's consent screen is in Testing."""
+        return TESTING_DAYS * DAY if self.in_testing else None
+
     def token_request(self, delegation: Delegation | None = None) -> Mapping[str, str] | None:
         """A claim to act for one person, signed by the service account and good for an hour; for nobody it is empty."""
         if self.private_key is None:

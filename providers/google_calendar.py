@@ -27,6 +27,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from providers.base import (
+    Entrance,
     Meeting,
     MeetingNotFound,
     MeetingSpec,
@@ -36,6 +37,7 @@ from providers.base import (
     TemporaryError,
 )
 from providers.google_answers import Changed, Duplicate
+from providers.google_entrance import of_event
 from providers.http import Answer, Http
 from providers.listing import Listed, ListedPage
 
@@ -352,4 +354,5 @@ def _link(event: Mapping[str, Any]) -> str | None:
 
 
 def _meeting(event: Mapping[str, Any], host: str | None) -> Meeting:
-    return Meeting(event["id"], _link(event) or "", host)
+    entrance = Entrance(dial_in=of_event(_conference(event).get("entryPoints")))
+    return Meeting(event["id"], _link(event) or "", host, entrance=entrance)

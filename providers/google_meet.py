@@ -20,6 +20,7 @@ from providers.base import (
     Budget,
     Capabilities,
     Delegation,
+    Entrance,
     Meeting,
     MeetingSpec,
     PermanentError,
@@ -30,7 +31,8 @@ from providers.base import (
 from providers.google_account import EVENTS, OAUTH, ROOMS, SPACES, GoogleOptions, GoogleSettings, Mode
 from providers.google_answers import explain
 from providers.google_calendar import PAUSES, Calendar, code_of
-from providers.google_space import CREATES_A_MINUTE, MINUTE, Spaces
+from providers.google_space import CREATES_A_MINUTE, MINUTE, OPEN, Spaces
+from providers.google_troubles import TROUBLES
 from providers.http import Http
 from providers.listing import ListedPage
 
@@ -53,8 +55,9 @@ class GoogleMeet:
         return self._promised(self._settings.mode)
 
     def promises(self, spec: MeetingSpec, meeting: Meeting | None) -> Capabilities:
-        """Those of the meeting's kind."""
-        return self._promised(_kind(meeting) if meeting else self._mode(spec))
+        """Those of the meeting's kind, and whether the office's access has guests ask to be let in."""
+        promised = self._promised(_kind(meeting) if meeting else self._mode(spec))
+        return promised if _options(spec).access == OPEN else replace(promised, guests_wait=True)
 
     async def create(self, spec: MeetingSpec) -> Meeting:
         """Make the kind that the office chose."""
@@ -124,6 +127,9 @@ class GoogleMeet:
             budget=Budget(CREATES_A_MINUTE, seconds=MINUTE, verbs=("create",)) if space else None,
             burns_keys=not space,
             finds=not space,
+            opens_in="app_or_browser",
+            guests_wait=not (space or self._settings.opens_rooms),
+            guests_log_in=False,  # who has no account asks to be let in
         )
 
     def _mode(self, spec: MeetingSpec) -> Mode:
@@ -160,7 +166,8 @@ class GoogleMeet:
             warnings = await self._spaces(meeting.host, ROOMS).admit(code_of(meeting.join_url), access)
         except ProviderError as error:
             warnings = (f"It could not be said who gets into the room, so guests ask to be let in: {error.text}",)
-        return replace(meeting, warnings=warnings)
+        entrance = replace(meeting.entrance or Entrance(), guests_wait=access != OPEN or bool(warnings))
+        return replace(meeting, warnings=warnings, entrance=entrance)
 
     def _told(self, meeting: Meeting, spec: MeetingSpec) -> Meeting:
         """The meeting with a word for who expects another host."""
@@ -188,4 +195,6 @@ PROVIDER = ProviderInfo(
     asks=("key", "subject"),
     asks_more=("mode",),
     oauth=OAUTH,
+    app="Google Meet",
+    troubles=TROUBLES,
 )

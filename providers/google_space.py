@@ -17,13 +17,16 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from providers.base import BudgetSpent, Meeting, MeetingNotFound
+from providers.base import BudgetSpent, Entrance, Meeting, MeetingNotFound
 from providers.google_answers import NotAllowed, TooMany
+from providers.google_entrance import of_space
 from providers.http import Answer, Http
 
 MINUTE = 60
 CREATES_A_MINUTE = 10
 """What Google allows one person."""
+OPEN = "OPEN"
+"""Everybody who has the link gets in without asking."""
 CLOSED = "RESTRICTED"
 """Only people who were invited get in, and nobody is."""
 FORCED = {
@@ -104,7 +107,9 @@ def _meeting(answer: Answer, host: str | None, access: str) -> Meeting:
     link = answer.object().get("meetingUri")
     if not isinstance(link, str) or not re.match(r"https?://[^/]", link):
         raise answer.unusable("holds no link")
-    return Meeting(_named(answer), link, host, _forced(answer, access))
+    numbers = of_space(answer.object().get("phoneAccess"))
+    entrance = Entrance(dial_in=numbers, guests_wait=(_access(answer) or access) != OPEN)
+    return Meeting(_named(answer), link, host, _forced(answer, access), entrance)
 
 
 def _named(answer: Answer) -> str:

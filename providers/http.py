@@ -19,7 +19,7 @@ import random
 import re
 import ssl
 import time
-from asyncio import sleep, timeout, to_thread
+from asyncio import sleep, timeout
 from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,6 +31,7 @@ from typing import Any, Self
 import httpx
 
 from providers.base import (
+    STATUSES,
     Authorizer,
     Delegation,
     OutcomeUnknown,
@@ -39,7 +40,8 @@ from providers.base import (
     ReconnectRequired,
     TemporaryError,
 )
-from providers.transport import AnswerLost, Hosts, NeverSent, transport
+from providers.transport import Hosts, NeverSent, Origin, Wires
+from providers.wire import AnswerLost
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 SUCCESS = range(200, 300)
@@ -55,9 +57,10 @@ _BUSY = frozenset({502, 503, 504})
 # ValueError is what an address or a header becomes that cannot be written.
 _NOT_SENDABLE = (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError)
 
+_PORTS = {"http": 80, "https": 443}
+
 # httpx logs whole URLs, which may hold secrets.
-for _name in ("httpx", "aiohttp"):
-    logging.getLogger(_name).setLevel(logging.WARNING)
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 @cache
@@ -68,24 +71,6 @@ def _trust() -> ssl.SSLContext:
 
 # Taking an address apart is a seventh of what a call costs, and most calls go to a few of them.
 _address = lru_cache(maxsize=64)(httpx.URL)
-
-
-class _Transport(httpx.AsyncBaseTransport):
-    """What carries a client's calls, made at the first one and not in the loop: it takes a while."""
-
-    def __init__(self) -> None:
-        self._made: httpx.AsyncBaseTransport | None = None
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if self._made is None:
-            made = await to_thread(lambda: transport(_trust()))
-            if self._made is None:  # calls that came meanwhile may have been faster
-                self._made = made
-        return await self._made.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        if self._made is not None:
-            await self._made.aclose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +164,7 @@ class Http:
         self._deadline = deadline
         self._hosts = hosts or Hosts()
         self._max_body = max_body
-        self._timeouts = {"timeout": httpx.Timeout(read, connect=connect, pool=connect).as_dict()}
-        self._transport = _Transport()
+        self._wires = Wires(_trust, connect=connect, read=read)
 
     def __repr__(self) -> str:
         return f"Http({self._base_url!r})"
@@ -218,7 +202,7 @@ class Http:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._transport.aclose()
+        await self._wires.close()
 
     async def send(
         self,
@@ -252,7 +236,6 @@ class Http:
                     params=params,
                     content=content,
                     headers={**_HEADERS, **self._headers, **_lowered(headers), **_bearer(token)},
-                    extensions=self._timeouts,
                 )
             except _NOT_SENDABLE:
                 raise PermanentError("This call cannot be put into HTTP: check the address.", "admin") from None
@@ -272,8 +255,7 @@ class Http:
         raise error
 
     async def _deliver(self, request: httpx.Request, safe: bool) -> Answer:
-        host = request.url.host
-        origin = f"{request.url.scheme}://{request.url.netloc.decode()}"
+        url, host = request.url, request.url.host
         maybe_sent = False
 
         async def attempt() -> Answer:
@@ -281,12 +263,13 @@ class Http:
             async with self._hosts.room(origin, self._patience):
                 maybe_sent = True
                 try:
-                    return await self._attempt(request, safe)
+                    return await self._attempt(origin, host, raw, safe)
                 except NeverSent:
                     maybe_sent = False
                     raise
 
         try:
+            origin, raw = _origin(url), _raw(request)
             async with timeout(self._deadline):
                 return await _repeated(attempt, safe)
         except NeverSent as error:
@@ -298,33 +281,18 @@ class Http:
         except _NOT_SENDABLE:
             raise PermanentError(f"A call to {host} cannot be put into HTTP.", "developer") from None
 
-    async def _attempt(self, request: httpx.Request, safe: bool) -> Answer:
-        try:
-            response = await self._transport.handle_async_request(request)
-            try:
-                return await self._answer(request.url.host, response, safe)
-            finally:
-                await response.aclose()
-        except _NOT_SENDABLE:
-            raise
-        except httpx.TransportError:
-            raise AnswerLost from None
-
-    async def _answer(self, host: str, response: httpx.Response, safe: bool) -> Answer:
-        body = bytearray()
-        assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - _Transport has no other
-        async for chunk in response.stream:
-            body += chunk
-            if len(body) > self._max_body:
-                break
+    async def _attempt(self, origin: Origin, host: str, raw: bytes, safe: bool) -> Answer:
+        reply = await self._wires.call(origin, raw, most=self._max_body, bodiless=raw.startswith(b"HEAD "))
+        if (watched := STATUSES.get()) is not None:
+            watched.append(reply.status)
         answer = Answer(
             host=host,
-            status=response.status_code,
-            headers=response.headers,
-            body=bytes(body[: self._max_body]),
+            status=reply.status,
+            headers=httpx.Headers(reply.headers),
+            body=reply.body[: self._max_body],
             safe=safe,
         )
-        if len(body) > self._max_body and response.is_success:
+        if len(reply.body) > self._max_body and reply.status in SUCCESS:
             raise answer.unusable("is too long")
         return answer
 
@@ -335,6 +303,22 @@ def _lowered(headers: Mapping[str, str] | None) -> dict[str, str]:
 
 def _bearer(token: str | None) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"} if token else {}
+
+
+def _origin(url: httpx.URL) -> Origin:
+    if url.scheme not in _PORTS or not url.host:
+        raise httpx.UnsupportedProtocol("Only http and https have an origin here.")
+    return Origin(url.scheme, url.raw_host.decode(), url.port or _PORTS[url.scheme])
+
+
+def _raw(request: httpx.Request) -> bytes:
+    """A request as it goes over the wire. Raises ValueError for one that would become something else."""
+    lines = [b"%b %b HTTP/1.1" % (request.method.encode(), request.url.raw_path)]
+    lines += [b"%b: %b" % header for header in request.headers.raw]
+    head = b"\r\n".join(lines)
+    if b"\0" in head or head.count(b"\n") >= len(lines) or head.count(b"\r") >= len(lines):
+        raise ValueError("A line holds the end of a line.")
+    return b"%b\r\n\r\n%b" % (head, request.content)
 
 
 async def _repeated(attempt: Callable[[], Awaitable[Answer]], safe: bool) -> Answer:

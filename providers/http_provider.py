@@ -14,10 +14,6 @@ The laws of the wire, all of them in docs/http-provider.md:
 Source: https://github.com/standard-webhooks/standard-webhooks, `spec/standard-webhooks.md`.
 """
 
-import base64
-import binascii
-import hashlib
-import hmac
 import json
 import secrets
 import time
@@ -29,6 +25,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 
 from providers.base import (
     Capabilities,
+    DialIn,
+    Entrance,
     Fixer,
     Meeting,
     MeetingNotFound,
@@ -41,16 +39,16 @@ from providers.base import (
     ReconnectRequired,
     Role,
     TemporaryError,
+    Trouble,
 )
 from providers.http import MAX_RETRY_AFTER, Answer, Http
+from providers.signing import SECRET_PREFIX, key_of, signed
 
 MAX_TITLE = 200
 """Longest title, in characters."""
 MAX_LINK = 2048
 MAX_SAID = 200
 """Longest sentence of the server's that is shown, in characters."""
-SECRET_PREFIX = "whsec_"  # noqa: S105 - what secrets begin with
-SECRET_BYTES = range(24, 65)
 
 Capability = Literal[
     "keeps_link",
@@ -62,7 +60,12 @@ Capability = Literal[
     "opens_early",
     "one_at_a_time",
     "burns_keys",
+    "opens_in_browser",
+    "opens_in_app",
+    "guests_wait",
+    "guests_log_in",
 ]
+"""What a system may promise. The last two count only with one of the two before them."""
 
 
 class HttpProviderSettings(ProviderSettings):
@@ -96,7 +99,7 @@ class HttpProvider:
     def __init__(self, settings: HttpProviderSettings, http: Http) -> None:
         self._settings = settings
         self._http = http.at(settings.url, explain=_explain)
-        self._key = _key(settings.secret.get_secret_value())
+        self._key = key_of(settings.secret.get_secret_value())
         self._host_links = not {"host_links", "mints_link"}.isdisjoint(settings.capabilities)
         self.capabilities = _promised(settings)
 
@@ -153,20 +156,18 @@ class HttpProvider:
         now = int(time.time())
         sent = {"type": type_, "timestamp": f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}", "data": data}
         body = json.dumps(sent, separators=(",", ":")).encode()
-        headers = {"content-type": "application/json", **_signed(self._key, f"msg_{secrets.token_hex(16)}", now, body)}
+        headers = {"content-type": "application/json", **signed(self._key, f"msg_{secrets.token_hex(16)}", now, body)}
         return await self._http.send("POST", "", content=body, headers=headers, safe=safe)
 
 
 def _promised(settings: HttpProviderSettings) -> Capabilities:
     promised: dict[str, Any] = {name: name in settings.capabilities for name in get_args(Capability)}
     del promised["host_links"]  # the core asks for them without knowing
+    browser, app = promised.pop("opens_in_browser"), promised.pop("opens_in_app")
+    promised["opens_in"] = "app_or_browser" if app else "browser" if browser else None
+    if promised["opens_in"] is None:  # a system that says nothing of its guests promises them nothing
+        promised |= {"guests_wait": None, "guests_log_in": None}
     return Capabilities(**promised, idempotent_create=True, max_duration=settings.max_duration)
-
-
-def _signed(key: bytes, id_: str, now: int, body: bytes) -> dict[str, str]:
-    digest = hmac.digest(key, f"{id_}.{now}.".encode() + body, hashlib.sha256)
-    signature = f"v1,{base64.b64encode(digest).decode()}"
-    return {"webhook-id": id_, "webhook-timestamp": str(now), "webhook-signature": signature}
 
 
 def _name(spec: MeetingSpec) -> dict[str, Any]:
@@ -209,18 +210,8 @@ def _link(value: str) -> str:
     return value
 
 
-def _key(secret: str) -> bytes:
-    return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
-
-
 def _secret(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value()
-    try:
-        fits = text.startswith(SECRET_PREFIX) and len(_key(text)) in SECRET_BYTES
-    except (ValueError, binascii.Error):
-        fits = False
-    if not fits:
-        raise ValueError("The secret must be whsec_ and 24 to 64 random bytes in base64.")
+    key_of(value.get_secret_value())
     return value
 
 
@@ -228,15 +219,25 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, hide_input_in_errors=True)
 
 
+class _DialIn(_Strict):
+    number: str = Field(pattern=r"^\+[0-9][0-9 ()-]{3,30}$")
+    codes: list[Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]] = Field(default=[], max_length=3)
+    region: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
+
+
 class _Meeting(_Strict):
     id: str = Field(pattern=r"^[\x21-\x7e]{1,200}$")
     join_url: Annotated[str, AfterValidator(_link)]
     host: str | None = Field(default=None, max_length=200)
     warnings: list[str] = Field(default=[], max_length=10)
+    passcode: str | None = Field(default=None, pattern=r"^[\x21-\x7e]{1,60}$")
+    dial_in: list[_DialIn] = Field(default=[], max_length=30)
 
     def meeting(self) -> Meeting:
         warnings = tuple(_said(each, "") for each in self.warnings)
-        return Meeting(self.id, self.join_url, self.host, tuple(each for each in warnings if each))
+        dial_in = tuple(DialIn(each.number, tuple(each.codes), each.region) for each in self.dial_in)
+        entrance = Entrance(self.passcode, dial_in) if self.passcode or dial_in else None
+        return Meeting(self.id, self.join_url, self.host, tuple(each for each in warnings if each), entrance)
 
 
 class _Made(_Strict):
@@ -321,6 +322,45 @@ def _explain(answer: Answer) -> ProviderError | None:
     return None
 
 
+TROUBLES = (
+    Trouble(
+        "own_system_promises_differ",
+        "admin",
+        ("{host} declares other capabilities than this connection has: {which}.",),
+        "Enter the capabilities in the connection as the system declares them; bookings are planned by them.",
+    ),
+    Trouble(
+        "own_system_signature_refused",
+        "admin",
+        ("{host} does not accept our signature: enter the secret that it has.",),
+        "Enter the same secret, whsec_ and all, in the system and in the connection.",
+    ),
+    Trouble(
+        "own_system_clock_wrong",
+        "operator",
+        ("{host} or this service has a wrong clock: the operator sets them.",),
+        "Have the clocks of both machines set by NTP.",
+    ),
+    Trouble(
+        "own_system_meeting_gone",
+        "admin",
+        ("{host} has no such meeting.",),
+        "Nothing is to be done: a booking that needs a meeting gets a new one.",
+    ),
+    Trouble(
+        "own_system_away",
+        "provider",
+        ("{host} does not work now: {said}",),
+        "It is tried again by itself; who runs the system says when it is over.",
+    ),
+    Trouble(
+        "own_system_refuses_call",
+        "admin",
+        ("{host} refuses the call: {said}",),
+        "The system says why; who runs it knows more.",
+    ),
+)
+
 PROVIDER = ProviderInfo(
     name="http_provider",
     title="Own system (signed HTTP)",
@@ -329,4 +369,5 @@ PROVIDER = ProviderInfo(
     connect=HttpProvider,
     asks=("url", "secret", "capabilities"),
     asks_more=("max_duration",),
+    troubles=TROUBLES,
 )

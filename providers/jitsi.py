@@ -29,20 +29,31 @@ import hmac
 import ipaddress
 import re
 import secrets
-import warnings
+import time
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from joserfc import jwt
-from joserfc.errors import SecurityWarning
 from joserfc.jwk import OctKey, RSAKey
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from providers.base import Capabilities, Meeting, MeetingSpec, Options, ProviderInfo, ProviderSettings, Role
+from providers.base import (
+    Capabilities,
+    Meeting,
+    MeetingSpec,
+    Options,
+    ProviderInfo,
+    ProviderSettings,
+    Remark,
+    Role,
+    TemporaryError,
+)
 from providers.http import Http
+from providers.jitsi_keys import hmac_key
+from providers.jitsi_keys import private_key as rsa_private_key
+from providers.jitsi_keys import secret as app_secret
+from providers.jitsi_server import look
 
 JAAS_HOST = "8x8.vc"
 JAAS_ISSUER = "chat"
@@ -54,7 +65,6 @@ CLOCK_SKEW = 60
 """Seconds a server's clock may differ from ours: verifiers allow none."""
 GOOD_SECRET = 32
 """Bytes below which an HS256 secret can be guessed faster than SHA-256 allows (RFC 7518, 3.2)."""
-RSA_BITS = 2048
 
 Feature = Literal[
     "livestreaming",
@@ -80,10 +90,10 @@ class JitsiSettings(ProviderSettings):
         default=None, description="First part of the path, on servers with tenants."
     )
     app_id: str | None = Field(default=None, description="The server's app_id; of JaaS, the AppID.")
-    secret: Annotated[SecretStr, AfterValidator(lambda value: _secret(value))] | None = Field(
+    secret: Annotated[SecretStr, AfterValidator(app_secret)] | None = Field(
         default=None, description="The server's app_secret: tokens are signed with HS256."
     )
-    private_key: Annotated[SecretStr, AfterValidator(lambda value: _private_key(value))] | None = Field(
+    private_key: Annotated[SecretStr, AfterValidator(rsa_private_key)] | None = Field(
         default=None, description="RSA private key in PEM form: tokens are signed with RS256."
     )
     key_id: str | None = Field(
@@ -183,14 +193,8 @@ class JitsiSettings(ProviderSettings):
         app_id = self.app_id or ""
         return [
             (self.secret is not None, "JaaS (8x8.vc) takes a private_key, not a secret."),
-            (
-                not given,
-                "JaaS (8x8.vc) needs app_id, key_id and private_key: make an API key in its console.",
-            ),
-            (
-                not JAAS_APP_ID.fullmatch(app_id),
-                "app_id of JaaS (8x8.vc) looks like vpaas-magic-cookie-1a2b3c.",
-            ),
+            (not given, "JaaS (8x8.vc) needs app_id, key_id and private_key: make an API key in its console."),
+            (not JAAS_APP_ID.fullmatch(app_id), "app_id of JaaS (8x8.vc) looks like vpaas-magic-cookie-1a2b3c."),
             (
                 not (self.effective_key_id or "").startswith(f"{app_id}/"),
                 "key_id of JaaS (8x8.vc) belongs to another AppID than app_id.",
@@ -237,6 +241,9 @@ class Jitsi:
             mints_link=gated,
             idempotent_create=True,
             needs_host=False,
+            opens_in="app_or_browser",  # on a phone its page offers both
+            guests_wait=True if self._settings.host == PUBLIC_HOST else None,  # elsewhere the server decides
+            guests_log_in=False,
         )
 
     async def create(self, spec: MeetingSpec) -> Meeting:
@@ -263,6 +270,16 @@ class Jitsi:
         await self._http.send("GET", "/", headers={"accept": "text/html"}, accept=range(200, 500))
         return f"{self._settings.host} answers."
 
+    async def inspect(self) -> Sequence[Remark]:
+        """Log in there as somebody who enters would, and enter no room; what 8x8 takes it tells nobody before."""
+        settings, now = self._settings, int(time.time())
+        if settings.is_jaas or settings.host == PUBLIC_HOST:
+            return await _answering(self)
+        token = None
+        if self._key:
+            token = jwt.encode(_header(settings), _claims(settings, "connection-test", "guest", now, now), self._key)
+        return await look(self._http, settings.host, token, None if settings.subject else settings.effective_subject)
+
     def join_url(self, meeting: Meeting, spec: MeetingSpec, role: Role, now: int, until: int) -> str:
         """The room's link, on servers with tokens with one for this room and role that ends at `until`."""
         settings = self._settings
@@ -276,6 +293,13 @@ class Jitsi:
 
     def _link(self, room: str) -> str:
         return f"{self._settings.account}/{room}"
+
+
+async def _answering(jitsi: Jitsi) -> Sequence[Remark]:
+    try:
+        return [Remark("good", await jitsi.probe())]
+    except TemporaryError as error:
+        return [Remark("away", error.text)]
 
 
 def _header(settings: JitsiSettings) -> dict[str, Any]:
@@ -312,14 +336,7 @@ def _room(settings: JitsiSettings, spec: MeetingSpec) -> str:
 def _signing_key(settings: JitsiSettings) -> OctKey | RSAKey | None:
     if settings.private_key:
         return RSAKey.import_key(settings.private_key.get_secret_value())
-    return _hmac_key(settings.secret) if settings.secret else None
-
-
-def _hmac_key(secret: SecretStr) -> OctKey:
-    with warnings.catch_warnings():
-        # A short secret is the server's, and JitsiSettings.warnings tells the admin.
-        warnings.simplefilter("ignore", SecurityWarning)
-        return OctKey.import_key(secret.get_secret_value().encode())
+    return hmac_key(settings.secret) if settings.secret else None
 
 
 def _word(value: bool) -> str:
@@ -365,36 +382,13 @@ def _name(field: str, value: str) -> str:
     return name
 
 
-def _secret(value: SecretStr) -> SecretStr:
-    try:
-        _hmac_key(value)
-    except ValueError:
-        raise ValueError("secret holds a public key: give the server's app_secret.") from None
-    return value
-
-
-def _private_key(value: SecretStr) -> SecretStr:
-    # Environment files hold line ends as two characters.
-    pem = value.get_secret_value().replace("\\n", "\n").strip() + "\n"
-    try:
-        key = load_pem_private_key(pem.encode(), password=None)
-    except TypeError:
-        raise ValueError("private_key has a passphrase: give it without.") from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise ValueError("private_key is no private key in PEM form.") from None
-    if not isinstance(key, RSAPrivateKey):
-        raise ValueError("private_key must be an RSA key.")
-    if key.key_size < RSA_BITS:
-        raise ValueError(f"private_key must have at least {RSA_BITS} bits.")
-    return SecretStr(pem)
-
-
 PROVIDER = ProviderInfo(
     name="jitsi",
     title="Jitsi Meet",
     settings=JitsiSettings,
     options=Options,
     connect=Jitsi,
+    app="Jitsi Meet",
     asks=("url", "app_id", "secret"),
     asks_more=("private_key", "key_id", "tenant", "subject", "audience", "token_in", "host_features", "room_prefix"),
 )

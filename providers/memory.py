@@ -27,6 +27,7 @@ from providers.base import (
     ProviderInfo,
     ProviderSettings,
     Role,
+    Trouble,
 )
 from providers.http import Answer, Http
 from providers.listing import Listed, ListedPage
@@ -85,6 +86,9 @@ class Memory:
         idempotent_create=True,
         needs_host=False,
         max_duration=31 * 86_400,
+        opens_in="browser",
+        guests_wait=False,
+        guests_log_in=False,
     )
 
     def __init__(self, settings: MemorySettings, http: Http) -> None:
@@ -193,6 +197,30 @@ def _explain(answer: Answer) -> ProviderError | None:
     return None
 
 
+TROUBLES = (
+    Trouble(
+        "memory_refuses_call",
+        "developer",
+        (
+            "The reference server does not accept these fields.",
+            "This meeting was removed for good; it needs a new generation.",
+        ),
+        "Tell the maker of this service what stands there.",
+    ),
+    Trouble(
+        "memory_meeting_gone",
+        "admin",
+        ("The reference server has no such meeting.",),
+        "Nothing is to be done: the reference server forgets everything when it stops, and a new meeting is made.",
+    ),
+)
+
 PROVIDER = ProviderInfo(
-    name="memory", title="Reference server", settings=MemorySettings, options=Options, connect=Memory, asks=()
+    name="memory",
+    title="Reference server",
+    settings=MemorySettings,
+    options=Options,
+    connect=Memory,
+    asks=(),
+    troubles=TROUBLES,
 )

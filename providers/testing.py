@@ -17,16 +17,18 @@ Laws are coroutines: run them with pytest-asyncio in its mode "auto".
 
 import asyncio
 import logging
+import re
 import secrets
 import time
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
 from providers.base import (
     ClickLinks,
+    Entrance,
+    Kinds,
     Meeting,
     MeetingNotFound,
     MeetingProvider,
@@ -40,37 +42,12 @@ from providers.base import (
     Role,
     TemporaryError,
 )
+from providers.fakes import Host as Host
+from providers.fakes import Vendor as Vendor
 from providers.listing import Listed, Listing
 
 MOST_PAGES = 20
 """Pages of a list that a law reads."""
-
-
-class Vendor(Protocol):
-    """A vendor's fake server as the laws need it."""
-
-    async def meetings(self, spec: MeetingSpec) -> Sequence[str]:
-        """Ids of the meetings that exist for this key and generation."""
-
-    async def vanish(self, meeting: Meeting) -> None:
-        """Remove the meeting behind the adapter's back."""
-
-    async def opens(self, join_url: str) -> bool:
-        """Whether a guest gets in through this link."""
-
-    async def lose_next_answer(self) -> None:
-        """Do what the next call asks and break off the connection."""
-
-    async def fail_next(self, status: int, retry_after: int | None = None, times: int = 1) -> None:
-        """Refuse the next calls with this status before anything happens."""
-
-
-class Host(Protocol):
-    """A server that counts who comes, where calls would go if there were any."""
-
-    @property
-    def connections(self) -> int:
-        """How many came so far."""
 
 
 def a_spec(**changes: Any) -> MeetingSpec:
@@ -85,6 +62,11 @@ async def link_of(provider: MeetingProvider, meeting: Meeting, spec: MeetingSpec
     if isinstance(provider, ClickLinks):
         return await provider.click_url(meeting, spec, role, spec.start, spec.end)
     return provider.join_url(meeting, spec, role, spec.start, spec.end)
+
+
+def _secrets_of(meeting: Meeting) -> list[str]:
+    """What opens a meeting besides its link; its id, which some vendors have callers enter, shows in logs."""
+    return [text for text in (meeting.entrance or Entrance()).secrets if text != meeting.id]
 
 
 class ProviderLaws:
@@ -181,6 +163,23 @@ class ProviderLaws:
             assert links[1] == meeting.join_url
             assert isinstance(provider, ClickLinks) or links[0] == meeting.join_url
 
+    async def test_guests_can_be_told_what_to_expect_at_the_click(self, provider: MeetingProvider) -> None:
+        """Only whether they wait may be unknown, where every server decides that for itself."""
+        spec = a_spec()
+        meeting = await provider.create(spec)
+        flags = provider.promises(spec, meeting) if isinstance(provider, Kinds) else provider.capabilities
+        assert flags.opens_in in ("browser", "app_or_browser")
+        assert flags.guests_log_in in (True, False)
+        assert flags.guests_wait in (True, False, None)
+        assert self.info.app is None or 0 < len(self.info.app) <= 40
+
+    async def test_what_guests_enter_at_a_telephone_is_digits(self, provider: MeetingProvider) -> None:
+        meeting = await provider.create(a_spec())
+        for each in meeting.entrance.dial_in if meeting.entrance else ():
+            assert re.fullmatch(r"\+[0-9 ()-]+", each.number)
+            assert all(code.isdecimal() for code in each.codes)
+        assert not [text for text in _secrets_of(meeting) if text in repr(meeting)]
+
     async def test_links_tell_nothing_of_the_booking(self, provider: MeetingProvider) -> None:
         spec = a_spec(title="Fertility consultation")
         meeting = await provider.create(spec)
@@ -209,7 +208,8 @@ class ProviderLaws:
         link = await link_of(provider, meeting, spec, "host")
         await provider.delete(meeting)
         everything = "\n".join([*shown, caplog.text])
-        assert not [text for text in [*secret_texts, link] if text in everything]
+        hidden = [*secret_texts, link, *_secrets_of(meeting)]
+        assert not [text for text in hidden if text in everything]
 
     def test_settings_survive_the_vault(self, settings: ProviderSettings) -> None:
         assert self.info.settings(**settings.reveal()) == settings

@@ -26,6 +26,7 @@ import secrets
 import string
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -47,7 +48,9 @@ from providers.http import Answer, Http
 from providers.listing import ListedPage
 from providers.zoom_account import API_URL, BASIC, BASIC_MINUTES, OAUTH, ZoomOptions, ZoomSettings
 from providers.zoom_answers import PasscodeRefused, ScopeMissing, explain
+from providers.zoom_entrance import FORCED, entrance_of
 from providers.zoom_listing import PAGE_SIZE, SCHEDULED, is_link, listed, marked, marker, number
+from providers.zoom_troubles import TROUBLES
 from providers.zoom_webhook import notice
 
 MAX_TOPIC = 200
@@ -58,12 +61,6 @@ ID_LIFETIME = 30 * DAY
 """Seconds after its time for which Zoom remembers a meeting."""
 SAME_MINUTE = 60
 """Times that are closer than this many seconds are the same: Zoom shows and counts minutes."""
-FORCED = {
-    ("waiting_room", True): "it has a waiting room, and nobody gets in before the host lets them",
-    ("join_before_host", False): "nobody gets in before the host",
-    ("meeting_authentication", True): "only people with a Zoom login get in",
-}
-"""What it means for guests when an account's own settings win."""
 
 
 class Zoom:
@@ -90,7 +87,16 @@ class Zoom:
             opens_early=True,
             one_at_a_time=True,
             budget=Budget(per_host=100, reserve=20),
+            opens_in="app_or_browser",
+            guests_wait=False,
+            guests_log_in=False,
         )
+
+    def promises(self, spec: MeetingSpec, meeting: Meeting | None) -> Capabilities:
+        """The same with what the office's options mean for guests."""
+        wanted = _options(spec).settings()
+        waits, logs_in = not wanted["join_before_host"], wanted["meeting_authentication"]
+        return replace(self.capabilities, guests_wait=waits, guests_log_in=logs_in)
 
     async def create(self, spec: MeetingSpec) -> Meeting:
         """POST it with a passcode of ours, or without when the account's rules refuse ours."""
@@ -226,7 +232,7 @@ class Zoom:
         if fields.get("password") and "pwd=" not in str(join_url):
             warnings = [*warnings, "The Zoom account leaves the passcode out of links, so guests are asked for it."]
         host = fields.get("host_email") or fields.get("host_id")
-        return Meeting(id_, str(join_url), str(host) if host else None, tuple(warnings))
+        return Meeting(id_, str(join_url), str(host) if host else None, tuple(warnings), entrance_of(id_, fields))
 
     async def _read_again(self, path: str) -> Answer:
         try:
@@ -362,4 +368,6 @@ PROVIDER = ProviderInfo(
     asks=("account_id", "client_id", "client_secret"),
     oauth=OAUTH,
     notice=notice,
+    app="Zoom",
+    troubles=TROUBLES,
 )

@@ -34,12 +34,14 @@ from service.web.server import Server
 
 _log = structlog.get_logger(__name__)
 _HOST, _PORT = "127.0.0.1", 8080
+_YOUNG = 20_000  # objects after which garbage is looked for: what waits for a provider is looked through in vain
 
 
 async def _serve(config: Config, listeners: list[socket.socket], role: Role, observer: Observer) -> None:
     async with opened(config, role, observer) as app:
         gc.collect()
         gc.freeze()  # what is here by now stays: looking through it again and again would hold up answers
+        gc.set_threshold(_YOUNG)
         addresses = [listener.getsockname()[:2] for listener in listeners]
         _log.info("listening", address=addresses[0], metrics=addresses[-1], role=role)
         await Server(Apart(app, addresses[1][1]) if addresses[1:] else app).run_on(*listeners)
@@ -139,7 +141,7 @@ def rotate() -> int:
 def doctor(arguments: argparse.Namespace) -> int:
     """Look at everything and say what is wrong; 0 if nothing is a problem."""
     logs.configure("critical", "text")  # what is wrong stands in the report
-    report = asyncio.run(examine(arguments.connection))
+    report = asyncio.run(examine(arguments.connection, notice=arguments.notice))
     print(json.dumps(report.json(), indent=2) if arguments.json else report.table())
     return 0 if report.well else 1
 
@@ -215,6 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     look = commands.add_parser("doctor", help="look at everything this service stands on and say what is wrong")
     look.add_argument("--connection", metavar="ID", help="make, move, find and remove a real meeting with this one")
+    look.add_argument("--notice", action="store_true", help="send a test notice to whoever is told of troubles")
     look.add_argument("--json", action="store_true", help="print the report as JSON")
     hold = commands.add_parser("sweep", help="hold what stands at the providers against the bookings, and set it right")
     hold.add_argument("--dry-run", action="store_true", help="only say what would be done, and why")

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from providers.base import ProviderInfo
+from providers.base import DAY, ProviderInfo
 from providers.http import Http
 from service.agenda import Agendas
 from service.budget import Budgets
@@ -23,50 +23,67 @@ from service.choices import DEFAULT, Choice, Choices
 from service.companies import Companies, Company
 from service.config import Config, ConfigError
 from service.connections import BUILT_IN, ROBOT, Connections, ensure_built_in
+from service.deliveries import Deliveries
 from service.doctor.examination import Examination
 from service.doctor.finding import Report
 from service.embedded import EmbeddedValkey
 from service.erasure import Erased, Erasure
+from service.errors import Catalogue
 from service.farewell import Farewells
 from service.findings import SweepResult
 from service.found import Found
 from service.gate import Gate
 from service.ledger import Ledger
+from service.logos import Logos
 from service.meetings import Meetings
 from service.nightly import Nightly
+from service.notices.sender import Sender
+from service.notices.summary import Writer
 from service.oauth import Broker
 from service.observer import Observer
 from service.reconcile import Reconciler
+from service.rehearsal import Rehearsals
 from service.rotation import KEYS, Rotated, Rotation
+from service.rounds import Rounds
 from service.runs import Runs
 from service.settings import Settings
 from service.store import Store
+from service.survey import Survey
 from service.sweep import Sweep
 from service.swept import Swept
 from service.tombs import Tombs
 from service.upkeep import Upkeep
 from service.vault import Vault, fingerprint
-from service.vendors import accounts_of, oidc_of, providers_of
+from service.vendors import accounts_of, channels_of, oidc_of, providers_of
 from service.watch import Watch
 from service.web.api import Api
+from service.web.banner import Banner
 from service.web.bookings import Bookings
+from service.web.brand import Brand
 from service.web.companies import CompanyPages
 from service.web.connect import Connect
 from service.web.connections import ConnectionPages
 from service.web.door import Door
-from service.web.errors import answer_errors
+from service.web.errors import PageOf, answer_errors
 from service.web.health import Health
+from service.web.hosting import Hosting
 from service.web.join import Join
 from service.web.kept import Kept
+from service.web.letter import letter
 from service.web.limits import BodyLimit, Strict
 from service.web.login import Login
+from service.web.looks import Looks
+from service.web.lookup import Lookup
+from service.web.notice_pages import NoticePages
 from service.web.notices import Notices
 from service.web.offices import Offices
 from service.web.pages import Pages
+from service.web.recent import Guesses
 from service.web.session import Attempts, Sessions
 from service.web.settings import Frame
 from service.web.start import Start
 from service.web.trial import Trial
+from service.web.troubles import Troubles
 from service.web.views import Views
 from service.web.webhook import Webhook
 from service.worker import Worker
@@ -107,50 +124,80 @@ async def opened(
         http_for, broker, connections = accounts_of(config, store, known, observer, clients)
         stack.push_async_callback(broker.drain, RENEWAL)
         settings = Settings(Choices(store), connections)
-        tombs, swept = await Tombs.load(store, vault), Swept(store)
-        ledger, found = Ledger(store, vault, config.lease_seconds, tombs), Found(store, vault, settings, swept, tombs)
+        tombs, retention = await Tombs.load(store, vault), config.retention_days * DAY
+        ledger, swept = Ledger(store, vault, config.lease_seconds, tombs, retention), Swept(store)
+        found = Found(store, vault, settings, swept, tombs)
         await swept.beat()
+        deliveries = Deliveries(store, vault, tombs, config.delivery_log_days, config.delivery_log_lines)
+        observer.deliveries = deliveries
+        deliveries.start()
+        stack.push_async_callback(deliveries.stop)
         await settings.load()
         await _built_in(settings, ledger, config)
         changes = Changes(store)
         farewells = Farewells(store, ledger, settings, broker, changes)
-        gate, budgets, agendas, meetings = Gate(store), Budgets(store), Agendas(store), Meetings(store)
+        gate, budgets, agendas, meetings = Gate(store), Budgets(store), Agendas(store), Meetings(store, retention)
         calls = Calls(gate, budgets, observer)
         reconciler = Reconciler(ledger, settings, calls, agendas, found, owner=config.installation)
         runs = Runs(ledger, settings, reconciler, meetings, observer)
-        sweep = Sweep(ledger, settings, calls, agendas, meetings, found, swept, config.installation)
+        sweep = Sweep(store, ledger, settings, calls, agendas, meetings, found, swept, config.installation)
         stack.push_async_callback(runs.drain, DRAIN)
         own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
         companies = Companies(store, vault, own)
-        routes: list[BaseRoute] = [*Health(store, ledger, gate, budgets, connections, swept, observer.metrics).routes()]
+        survey = Survey(store, ledger, settings, broker, budgets)
+        channels = channels_of(config, http_for("notices"))
+        sender = Sender(store, survey.look, channels, _writer(config), observer.metrics)
+        routes: list[BaseRoute] = [
+            *Health(store, ledger, gate, budgets, connections, swept, observer.metrics, sender).routes()
+        ]
         api: APIRouter | None = None
         webhook: Webhook | None = None
+        page_of: PageOf | None = None
         if role != "worker":
-            deadline = config.answer_deadline
-            webhook = Webhook(ledger, runs, settings, companies, config.public_url, deadline, observer, found)
-            join = Join(ledger, settings, config.public_url)
+            public, wait = config.public_url, config.answer_deadline
+            webhook = Webhook(ledger, runs, settings, companies, public, wait, observer, deliveries, found)
+            guesses = Guesses()
+            join = Join(Lookup(ledger, settings, guesses), settings, public)
+            hosting = Hosting(Lookup(ledger, settings, guesses, host=True), ledger, settings, public)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
-            views = Views(ledger, settings, broker, budgets, agendas, config.public_url)
-            operations = Api(ledger, settings, companies, broker, views, changes, farewells, config.public_url, token)
-            pages, sessions = Pages(config.public_url), Sessions(store, config.public_url)
+            logos = Logos(store)
+            catalogue = Catalogue(known)
+            views = Views(ledger, settings, broker, budgets, agendas, public, catalogue)
+            rehearsals = Rehearsals(store, ledger, settings)
+            stack.push_async_callback(rehearsals.drain, RENEWAL)
+            parts = (ledger, settings, companies, broker, views, changes, farewells, rehearsals, deliveries, logos)
+            operations = Api(*parts, public, token)
+            pages, sessions = Pages(public, catalogue), Sessions(store, public)
             oidc = oidc_of(config, http_for("oidc"))
             login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
-            frame = Frame(pages, login, settings, companies)
+            frame = Frame(pages, login, settings, companies, Banner(sender, settings))
+            page_of = frame.error
             admin: list[BaseRoute] = [
                 *login.routes(),
-                *Connect(store, vault, ledger, settings, broker, frame).routes(),
+                *Connect(store, vault, ledger, settings, broker, changes, frame).routes(),
                 *Start(frame, operations, companies, Trial(webhook, own)).routes(),
                 *Bookings(frame, operations.records, operations.offices, operations.connections).routes(),
                 *CompanyPages(frame, operations.companies).routes(),
                 *ConnectionPages(frame, operations.connections, operations.offices, swept).routes(),
                 *Offices(frame, operations.offices, operations.connections).routes(),
+                *Looks(frame, operations.offices, operations.logos).routes(),
+                *NoticePages(frame, sender).routes(),
+                *Troubles(frame, pages, catalogue).routes(),
             ]
             secrets = {"zoom": config.zoom_webhook_secret.get_secret_value()} if config.zoom_webhook_secret else {}
             notices = Notices(ledger, meetings, settings, broker, secrets)
-            routes = [*notices.routes(), *join.routes(), *admin, *routes, static]
+            routes = [
+                *notices.routes(),
+                *join.routes(),
+                *hosting.routes(),
+                *Brand(logos).routes(),
+                *admin,
+                *routes,
+                static,
+            ]
             api = operations.router()
-        app = _application(routes, api)
+        app = _application(routes, api, config.public_url, page_of)
         if config.secure:
             app.add_middleware(Strict)
         if config.trusted_proxies:
@@ -159,20 +206,20 @@ async def opened(
             worker = Worker(store, ledger, runs)
             worker.start()
             stack.push_async_callback(worker.stop)
-            nightly = Nightly(sweep, swept, config.sweep_hour)
-            nightly.start()
-            stack.push_async_callback(nightly.stop)
-            app.state.nightly = nightly
-            upkeep = Upkeep(ledger, settings, broker, farewells)
-            upkeep.start()
-            stack.push_async_callback(upkeep.stop)
-            app.state.upkeep = upkeep
-            watch = Watch(store, ledger, settings, calls)
-            watch.start()
-            stack.push_async_callback(watch.stop)
-            app.state.watch = watch
-        app.state.sweep = sweep
-        app.state.erasure = Erasure(ledger, connections, found)
+            app.state.survey, app.state.sender = survey, sender
+            app.state.upkeep = Upkeep(ledger, settings, broker, farewells)
+            app.state.watch = Watch(store, ledger, settings, calls)
+            app.state.nightly = nightly = Nightly(sweep, swept, config.sweep_hour)
+            turning = (
+                ("upkeep", app.state.upkeep),
+                ("watch", app.state.watch),
+                ("notices", sender),
+                ("sweep", nightly),
+            )
+            for rounds in (Rounds(name, each.round) for name, each in turning):
+                rounds.start()
+                stack.push_async_callback(rounds.stop)
+        app.state.sweep, app.state.erasure = sweep, Erasure(ledger, connections, deliveries, found)
         yield Door(app, webhook)
 
 
@@ -184,16 +231,22 @@ async def rotate_keys(config: Config) -> Rotated:
     async with AsyncExitStack() as stack:
         store = await _store(config, stack)
         await _check_keys(store, config)
-        return await Rotation(store, Vault(config.secret_keys), config.secret_keys[0][0]).run()
+        vault = Vault(config.secret_keys)
+        log = Deliveries(store, vault, Tombs(), config.delivery_log_days, config.delivery_log_lines)
+        return await Rotation(store, vault, config.secret_keys[0][0], log).run()
 
 
 async def examine(
     connection: str | None = None,
     environ: Mapping[str, str] = os.environ,
     *,
+    notice: bool = False,
     providers: Mapping[str, ProviderInfo] | None = None,
 ) -> Report:
-    """What is wrong with this installation, whether or not services run; `connection` is tried with a real meeting."""
+    """What is wrong with this installation, whether or not services run.
+
+    `connection` is tried with a real meeting, with `notice` a test notice is sent.
+    """
     async with AsyncExitStack() as stack:
         clients = await stack.enter_async_context(AsyncExitStack())
 
@@ -205,7 +258,14 @@ async def examine(
 
         http = Http()
         clients.push_async_callback(http.close)
-        return await Examination(environ, http, lambda config: _store(config, stack), accounts).run(connection)
+        examination = Examination(
+            environ,
+            http,
+            lambda config: _store(config, stack),
+            accounts,
+            lambda config: (channels_of(config, http), _writer(config)),
+        )
+        return await examination.run(connection, notice=notice)
 
 
 async def erase(config: Config, *, record: str | None = None, customer: str | None = None) -> Erased | None:
@@ -240,11 +300,18 @@ async def export(config: Config, customer: str) -> dict[str, Any]:
 
 def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
-    parts: Any = None  # no operation is called
-    return _application([], Api(parts, parts, parts, parts, parts, parts, parts, "", "").router()).openapi()
+    nothing: Any = None  # no operation is called
+    return _application([], Api(*((nothing,) * 10), public_url="", admin_token="").router()).openapi()
 
 
-def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
+def _writer(config: Config) -> Writer:
+    """What puts notices into the words of the operator's language."""
+    return lambda summary: letter(summary, config.notice_language, config.public_url)
+
+
+def _application(
+    routes: list[BaseRoute], api: APIRouter | None, public_url: str = "", page_of: PageOf | None = None
+) -> FastAPI:
     app = FastAPI(
         title="vello-meetings",
         version=metadata.version("vello-meetings"),
@@ -257,7 +324,7 @@ def _application(routes: list[BaseRoute], api: APIRouter | None) -> FastAPI:
     if api:
         app.include_router(api)
     app.add_middleware(BodyLimit)
-    answer_errors(app)
+    answer_errors(app, public_url, page_of)
     return app
 
 

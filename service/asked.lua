@@ -11,7 +11,7 @@ function verbs.recreate()
   if (e.made or '0') ~= ARGV[5] or (e.generation or '0') ~= ARGV[6] then return -1 end
   unpark(e)
   redis.call('HSET', entry, 'x:' .. ARGV[4], e.meeting, 'state', 'pending')
-  redis.call('HDEL', entry, 'meeting', 'doubt', 'attempts', 'refusals', 'reason')
+  redis.call('HDEL', entry, 'meeting', 'entrance', 'doubt', 'attempts', 'refusals', 'reason')
   redis.call('HINCRBY', entry, 'made', 1)
   redis.call('HINCRBY', entry, 'generation', 1)
   tell('asked', ARGV[3])
@@ -29,7 +29,7 @@ function verbs.release()
   unpark(e)
   if ARGV[4] == '1' then
     redis.call('HSET', entry, 'released', 1)
-    redis.call('HDEL', entry, 'meeting', 'doubt')
+    redis.call('HDEL', entry, 'meeting', 'entrance', 'doubt')
   else
     redis.call('HDEL', entry, 'released')
   end
@@ -42,23 +42,24 @@ function verbs.release()
   return 1
 end
 
--- Have a record take on a meeting that stands at a provider (ARGV 4 name, 5 envelope, 6 its generation, 7 digest of its
--- link, 8 '1' when it is in doubt); one it has already (ARGV 10 its name) is removed then. ARGV 3 text  9 `generation` as
--- it was when the record was read.
+-- Have a record take on a meeting that stands at a provider; one it has already (ARGV 4 its name) is removed then.
+-- ARGV 3 text  5 `generation` as it was when the record was read  6 name  7 envelope  8 generation  9 digest of the link
+--      10 '1' when it is in doubt  11 whose it is by its marker
 -- Answers as `recreate` does.
 function verbs.adopt()
   local e = load(entry)
   if not e.rank then return 0 end
-  if e.meeting == ARGV[5] then return 1 end
-  if leased(e) or e.intent or e.released or e.erased or (e.generation or '0') ~= ARGV[9] then return -1 end
+  if e.meeting == ARGV[7] then return 1 end
+  if leased(e) or e.intent or e.released or e.erased or (e.generation or '0') ~= ARGV[5] then return -1 end
   unpark(e)
-  if e.meeting then redis.call('HSET', entry, 'x:' .. ARGV[10], e.meeting) end
-  redis.call('HSET', entry, 'meeting', ARGV[5], 'made', ARGV[6], 'state', 'pending', 'asked', e.asked or now_s)
-  redis.call('HDEL', entry, 'x:' .. ARGV[4], 'doubt', 'older', 'attempts', 'refusals', 'reason')
-  if ARGV[8] == '1' then redis.call('HSET', entry, 'doubt', '1') end
-  if e.foreign == ARGV[7] then
+  if e.meeting then redis.call('HSET', entry, 'x:' .. ARGV[4], e.meeting) end
+  redis.call('HSET', entry, 'meeting', ARGV[7], 'made', ARGV[8], 'marked', ARGV[11], 'state', 'pending',
+    'asked', e.asked or now_s)
+  redis.call('HDEL', entry, 'x:' .. ARGV[6], 'entrance', 'doubt', 'older', 'attempts', 'refusals', 'reason')
+  if ARGV[10] == '1' then redis.call('HSET', entry, 'doubt', '1') end
+  if e.foreign == ARGV[9] then
     redis.call('HDEL', entry, 'foreign')
-    redis.call('HSET', entry, 'told', ARGV[7])
+    redis.call('HSET', entry, 'told', ARGV[9])
   end
   redis.call('HINCRBY', entry, 'generation', 1)
   tell('found', ARGV[3])
@@ -75,6 +76,7 @@ function verbs.erase()
   bury(ARGV[3], math.max(0, tonumber(e.ends or 0) - now_s) + tonumber(ARGV[4]))
   unpark(e)
   if e.token then redis.call('DEL', base .. 'm:' .. e.token) end
+  if e.host_name then redis.call('DEL', base .. 'h:' .. e.host_name) end
   if not holds(e) and not leased(e) then
     wipe()
     return 'gone'
@@ -83,7 +85,7 @@ function verbs.erase()
   for _, name in ipairs({'wish', 'digest', 'foreign', 'ended', 'token', 'told', 'hosted', 'answer', 'asked', 'reason'}) do
     redis.call('HDEL', entry, name)
   end
-  redis.call('HDEL', entry, 'attempts', 'refusals', 'released')
+  redis.call('HDEL', entry, 'attempts', 'refusals', 'released', 'entrance', 'host', 'host_name')
   redis.call('HSET', entry, 'erased', '1', 'rank', '2', 'state', 'pending')
   redis.call('HINCRBY', entry, 'generation', 1)
   expire({rank = '2'}, 0, tonumber(ARGV[4]))

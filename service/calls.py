@@ -170,7 +170,7 @@ class Calls:
         self, entry: Entry, verb: str, connection: str, provider: str, answer: Awaitable[_Answer]
     ) -> _Answer:
         """Wait for one verb's answer. Raises OutcomeUnknown at the limit, else what the verb raises."""
-        with self.observer.call(entry.record, entry.attempts + 1, connection, provider, verb):
+        with self.observer.call(entry.record, entry.attempts + 1, connection, provider, verb, entry.realm):
             try:
                 async with asyncio.timeout(CALL_LIMIT):
                     return await answer

@@ -5,7 +5,7 @@ Key: `vm:changes`, the last thousand, 400 days after the last one.
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -60,3 +60,9 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
     """The fields that differ, each with what it was and what it is."""
     names = [*after, *(name for name in before if name not in after)]
     return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
+
+
+def since(changes: Sequence[Change], read_at: str) -> list[Change]:
+    """Those that came after a form was shown, at the unix time that it says; all where it says none."""
+    at = int(read_at) if read_at.isdecimal() and len(read_at) < 12 else 0
+    return [change for change in changes if change.at >= at]

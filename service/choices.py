@@ -14,11 +14,15 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from service.colour import as_hex
 from service.store import Store, version_of
 from service.vello import Record
 
 DEFAULT: Final = "default"
 """The office that serves every office without a choice of its own."""
+
+LOGO: Final = r"^[0-9a-f]{32}-(\d{1,3})x(\d{1,3})$"
+"""What names of logos look like: a digest of the picture, and its width and height in pixels."""
 
 _OFFICES, _SEEN = "vm:offices", "vm:offices:seen"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -109,6 +113,14 @@ class Choice(BaseModel):
     contact: Line | None = Field(
         default=None, description="How customers reach the office, such as a phone number; shown on the booking's page."
     )
+    logo: Annotated[str, Field(pattern=LOGO)] | None = Field(
+        default=None, description="Name of an uploaded logo, shown on the booking's page."
+    )
+    colour: Annotated[str, AfterValidator(as_hex)] | None = Field(
+        default=None,
+        description="Colour of the booking's page, such as #0b5cad; what is written on it is white or black, as can be "
+        "read.",
+    )
     move: bool = Field(
         default=False,
         description="Meetings that stand on a connection this office chose before are made anew on `connection`, and "
@@ -160,6 +172,10 @@ class Choices:
     def own(self, office: str) -> Choice | None:
         """The choice `office` made itself."""
         return self._choices.get(office)
+
+    def logos(self) -> set[str]:
+        """The logos that offices chose."""
+        return {choice.logo for choice in self._choices.values() if choice.logo}
 
     def using(self, connection: str) -> list[str]:
         """The offices that chose `connection`."""

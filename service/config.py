@@ -22,6 +22,8 @@ WEBHOOK_PATH = "/webhooks/vello"
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 LogFormat = Literal["json", "text"]
+Tls = Literal["starttls", "implicit", "none"]
+Language = Literal["en", "fi", "sv"]
 
 _MAKERS: Mapping[str, Callable[[], str]] = {
     "VELLO_WEBHOOK_TOKEN": lambda: secrets.token_urlsafe(32),
@@ -96,6 +98,15 @@ class Config(BaseSettings):
     )
     lease_seconds: Annotated[float, BeforeValidator(of.seconds(1, 300))] = Field(15.0, validation_alias="LEASE_SECONDS")
     sweep_hour: Annotated[int | None, BeforeValidator(of.hour)] = Field(2, validation_alias="SWEEP_HOUR")
+    retention_days: Annotated[int, BeforeValidator(of.whole(1, 400, "days"))] = Field(
+        30, validation_alias="RETENTION_DAYS"
+    )
+    delivery_log_days: Annotated[int, BeforeValidator(of.whole(1, 90, "days"))] = Field(
+        14, validation_alias="DELIVERY_LOG_DAYS"
+    )
+    delivery_log_lines: Annotated[int, BeforeValidator(of.whole(6_400, 100_000_000, "lines"))] = Field(
+        500_000, validation_alias="DELIVERY_LOG_LINES"
+    )
     log_level: Annotated[LogLevel, BeforeValidator(of.one_of(LogLevel))] = Field("info", validation_alias="LOG_LEVEL")
     log_format: Annotated[LogFormat, BeforeValidator(of.one_of(LogFormat))] = Field(
         default_factory=_log_format, validation_alias="LOG_FORMAT"
@@ -141,6 +152,28 @@ class Config(BaseSettings):
     google_meet_url: Annotated[str, BeforeValidator(of.web_address)] = Field(
         "https://meet.googleapis.com/v2", validation_alias="GOOGLE_MEET_URL"
     )
+    smtp_host: Annotated[str | None, BeforeValidator(of.host)] = Field(None, validation_alias="SMTP_HOST")
+    smtp_port: Annotated[int | None, BeforeValidator(of.port)] = Field(None, validation_alias="SMTP_PORT")
+    smtp_tls: Annotated[Tls, BeforeValidator(of.one_of(Tls))] = Field(
+        default_factory=lambda known: "implicit" if known.get("smtp_port") == 465 else "starttls",
+        validation_alias="SMTP_TLS",
+    )
+    smtp_ca: Annotated[str | None, BeforeValidator(of.authority)] = Field(None, validation_alias="SMTP_CA", repr=False)
+    smtp_username: Annotated[str | None, BeforeValidator(of.phrase)] = Field(None, validation_alias="SMTP_USERNAME")
+    smtp_password: Annotated[SecretStr | None, BeforeValidator(of.phrase)] = Field(
+        None, validation_alias="SMTP_PASSWORD"
+    )
+    smtp_from: Annotated[str | None, BeforeValidator(of.email)] = Field(None, validation_alias="SMTP_FROM")
+    notice_emails: Annotated[tuple[str, ...], BeforeValidator(of.emails)] = Field((), validation_alias="NOTICE_EMAILS")
+    notice_webhook_url: Annotated[SecretStr | None, BeforeValidator(of.webhook_url)] = Field(
+        None, validation_alias="NOTICE_WEBHOOK_URL"
+    )
+    notice_webhook_secret: Annotated[SecretStr | None, BeforeValidator(of.webhook_secret)] = Field(
+        None, validation_alias="NOTICE_WEBHOOK_SECRET"
+    )
+    notice_language: Annotated[Language, BeforeValidator(of.one_of(Language))] = Field(
+        "en", validation_alias="NOTICE_LANGUAGE"
+    )
     generated: frozenset[str] = frozenset()
     """Names of the variables whose values come from generated.json."""
 
@@ -181,7 +214,7 @@ class Config(BaseSettings):
         given, problems = _variables(environ, cls.variables())
         given = {"PUBLIC_URL": public_url_default, "DATA_DIR": DATA_DIR_DEFAULT} | given
         missing = frozenset(needs) - given.keys() - problems.keys()
-        problems = _lonely(given) | cls._problems(given) | problems
+        problems = _lonely(given) | _in_clear(given) | cls._problems(given) | problems
         kept: dict[str, str] = {}
         try:
             if missing:
@@ -220,6 +253,9 @@ _TOGETHER = (
     ("ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET"),
     ("GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET"),
     ("GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_SERVICE_ACCOUNT_SUBJECT"),
+    ("SMTP_HOST", "SMTP_FROM", "NOTICE_EMAILS"),
+    ("SMTP_USERNAME", "SMTP_PASSWORD"),
+    ("NOTICE_WEBHOOK_URL", "NOTICE_WEBHOOK_SECRET"),
     ("OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_ALLOWED"),
 )
 
@@ -233,6 +269,14 @@ def _lonely(given: Mapping[str, str]) -> dict[str, str]:
             others = " and ".join(name for name in names if name in given)
             problems |= {name: f"is not set, but {others} is; set all of {', '.join(names)}" for name in absent}
     return problems
+
+
+def _in_clear(given: Mapping[str, str]) -> dict[str, str]:
+    """No password leaves this machine without encryption."""
+    tells = given.get("SMTP_TLS", "").lower() == "none" and "SMTP_PASSWORD" in given
+    if tells and not of.here(given.get("SMTP_HOST", "")):
+        return {"SMTP_TLS": "is none, so SMTP_PASSWORD would travel in clear; use starttls or implicit"}
+    return {}
 
 
 def _kept(data_dir: Path, names: Collection[str], *, create: bool) -> dict[str, str]:

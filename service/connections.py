@@ -24,7 +24,7 @@ from providers.base import (
     ProviderSettings,
 )
 from service.entry import Placement
-from service.store import Store, version_of
+from service.store import Store, StoreUnavailable, version_of
 from service.vault import Damaged, UnknownKey, Vault
 
 BUILT_IN: Final = "jitsi"
@@ -36,6 +36,7 @@ CONNECTIONS: Final = "vm:connections"
 
 _HEALTH = "vm:connections:health"
 
+_RACES = 20  # times somebody else may be faster while an account is connected again
 _LOOK_AGAIN = 1.0  # seconds for which the health in memory is believed
 
 HealthState = Literal["ready", "reconnect", "failing"]
@@ -178,6 +179,12 @@ class Connections:
             return cast(Kinds, provider).promises(placed.spec, placed.meeting)
         return provider.capabilities
 
+    def app(self, connection: str) -> str | None:
+        """What guests know a connection's provider by, None where they know no name of it."""
+        row = self._rows.get(connection)
+        info = self._registry.get(row.provider) if row else None
+        return info.app if info else None
+
     def budget(self, connection: str) -> tuple[str, Budget] | None:
         """The account whose hosts are counted, over all its connections; None where the vendor does not count."""
         capabilities = self.capabilities(connection)
@@ -254,24 +261,30 @@ class Connections:
             key = hashlib.sha256(f"{grant}\0{company}".encode()).hexdigest()[:16] if company else grant[:16]
             envelope = self._vault.seal(json.dumps(settings.reveal()), connection_purpose(key))
             row = Connection(key, provider, settings.method, account.name, account.name, envelope, grant, company)
-        else:
+            await self._store.execute("HSET", CONNECTIONS, row.id, json.dumps(asdict(row)))
+            return row
+        for _ in range(_RACES):
             row = replace(before, account=account.name, grant=grant)
             if self.settings_of(before) != settings:
                 envelope = self._vault.seal(json.dumps(settings.reveal()), connection_purpose(before.id))
                 row = replace(row, method=settings.method, envelope=envelope)
-        await self._store.execute("HSET", CONNECTIONS, row.id, json.dumps(asdict(row)))
-        return row
+            if await self._store.swap(CONNECTIONS, row.id, self.version(row.id), json.dumps(asdict(row))):
+                return row
+            await self.load()  # somebody named it otherwise, or connected it as well: that stays as far as it can
+            if before.id not in self._rows:
+                return await self.adopt(provider, grant, account, None, company)
+            before = self._rows[before.id]
+        raise StoreUnavailable("The connection is changed again and again.")
 
     def holding(self, grant: str) -> list[Connection]:
         """The connections that use a grant."""
         return [row for row in self._rows.values() if row.grant == grant]
 
-    async def change(self, row: Connection, settings: ProviderSettings) -> Connection:
-        """Give a connection other settings."""
+    async def change(self, row: Connection, settings: ProviderSettings, version: str) -> bool:
+        """Give a connection of `version` other settings; False when somebody changed it meanwhile."""
         envelope = self._vault.seal(json.dumps(settings.reveal()), connection_purpose(row.id))
         changed = replace(row, method=settings.method, account=settings.account, envelope=envelope)
-        await self._store.execute("HSET", CONNECTIONS, row.id, json.dumps(asdict(changed)))
-        return changed
+        return await self._store.swap(CONNECTIONS, row.id, version, json.dumps(asdict(changed)))
 
     async def rename(self, row: Connection, name: str, version: str) -> bool:
         """Give a connection of `version` another name; False when somebody changed it meanwhile."""
@@ -285,6 +298,10 @@ class Connections:
         """The health of every connection that has been used."""
         rows = await self._store.execute("HGETALL", _HEALTH)
         return {key: Health(**json.loads(row)) for key, row in rows.items()}
+
+    def state(self, connection: str) -> Health:
+        """A connection's health as it was read last."""
+        return self._health.get(connection, Health())
 
     async def mark(
         self, connection: str, state: HealthState, reason: str | None = None, cause: Cause | None = None
@@ -329,5 +346,5 @@ async def ensure_built_in(
     wanted = connections.validated(provider, {**settings.reveal(), **fields})
     if wanted == settings:
         return "same"
-    await connections.change(row, wanted)
+    await connections.change(row, wanted, connections.version(key))  # where not, another process is as new
     return "changed"

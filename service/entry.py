@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import astuple, dataclass, fields, replace
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from providers.base import Meeting, MeetingSpec
+from providers.base import DialIn, Entrance, Meeting, MeetingSpec
 from service.vello import Rank, Record
 
 
@@ -25,8 +25,8 @@ class State(StrEnum):
     GONE = "gone"
 
 
-_spec = attrgetter(*(each.name for each in fields(MeetingSpec)))
-_meeting = attrgetter(*(each.name for each in fields(Meeting)))
+_spec = attrgetter(*(each.name for each in fields(MeetingSpec) if each.name != "owner"))
+_meeting = attrgetter("id", "join_url", "host", "warnings")
 
 
 class Placement(NamedTuple):
@@ -47,7 +47,10 @@ class Placement(NamedTuple):
         return hashlib.sha256(f"{self.connection}\0{what}".encode()).hexdigest()[:16]
 
     def dump(self) -> tuple[Any, ...]:
-        """For the vault, as JSON: it holds the join URL in clear. Fields in their order, so new ones come last."""
+        """For the vault, as JSON: it holds the join URL in clear.
+
+        Processes of the version before read it too, and take neither more nor fewer fields: see `dump_entrance`.
+        """
         return self.connection, _spec(self.spec), _meeting(self.meeting) if self.meeting else None, self.office
 
     @classmethod
@@ -56,9 +59,43 @@ class Placement(NamedTuple):
         connection, spec, meeting, *rest = data
         return cls(connection, MeetingSpec(*spec), _loaded(meeting) if meeting else None, *rest)
 
+    @property
+    def marked(self) -> str:
+        """Whose the meeting is by its marker, and which one that was said of; '' where nobody knows."""
+        return f"{self.spec.owner}:{self.name}" if self.spec.owner else ""
+
+    def owned(self, marked: str) -> "Placement":
+        """This with its owner, where that is what `marked` was said of: it stands beside the placement, as above."""
+        owner, _, name = marked.partition(":")
+        return self._replace(spec=replace(self.spec, owner=owner)) if name == self.name else self
+
+    def dump_entrance(self) -> tuple[Any, ...]:
+        """What the vendor says of the meeting's entrance, for the vault, as JSON; bound to the meeting and its link.
+
+        It stands beside the placement: a process that does not know it leaves it as it is, and what it left there of
+        another meeting, or of another passcode and so another link, counts for nothing.
+        """
+        entrance = self.meeting.entrance if self.meeting else None
+        return self._bound, *astuple(entrance or Entrance())
+
+    def entered(self, data: Sequence[Any]) -> "Placement":
+        """This with what `dump_entrance` kept of it, as it is when that was another meeting's."""
+        bound, passcode, dial_in, guests_wait, guests_log_in, *_ = data
+        if self.meeting is None or bound != self._bound:
+            return self
+        numbers = tuple(DialIn(number, tuple(codes), region) for number, codes, region, *_ in dial_in)
+        return self._replace(
+            meeting=replace(self.meeting, entrance=Entrance(passcode, numbers, guests_wait, guests_log_in))
+        )
+
+    @property
+    def _bound(self) -> str:
+        link = self.meeting.join_url if self.meeting else ""
+        return hashlib.sha256(f"{self.name}\0{link}".encode()).hexdigest()[:16]
+
 
 def _loaded(fields: Sequence[Any]) -> Meeting:
-    meeting = Meeting(*fields)
+    meeting = Meeting(*fields[:4])
     return replace(meeting, warnings=tuple(meeting.warnings))  # JSON has no tuples
 
 
@@ -140,6 +177,12 @@ def digest(link: str | None) -> str:
     return hashlib.sha256(plain.encode()).hexdigest()[:16]
 
 
+def foreign_link(record: Record, hosted_prefix: str) -> str:
+    """The fingerprint of the link that Vello holds for a record, '' where there is none or it is below ours."""
+    link = record.video_link
+    return "" if link is None or link.startswith(hosted_prefix) else digest(link)
+
+
 def meeting_purpose(record: str) -> str:
     """What the envelopes in a record's entry are bound to."""
     return f"meeting:{record}"
@@ -148,3 +191,13 @@ def meeting_purpose(record: str) -> str:
 def reason_text(reason: Reason) -> str:
     """A reason as the entry stores it."""
     return orjson.dumps(reason).decode()
+
+
+def entrance_purpose(record: str) -> str:
+    """What the envelope with the entrance of a record's meeting is bound to."""
+    return f"entrance:{record}"
+
+
+def host_purpose(record: str) -> str:
+    """What the envelope with a record's host link is bound to."""
+    return f"host:{record}"

@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from service.connections import Connections, UnknownConnection
+from service.deliveries import Deliveries
 from service.entry import Entry
 from service.found import Found
 from service.ledger import Ledger
@@ -44,15 +45,17 @@ class Erased:
 class Erasure:
     """Erases, and tells what there is. All raise StoreUnavailable when the store cannot be used."""
 
-    def __init__(self, ledger: Ledger, connections: Connections, found: Found) -> None:
+    def __init__(self, ledger: Ledger, connections: Connections, deliveries: Deliveries, found: Found) -> None:
         self._ledger = ledger
         self._found = found
         self._connections = connections
+        self._deliveries = deliveries
 
     async def record(self, record: str, patience: float = PATIENCE) -> Erased | None:
         """Erase one record; None when it is not known."""
         await self._found.erased(record.lower())
         done = await self._ledger.erase(record.lower())
+        await self._deliveries.forget((record.lower(),))
         if done == "unknown":
             return None
         return await self._finished([record.lower()], time.monotonic() + patience)
@@ -68,6 +71,7 @@ class Erasure:
             found.update(more)
             if not more:
                 break
+        await self._deliveries.forget(found, customer.lower())
         return await self._finished(sorted(found), time.monotonic() + patience)
 
     async def export(self, customer: str) -> dict[str, Any]:

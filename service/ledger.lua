@@ -25,7 +25,7 @@ if verb == 'accept' and ARGV[4] == '1' and ARGV[5] == '0' then
   local repeated = good and (e[3] or '') == ARGV[3] and e[4] == '0' and (e[5] or '') == ARGV[6]
     and (e[6] or '') == ARGV[7] and e[7] == ARGV[8] and not e[10] and e[11] == rev
   if repeated and string.sub(e[1], 1, #good) == good and tonumber(e[8] or 0) <= now and now_s - tonumber(e[9] or 0) <= 60 then
-    return {'same', -1, 0, now, rev, string.sub(e[1], #good + 1), e[12], e[13] or ''}
+    return {'same', -2, 0, now, rev, string.sub(e[1], #good + 1), e[12], e[13] or ''}
   end
 end
 
@@ -83,6 +83,7 @@ local function expire(e, retention, tombstone)
   redis.call('EXPIREAT', entry, keep)
   redis.call('EXPIREAT', journal, keep)
   if e.token then redis.call('EXPIREAT', base .. 'm:' .. e.token, keep) end
+  if e.host_name then redis.call('EXPIREAT', base .. 'h:' .. e.host_name, keep) end
 end
 
 -- Answers the fence, and 1 when the record is inherited from an owner whose lease ended before its work.
@@ -102,9 +103,9 @@ local verbs = {}
 -- Store what Vello wants if it is newer, mark the record due, keep the link token, write the journal.
 -- ARGV 3 realm  4 asks for a link 0|1  5 rank  6 version  7 changed  8 digest  9 digest of its video link
 --      10 wish  11 start  12 end  13 candidate token  14 owner or ''  15 lease ms  16 text  17 retention s
---      18 tombstone s  19 hash of the record's tomb  20.. see found.lua
+--      18 tombstone s  19 hash of the record's tomb  20.. see `note`  23.. see found.lua
 -- Answers verdict, fence (0: not leased to the caller), inherited, now, rev, and the entry; or, where Vello asked and
--- nothing has changed since it was last told, verdict, -1, 0, now, rev, and what it was told: see `told`.
+-- nothing has changed since it was last told, verdict, -1 (-2: not noted), 0, now, rev, and what it was told.
 function verbs.accept()
   local e, flat = load(entry)
   local rev = redis.call('GET', KEYS[3]) or '0'
@@ -112,7 +113,7 @@ function verbs.accept()
   if e.erased or (not e.rank and buried(ARGV[19])) then return {'old', 0, 0, now, rev, {}} end
   local asks, again = ARGV[4] == '1', false
   local new = {rank = tonumber(ARGV[5]), version = tonumber(ARGV[6]), changed = tonumber(ARGV[7]), digest = ARGV[8]}
-  local verdict = compare(e, new)
+  local verdict = note(compare(e, new), now)
   local set, moved = {}, false
   if verdict == 'new' then
     set.realm, set.rank = ARGV[3], ARGV[5]
@@ -245,6 +246,7 @@ local function change(set, del, lines)
   for i = 1, #set, 2 do
     redis.call('HSET', entry, set[i], set[i + 1])
     if set[i] == 'intent' then redis.call('HSET', entry, 'intended', now) end
+    if set[i] == 'state' then note_failed(base, index, record, set[i + 1] == 'failed') end
   end
   for _, name in ipairs(del) do redis.call('HDEL', entry, name) end
   for i = 1, #lines, 2 do tell(lines[i], lines[i + 1]) end
@@ -390,11 +392,4 @@ function verbs.backlog()
   local first = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')
   local late = first[2] and math.max(0, now - tonumber(first[2])) or 0
   return {redis.call('ZCOUNT', due, '-inf', now), redis.call('ZCARD', due), late}
-end
-
--- Answers now, rev, the entry.
-function verbs.resolve()
-  local found = redis.call('GET', base .. 'm:' .. ARGV[2]) or ''
-  local _, flat = load(base .. 'r:' .. found)
-  return {found, now, redis.call('GET', KEYS[3]) or '0', flat}
 end

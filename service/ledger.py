@@ -1,15 +1,6 @@
 """The ledger: what Vello wants of every record and what was done about it, in Redis or Valkey.
 
-Nobody else touches these keys (`shards` names them). n is a record's shard, so all about a record shares a slot::
-
-    vm:{s<n>}:due            records by the time somebody must look at them      no TTL
-    vm:{s<n>}:index          records by the start of their meeting               no TTL
-    vm:{s<n>}:rev            revision of the settings                            no TTL
-    vm:{s<n>}:r:<record>     the entry           vm:{s<n>}:j:<record>   its journal
-    vm:{s<n>}:m:<token>      link token -> record
-    vm:{s<n>}:parked:<id>    records that wait for a connection to be reconnected
-    vm:{s<n>}:t:<hash>       tomb of an erased record
-    vm:wake                  channel: the shard in which something became due
+Nobody else writes its keys; `shards` says where they are.
 """
 
 import hashlib
@@ -17,8 +8,8 @@ import itertools
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Awaitable, Sequence
+from functools import lru_cache, partial
 from importlib import resources
 from operator import attrgetter
 from typing import Any, Final
@@ -26,20 +17,9 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from service.entry import Entry, Placement, Reason, State, digest, meeting_purpose
+from service.entry import Entry, Placement, Reason, State, entrance_purpose, foreign_link, host_purpose, meeting_purpose
 from service.parked import paced
-from service.shards import (
-    SHARDS,
-    base,
-    entry_key,
-    letter_of,
-    record_keys,
-    shard_behind,
-    shard_keys,
-    shard_of,
-    shard_sets,
-    token_in,
-)
+from service.shards import SHARDS, base, entry_key, name_of, new_token, record_keys, shard_behind, shard_keys, shard_of
 from service.store import Script, Store
 from service.tombs import Tombs
 from service.vault import Damaged, UnknownKey, Vault
@@ -57,57 +37,67 @@ from service.verbs import (
     Known,
     Lease,
     Page,
+    Telling,
     Told,
-    telling,
+    page_of,
     told_by,
 )
 
 WAKE_CHANNEL: Final = "vm:wake"
 RETENTION: Final = 30 * 86_400
-"""Seconds a record is kept after its meeting ended, or after its last word if that is later."""
+"""Seconds a record is kept after its meeting ended, or after its last word if that is later, unless told otherwise."""
 TOMBSTONE: Final = 90 * 86_400
 """Seconds a deleted record is remembered, so that late events cannot revive it."""
 
 _log = structlog.get_logger(__name__)
-_SCRIPTS = ("order", "tombs", "found", "ledger", "asked")
+_SCRIPTS = ("order", "tombs", "note", "failed", "found", "ledger", "links", "asked")
 _SCRIPT = Script("".join(resources.files("service").joinpath(f"{name}.lua").read_text() for name in _SCRIPTS))
 _CONTENT = ("company", "office", "resource", "service", "user", "customer", "start", "duration")
 _STORED = (*_CONTENT, "language", "record_number", "archived")
 _wish_of = attrgetter(*_STORED)
+_MEETING = ("meeting", "entrance", "marked")
 _KEPT = 1024  # wishes and placements kept as they were read: a run reads the same ones at each of its steps
-
-
-def _random() -> Iterator[str]:
-    """22 random letters (132 bits) again and again; many at once, since asking costs more than they do."""
-    while True:
-        block = secrets.token_urlsafe(1056)
-        yield from (block[at : at + 22] for at in range(0, len(block), 22))
 
 
 class Ledger:
     """Every verb is one round trip and safe to repeat. All raise `StoreUnavailable` when the store cannot be used."""
 
-    def __init__(self, store: Store, vault: Vault, lease_seconds: float = 15.0, tombs: Tombs | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        lease_seconds: float = 15.0,
+        tombs: Tombs | None = None,
+        retention: int = RETENTION,
+    ) -> None:
         self._store, self._vault, self._tombs = store, vault, tombs or Tombs()
-        self._lease_ms = int(lease_seconds * 1000)
-        self._random = _random()
+        self._lease_ms, self._retention = int(lease_seconds * 1000), retention
         self._name, self._names = secrets.token_hex(8), itertools.count(1)
         self._placement = lru_cache(_KEPT)(self._open_placement)
+        self._standing = lru_cache(_KEPT)(self._open_standing)
         self.lease_seconds = lease_seconds
 
     async def accept(
-        self, event: Event, realm: str, hosted_prefix: str, *, inline: bool, known: Known = NOTHING
+        self,
+        event: Event,
+        realm: str,
+        hosted_prefix: str,
+        *,
+        inline: bool,
+        note: tuple[str, int, int] = ("", 0, 0),
+        foreign: str | None = None,
+        known: Known = NOTHING,
     ) -> Accepted:
         """Store what `event` says if it is newer, and mark its record due.
 
         `realm` is the company in the webhook's URL ('' for the installation's own). A video link below
-        `hosted_prefix` is ours. With `inline` the caller gets the lease when there is something to do now. What is
-        `known` of a record from elsewhere is taken on if nothing in the ledger says otherwise.
+        `hosted_prefix` is ours; `foreign` is the digest of one that is not and is not known itself. With `inline` the
+        caller gets the lease when there is something to do now. `note` goes to the delivery log in the same step. What
+        is `known` of a record from elsewhere is taken on if nothing in the ledger says otherwise.
         """
         record = event.record
         assert record is not None  # noqa: S101 - the caller sorts out events without a record
-        link = record.video_link
-        ours = link is not None and link.startswith(hosted_prefix)
+        foreign = foreign_link(record, hosted_prefix) if foreign is None else foreign
         content = b"" if record.partial else orjson.dumps(_wish_of(record))
         answer = await self._call(
             "accept",
@@ -118,28 +108,29 @@ class Ledger:
             "" if record.version is None else record.version,
             "" if record.changed is None else record.changed,
             hashlib.sha256(content).hexdigest()[:16] if content else "",
-            "" if ours else digest(link),
+            foreign,
             content,
             record.start or 0,
             (record.start or 0) + (record.duration or 0),
-            self._new_token(record.id) if event.type == UPDATE_METADATA else "",
+            new_token(record.id) if event.type == UPDATE_METADATA else "",
             self._owner() if inline else "",
             self._lease_ms,
             told_by(event),
-            RETENTION,
+            self._retention,
             TOMBSTONE,
             self._tombs.name(record.id),
-            *self._recalled(record.id, known),
-            token_in(record.id, link.removeprefix(hosted_prefix)) if ours and link else "",
-            digest(link) if ours else "",
+            *note,
+            *known.arguments(partial(self.seal, record.id)),
+            *page_of(record, hosted_prefix),
             int(known.older),
         )
         verdict, fence, inherited, now, revision, flat, *rest = answer
         if fence < 0:
-            return Accepted(verdict, None, None, revision, now // 1000, self._told(record.id, flat, *rest))
+            told = self._told(record.id, flat, *rest)
+            return Accepted(verdict, None, None, revision, now // 1000, told, noted=fence == -1)
         entry = self._entry(record.id, flat, now)
         lease = Lease(entry, fence, bool(inherited)) if entry and fence else None
-        return Accepted(verdict, entry, lease, revision, now // 1000)
+        return Accepted(verdict, entry, lease, revision, now // 1000, noted=entry is not None)
 
     async def claim(self, shards: Sequence[int], limit: int) -> list[Claimed]:
         """Lease up to `limit` due records in each of `shards`, in one round trip."""
@@ -178,7 +169,7 @@ class Ledger:
             self._lease_ms,
             change.park,
             orjson.dumps(what),
-            RETENTION,
+            self._retention,
             TOMBSTONE,
             int(blind),
         )
@@ -200,25 +191,23 @@ class Ledger:
 
     async def orphan(self, record: str, placement: Placement, text: str = ZOMBIE) -> None:
         """Hand over a meeting that is not the record's, such as what a run made without its lease: it is removed."""
-        rest = (self.seal(record, placement), RETENTION, TOMBSTONE, self._tombs.name(record), text)
+        rest = (self.seal(record, placement), self._retention, TOMBSTONE, self._tombs.name(record), text)
         await self._call("orphan", record, placement.name, *rest)
 
-    async def adopt(self, entry: Entry, placement: Placement, text: str, *, doubt: bool) -> bool:
+    async def adopt(self, entry: Entry, known: Known, text: str) -> bool:
         """Have a record take on a meeting that stands; False while somebody works on it or knows more of it."""
-        before = entry.meeting.name if entry.meeting else ""
-        known = (placement.name, *self._recalled(entry.record, Known(placement, doubt)), str(entry.generation), before)
-        return bool(await self._call("adopt", entry.record, text, *known) == 1)
+        before, seen = entry.meeting.name if entry.meeting else "", known.arguments(partial(self.seal, entry.record))
+        return bool(await self._call("adopt", entry.record, text, before, str(entry.generation), *seen) == 1)
 
     async def erase(self, record: str) -> str:
         """Forget a record for good: 'unknown', 'gone', or 'pending' until nothing of it stands at a provider."""
         return str(await self._call("erase", record, self._tombs.name(record), TOMBSTONE))
 
-    async def told(self, entry: Entry, link: str, revision: str, *, hosted: bool) -> None:
+    async def told(self, entry: Entry, said: Telling) -> None:
         """Remember the link that Vello is being told; while nothing moves, `accept` says it again by itself."""
-        said = telling(entry, link, revision, hosted=hosted)
-        remembered = entry.told[-1:] == (said.link,) and (entry.hosted or not hosted)
+        remembered = entry.told[-1:] == (said.link,) and (entry.hosted or not said.hosted)
         if not remembered or said.answer != entry.answer:
-            await self._call("told", entry.record, said.link, int(hosted), said.answer)
+            await self._call("told", entry.record, said.link, int(said.hosted), said.answer)
 
     async def unpark(self, connection: str) -> int:
         """Have every record go on that waited for `connection`, soonest first and paced; answers how many."""
@@ -252,14 +241,24 @@ class Ledger:
         due, scheduled, late = zip(*await self._store.pipeline_call(_SCRIPT, calls), strict=True)
         return Backlog(sum(due), sum(scheduled), max(late) / 1000)
 
-    async def resolve(self, token: str) -> tuple[Entry, str, int] | None:
-        """The record behind a hosted link, the settings' revision, and the store's time (unix seconds)."""
+    async def resolve(self, token: str, *, host: bool = False) -> tuple[Entry, str, int] | None:
+        """The record behind a hosted link or a host's, the settings' revision, and the store's time (unix seconds)."""
         shard = shard_behind(token)
         if shard < 0:
             return None
-        record, now, revision, flat = await self._store.call(_SCRIPT, shard_keys(shard), ("resolve", token))
+        named = (name_of(token), "h") if host else (token, "m")
+        record, now, revision, flat = await self._store.call(_SCRIPT, shard_keys(shard), ("resolve", *named))
         entry = self._entry(record, flat)
         return (entry, revision, now // 1000) if entry else None
+
+    async def host_token(self, record: str) -> str | None:
+        """The token of a record's host link, made when it is first asked for; None where Vello asked for no link.
+
+        The store holds it sealed, and knows it again by its hash.
+        """
+        token, purpose = new_token(record), host_purpose(record)
+        held = await self._call("host", record, name_of(token), self._vault.seal(token, purpose))
+        return self._vault.open(held, purpose) if held else None
 
     async def page(self, after: tuple[int, str], limit: int) -> Page:
         """Up to `limit` records of all shards by start of their meeting, those after `after` (start, record).
@@ -299,37 +298,25 @@ class Ledger:
             await self._store.pipeline(vanished)
         return Page(found, rows[-1])
 
-    async def records(self) -> AsyncIterator[list[str]]:
-        """The ids of all records, a shard at a time."""
-        for shard in range(SHARDS):
-            found = await self._store.pipeline([("ZRANGE", key, 0, -1) for key in shard_sets(shard)])
-            yield sorted({str(record) for each in found for record in each})
-
     async def bump_revision(self) -> str:
         """Tell every shard that the settings changed; the next call about any record says so."""
         revision = secrets.token_hex(8)
         await self._store.pipeline([("SET", f"{base(shard)}rev", revision) for shard in range(SHARDS)])
         return revision
 
-    def _new_token(self, record: str) -> str:
-        """A link token: one character that names the record's shard, then random ones."""
-        return letter_of(record) + next(self._random)
-
     def _owner(self) -> str:
         """A name for a lease or a commit that no other has, here or in another process."""
         return f"{self._name}.{next(self._names)}"
 
-    def _recalled(self, record: str, known: Known) -> tuple[str, str, str, str]:
-        """The envelope, generation and link's digest of a meeting that is known, and whether it is in doubt."""
-        placed = known.placement
-        if placed is None or placed.meeting is None:
-            return "", "", "", ""
-        generation, link = str(placed.spec.generation), digest(placed.meeting.join_url)
-        return self.seal(record, placed), generation, link, str(int(known.doubt))
-
     def seal(self, record: str, placement: Placement) -> str:
         """A placement as an envelope: its join URL is nobody's business."""
         return self._vault.seal(orjson.dumps(placement.dump()).decode(), meeting_purpose(record))
+
+    def standing(self, record: str, placement: Placement) -> dict[str, str]:
+        """The fields of an entry whose meeting stands; its entrance, '' for none, in an envelope of its own."""
+        kept = placement.meeting and placement.meeting.entrance and orjson.dumps(placement.dump_entrance()).decode()
+        entrance = self._vault.seal(kept, entrance_purpose(record)) if kept else ""
+        return {"meeting": self.seal(record, placement), "entrance": entrance, "marked": placement.marked}
 
     def _call(self, verb: str, record: str, *rest: str | int | bytes) -> Awaitable[Any]:
         return self._store.call(_SCRIPT, record_keys(record), (verb, record, *rest))
@@ -365,7 +352,7 @@ class Ledger:
             generation=int(row.get("generation", 0)),
             settled=int(row.get("settled", 0)),
             token=row.get("token"),
-            meeting=self._placement(record, row["meeting"]) if "meeting" in row else None,
+            meeting=self._standing(record, *(row.get(name, "") for name in _MEETING)) if "meeting" in row else None,
             intent=self._placement(record, row["intent"]) if "intent" in row else None,
             intent_age=(now - int(row["intended"])) / 1000 if "intended" in row else math.inf,
             made=int(row.get("made", 0)),
@@ -393,6 +380,11 @@ class Ledger:
 
     def _open_placement(self, record: str, envelope: str) -> Placement:
         return Placement.load(orjson.loads(self._vault.open(envelope, meeting_purpose(record))))
+
+    def _open_standing(self, record: str, envelope: str, entrance: str, marked: str) -> Placement:
+        placed = self._placement(record, envelope).owned(marked)
+        kept = self._vault.open(entrance, entrance_purpose(record)) if entrance else ""
+        return placed.entered(orjson.loads(kept)) if kept else placed
 
 
 @lru_cache(_KEPT)

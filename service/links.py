@@ -13,6 +13,8 @@ from service.vello import Rank
 GRACE: Final = 2 * 3600
 """Seconds after its end for which a meeting whose window is enforced can still be entered."""
 
+_NEEDS_SOMEBODY: Final = {"reconnect", "permanent"}  # codes of reasons that waiting alone does not mend
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -29,6 +31,7 @@ class Moment(StrEnum):
     EARLY = "early"
     OVER = "over"
     PENDING = "pending"
+    LATE = "late"
     TROUBLE = "trouble"
     CANCELLED = "cancelled"
     NONE = "none"
@@ -37,6 +40,11 @@ class Moment(StrEnum):
 def hosted_url(public_url: str, token: str) -> str:
     """The booking's page."""
     return f"{public_url}/m/{token}"
+
+
+def host_link(public_url: str, token: str) -> str:
+    """The page of the booking's host."""
+    return f"{public_url}/h/{token}"
 
 
 def link_for(
@@ -92,7 +100,7 @@ def moment(entry: Entry, choice: Choice | None, capabilities: Capabilities | Non
     if unwanted(entry, choice) is not None:
         return Moment.NONE
     if entry.meeting is None:
-        return Moment.TROUBLE if entry.state is State.FAILED else Moment.PENDING
+        return _waiting(entry)
     if capabilities is None:  # the connection that holds the meeting was removed
         return Moment.TROUBLE
     if capabilities.enforces_window:
@@ -102,3 +110,10 @@ def moment(entry: Entry, choice: Choice | None, capabilities: Capabilities | Non
         if now >= closes:
             return Moment.OVER
     return Moment.OPEN
+
+
+def _waiting(entry: Entry) -> Moment:
+    """What a page without a meeting says: it comes, it comes late, or somebody has to do something first."""
+    if entry.state is State.FAILED or (entry.reason and entry.reason.code in _NEEDS_SOMEBODY):
+        return Moment.TROUBLE
+    return Moment.LATE if entry.reason else Moment.PENDING

@@ -35,13 +35,13 @@ _SECRET_TEXT = re.compile(
     rf"|(?P<query>{_AND}(?:jwt|pwd|code|state|zak|tk|sig|signature){_IS})"
     r"(?:(?!%(?:25)*26)[^&\s\"'\\])+"
     rf"|(?P<named>(?:{_NAMES})[\w-]{{0,40}}\\?[\"']?\s?(?::|{_IS})\s?(?:b?\\?[\"'])?(?:(?:Bearer|Basic)\s+)?)(?!null\b){_WORD}+"
-    r"|(?P<hosted>/m/|%(?:25)*2Fm%(?:25)*2F)[\w-]{23}",
+    r"|(?P<hosted>/[mh]/|%(?:25)*2F[mh]%(?:25)*2F)[\w-]{23}",
     re.I,
 )
 _LINE = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 # Most lines hold none of these, and looking for them costs a fiftieth of the pattern.
-_HINTS = ("://", "%", "=", "eyj", "/m/", "bearer", "basic", "private key", *_NAMES.split("|"))
+_HINTS = ("://", "%", "=", "eyj", "/m/", "/h/", "bearer", "basic", "private key", *_NAMES.split("|"))
 
 
 def configure(level: str, form: str) -> None:

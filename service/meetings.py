@@ -14,19 +14,20 @@ from service.store import Store
 ECHO: Final = 10.0
 """Seconds after our own change within which a vendor's word about it says nothing new."""
 KEPT: Final = 30 * 86_400
-"""Seconds a meeting is remembered after its end."""
+"""Seconds a meeting is remembered after its end, unless told otherwise."""
 
 
 class Meetings:
     """The meetings that we made or changed."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, kept: int = KEPT) -> None:
         self._store = store
+        self._kept = kept
 
     async def touched(self, record: str, placed: Placement) -> None:
         """Remember that we have just made or changed a meeting."""
         now = int(time.time())
-        keep = max(0, placed.spec.end - now) + KEPT
+        keep = max(0, placed.spec.end - now) + self._kept
         await self._store.execute("SET", f"vm:meeting:{placed.name}", f"{record} {now}", "EX", keep)
 
     async def forget(self, names: Sequence[str]) -> None:

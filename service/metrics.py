@@ -55,6 +55,9 @@ class Metrics:
         self._refreshes = CounterMetric(
             f"{PREFIX}token_refreshes", "Access tokens asked for.", ["provider", "outcome"], registry=registry
         )
+        self._notices = CounterMetric(
+            f"{PREFIX}notices", "Notices that were sent to people.", ["channel", "outcome"], registry=registry
+        )
         self._waiting = _Waiting()
         registry.register(self._waiting)
         # A label's child is looked up once: that costs more than to count with it.
@@ -79,6 +82,10 @@ class Metrics:
         """A provider was asked for access tokens."""
         self._refreshes.labels(provider, outcome).inc()
 
+    def notice(self, channel: str, outcome: str) -> None:
+        """A notice was sent, or a try at it came to nothing."""
+        self._notices.labels(channel, outcome).inc()
+
     def render(
         self,
         backlog: Backlog | None,
@@ -86,16 +93,20 @@ class Metrics:
         states: Mapping[str, HealthState] | None = None,
         budgets: Mapping[str, float] | None = None,
         skew: float = 0.0,
+        matters: Mapping[str, int] | None = None,
+        silent: Mapping[str, float] | None = None,
         sweep: SweepReport | None = None,
     ) -> bytes:
         """Everything as Prometheus reads it; without `backlog` the store could not be asked.
 
         `budgets`: which part is left of its scarcest host's budget, by connection. `skew`: seconds by which
-        the store's clock is ahead.
+        the store's clock is ahead. `matters`: how many of each code need a person. `silent`: for how many seconds no
+        notice has arrived, by channel.
         """
         waiting = self._waiting
         waiting.backlog, waiting.breakers = backlog, breakers
         waiting.states, waiting.budgets, waiting.skew, waiting.sweep = states or {}, budgets or {}, skew, sweep
+        waiting.matters, waiting.silent = matters or {}, silent or {}
         return generate_latest(self._registry)
 
 
@@ -137,6 +148,8 @@ class _Waiting(Collector):
         self.states: Mapping[str, HealthState] = {}
         self.budgets: Mapping[str, float] = {}
         self.skew = 0.0
+        self.matters: Mapping[str, int] = {}
+        self.silent: Mapping[str, float] = {}
         self.sweep: SweepReport | None = None
 
     def collect(self) -> Iterable[Metric]:
@@ -169,6 +182,16 @@ class _Waiting(Collector):
             yield GaugeMetricFamily(
                 f"{PREFIX}clock_skew_seconds", "By how much the store's clock is ahead of ours.", self.skew
             )
+            matters = GaugeMetricFamily(f"{PREFIX}matters", "What needs a person, at the last round.", labels=["code"])
+            for code, number in self.matters.items():
+                matters.add_metric([code], number)
+            yield matters
+            silent = GaugeMetricFamily(
+                f"{PREFIX}notices_silent_seconds", "How long no notice has arrived.", labels=["channel"]
+            )
+            for channel, seconds in self.silent.items():
+                silent.add_metric([channel], seconds)
+            yield silent
             if self.sweep and self.sweep.ended:
                 yield from _sweep(self.sweep, self.sweep.ended)
 

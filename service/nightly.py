@@ -1,29 +1,21 @@
 """When a sweep is due: every night, and for a connection that may have meetings nobody has seen yet.
 
-Every process with the role of a worker looks once a minute; the lock lets one of them sweep. The same loop beats, so
+Every process with the role of a worker looks once a minute; the lock lets one of them sweep. The same round beats, so
 that a store that was put back from a backup shows (`swept`).
 """
 
-import asyncio
 import contextlib
 import random
 import time
 from typing import Final
 
-import structlog
-
-from service.store import StoreUnavailable
 from service.sweep import Sweep, SweepElsewhere
 from service.swept import SweepReport, Swept
 
-EVERY: Final = 60.0
-"""Seconds between two looks, a quarter more or less."""
 AGAIN: Final = 900.0
 """Seconds after which a connection is tried again whose meetings could not all be read."""
 HOUR: Final = 3600
 DAY: Final = 24 * HOUR
-
-_log = structlog.get_logger(__name__)
 
 
 def due(last: SweepReport | None, now: float, hour: int, late: float) -> bool:
@@ -40,7 +32,7 @@ def due(last: SweepReport | None, now: float, hour: int, late: float) -> bool:
 
 
 class Nightly:
-    """The loop of one process; `hour` None sweeps at no hour, and looks at new connections all the same."""
+    """The rounds of one process; `hour` None sweeps at no hour, and looks at new connections all the same."""
 
     def __init__(self, sweep: Sweep, swept: Swept, hour: int | None) -> None:
         self._sweep = sweep
@@ -48,28 +40,6 @@ class Nightly:
         self._hour = hour
         self._late = random.uniform(0, HOUR)  # noqa: S311 (jitter is no secret)
         self._not_before: dict[str, float] = {}
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin, the first look a little later."""
-        self._task = asyncio.create_task(self._loop())
-
-    async def stop(self) -> None:
-        """End it; a sweep under way is given up, and what it began goes on in the ledger."""
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-
-    async def _loop(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY * random.uniform(0.75, 1.25))  # noqa: S311 (jitter is no secret)
-            try:
-                await self.round()
-            except StoreUnavailable as error:
-                _log.warning("sweep_waits", reason=str(error))
-            except Exception:  # a fault of ours must not end what sees to all meetings
-                _log.exception("sweep_failed")
 
     async def unseen(self) -> list[str]:
         """The connections whose meetings nobody has looked at since the store is whole."""

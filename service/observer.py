@@ -11,9 +11,13 @@ from typing import Any
 
 import structlog
 
+from providers.base import STATUSES
+from service.deliveries import Answered, Deliveries, Note
+from service.delivery import NOWHERE
 from service.logs import redacted, straight
 from service.metrics import TYPES, Metrics
 from service.traces import Headers, Span, Traces
+from service.vello import Event
 from service.verbs import Lease
 
 _log = structlog.get_logger(__name__)
@@ -23,7 +27,8 @@ _log = structlog.get_logger(__name__)
 class Seen:
     """One event while it is answered; whoever answers it says what it was and what became of it.
 
-    `outcome` is the ledger's verdict, or no_record, refused (`code` says why), unavailable, disconnected, failed.
+    `outcome` is the ledger's verdict, or no_record, refused (`code` says why), unavailable, disconnected, failed. The
+    rest is for the delivery log, as `Answered` has it; `erased`: the record was, so the log must not name it.
     """
 
     type: str = "other"
@@ -31,6 +36,12 @@ class Seen:
     connection: str | None = None
     outcome: str = "failed"
     code: str | None = None
+    realm: str = NOWHERE
+    event: Event | None = None
+    note: Note = Note()  # noqa: RUF009 - it cannot be changed
+    noted: str = ""
+    foreign: str = ""
+    erased: bool = False
 
     def refused(self, code: str) -> None:
         """It was answered with an error that is the sender's."""
@@ -42,11 +53,12 @@ class Observer:
 
     def __init__(self, metrics: Metrics | None = None, traces: Traces | None = None) -> None:
         self.metrics = metrics or Metrics()
+        self.deliveries: Deliveries | None = None
         self._traces = traces or Traces()
 
     def event(self, headers: Headers) -> "_Event":
         """One event, from its arrival to its answer; `headers` are its request's."""
-        return _Event(self.metrics, self._traces.span("event", "server", headers))
+        return _Event(self.metrics, self._traces.span("event", "server", headers), self.deliveries)
 
     @contextmanager
     def run(self, lease: Lease) -> Iterator[None]:
@@ -66,9 +78,12 @@ class Observer:
                 span.set(outcome=outcome)
 
     @contextmanager
-    def call(self, record: str | None, attempt: int, connection: str, provider: str, verb: str) -> Iterator[None]:
+    def call(
+        self, record: str | None, attempt: int, connection: str, provider: str, verb: str, realm: str | None = None
+    ) -> Iterator[None]:
         """One call of a provider's verb; its outcome is `ok` or the name of the error."""
-        outcome, began = "ok", perf_counter()
+        outcome, began, statuses = "ok", perf_counter(), list[int]()
+        watching = STATUSES.set(statuses)
         with self._traces.span(f"{provider} {verb}", "client") as span:
             try:
                 yield
@@ -78,12 +93,17 @@ class Observer:
                 raise
             finally:
                 took = perf_counter() - began
+                STATUSES.reset(watching)
                 self.metrics.call(provider, verb, outcome, took)
                 said = {"connection": connection, "provider": provider, "verb": verb, "outcome": outcome}
                 about = {"record": record} if record else {}  # a probe is about none
                 span.set(**about, attempt=attempt, **said)
                 line = {**about, **said, "milliseconds": round(took * 1000, 1), "attempt": attempt}
                 straight.info("provider_call", line)
+                if self.deliveries:
+                    status = statuses[-1] if statuses else None
+                    what = (connection, provider, verb, outcome, took * 1000, attempt, status)
+                    self.deliveries.called(record, realm, *what)
 
     def refresh(self, provider: str, outcome: str) -> None:
         """Access tokens were asked for; its outcome is ok, invalid_grant, unknown, late or the name of the error."""
@@ -94,8 +114,9 @@ class Observer:
 class _Event:
     """A class, not a generator: this is the hot path."""
 
-    def __init__(self, metrics: Metrics, span: AbstractContextManager[Span]) -> None:
+    def __init__(self, metrics: Metrics, span: AbstractContextManager[Span], log: Deliveries | None) -> None:
         self._metrics = metrics
+        self._log = log
         self._opened = span
         self._seen = Seen()
         self._began = perf_counter()
@@ -121,3 +142,21 @@ class _Event:
         if seen.outcome in ("failed", "unavailable"):
             self._span.failed(seen.outcome)
         self._opened.__exit__(*error)
+        if self._log:
+            self._log.answered(_answered(seen, took))
+
+
+def _answered(seen: Seen, took: float) -> Answered:
+    verdict = "erased" if seen.erased else seen.outcome
+    return Answered(
+        seen.note,
+        seen.realm,
+        seen.type if seen.type in TYPES else redacted(seen.type),
+        verdict,
+        took * 1000,
+        seen.event,
+        seen.noted,
+        seen.code,
+        seen.connection,
+        seen.foreign,
+    )

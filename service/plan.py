@@ -15,6 +15,7 @@ booking, unless the office's choice says to move it; its link may be in somebody
 import hashlib
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 
 from providers.base import Capabilities, MeetingSpec
 from service.choices import Choice
@@ -69,6 +70,7 @@ def unwanted(entry: Entry, choice: Choice | None) -> str | None:
     return None
 
 
+@lru_cache(1024)  # a run plans several times
 def key_of(record: str) -> str:
     """The name by which providers know a record; it gives Vello's id away to nobody."""
     return hashlib.sha256(record.encode()).hexdigest()[:32]

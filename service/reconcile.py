@@ -124,7 +124,7 @@ class Reconciler:
                 entry, permit, "Changing", lambda: self._update(entry, target, wanted, action.why)
             )
         assert wanted is not None  # noqa: S101 - what is left is CREATE and REPLACE
-        intended = wanted._replace(spec=replace(wanted.spec, owner=self._owner))
+        intended = self._ours(wanted)
         if entry.older and (recalled := await self._recall(entry, intended, permit)):
             return recalled
         text = f"Making a meeting: {action.why}."
@@ -160,9 +160,7 @@ class Reconciler:
 
     def _taken_on(self, entry: Entry, placed: Placement, *, doubt: bool) -> Step:
         made = placed.spec.generation
-        sets = {"meeting": self._ledger.seal(entry.record, placed), "made": str(made)} | (
-            {"doubt": "1"} if doubt else {}
-        )
+        sets = {**self._ledger.standing(entry.record, placed), "made": str(made)} | ({"doubt": "1"} if doubt else {})
         after = entry._replace(meeting=placed, made=made, doubt=doubt, older=False)
         text = "A meeting of this booking stood at the provider already; it is taken on."
         return self._finish(Step(after, Change("hold", sets, ("older",), (("found", text),))))
@@ -173,6 +171,10 @@ class Reconciler:
         if not await self._ledger.begin(lease, change):
             return False
         return time.monotonic() - asked < self._ledger.lease_seconds / 3 or await self._ledger.renew(lease)
+
+    def _ours(self, placed: Placement) -> Placement:
+        """A meeting that this installation makes, or made: its marker says so, and what is stored of it does not."""
+        return placed._replace(spec=replace(placed.spec, owner=self._owner))
 
     def _plan(self, entry: Entry) -> Action:
         choice = self._settings.choices.of(entry.wish.office if entry.wish else None)
@@ -185,8 +187,8 @@ class Reconciler:
 
     async def _resolve(self, entry: Entry) -> Step:
         """An earlier run died or lost the answer in the middle of a create: ask before anything is made again."""
-        intent = entry.intent
-        assert intent is not None  # noqa: S101 - _step() looked
+        assert entry.intent is not None  # noqa: S101 - step() looked
+        intent = self._ours(entry.intent)
         provider = self._settings.connections.provider(intent.connection)
         found = await self._call(entry, "find", intent, provider.find(intent.spec))
         if found is not None:
@@ -204,7 +206,7 @@ class Reconciler:
         self, entry: Entry, intent: Placement, meeting: Meeting, text: str, *, doubt: bool = False
     ) -> Step:
         placed = intent._replace(meeting=meeting)
-        sets = {"meeting": self._ledger.seal(entry.record, placed), "made": str(intent.spec.generation)}
+        sets = {**self._ledger.standing(entry.record, placed), "made": str(intent.spec.generation)}
         retired = tuple(old for old in entry.retired if old.name != placed.name)
         if entry.meeting is not None and entry.meeting.name != placed.name:
             retired += (entry.meeting,)
@@ -223,10 +225,10 @@ class Reconciler:
         except MeetingNotFound:
             after = entry._replace(meeting=None, doubt=False, made=entry.made + 1)
             text = "The provider no longer has the meeting; a new one is made."
-            gone = Change("hold", {"made": str(after.made)}, ("meeting", "doubt"), (("vanished", text),))
+            gone = Change("hold", {"made": str(after.made)}, ("meeting", "entrance", "doubt"), (("vanished", text),))
             return Step(after, gone)
         placed = wanted._replace(meeting=meeting)
-        sets = {"meeting": self._ledger.seal(entry.record, placed)}
+        sets = self._ledger.standing(entry.record, placed)
         taken = await self._agendas.noted(self._settings.connections, placed)
         journal = (("update", f"The meeting was changed: {why}."), *warned(meeting), *taken)
         change = Change("hold", sets, ("doubt",), journal)
@@ -241,7 +243,7 @@ class Reconciler:
         others = tuple(old for old in entry.retired if old.name != target.name)
         after = entry._replace(meeting=None, doubt=False, retired=(target, *others), made=made)
         sets = {f"x:{target.name}": self._ledger.seal(entry.record, target), "made": str(made)}
-        return Step(after, Change("hold", sets, ("meeting", "doubt")))
+        return Step(after, Change("hold", sets, ("meeting", "entrance", "doubt")))
 
     async def _delete(self, entry: Entry, target: Placement, why: str) -> Step:
         capabilities = self._settings.connections.promises(target)
@@ -262,7 +264,7 @@ class Reconciler:
     async def _removed(self, entry: Entry, target: Placement) -> bool:
         """Remove a leftover. One without a meeting is what a zombie may have made: the provider is asked first."""
         provider = self._settings.connections.provider(target.connection)
-        meeting = target.meeting or await self._call(entry, "find", target, provider.find(target.spec))
+        meeting = target.meeting or await self._call(entry, "find", target, provider.find(self._ours(target).spec))
         found = target._replace(meeting=meeting)
         if meeting is None or (entry.meeting is not None and entry.meeting.name == found.name):
             return False

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from service.companies import COMPANIES, company_purpose
 from service.connections import CONNECTIONS, connection_purpose
-from service.entry import meeting_purpose
+from service.deliveries import Deliveries
+from service.entry import entrance_purpose, host_purpose, meeting_purpose
 from service.grants import grant_id, grant_key, token_purpose
 from service.shards import SHARDS, entry_key, shard_sets
 from service.store import Script, Store
@@ -53,10 +54,11 @@ class Rotated:
 class Rotation:
     """One run over everything."""
 
-    def __init__(self, store: Store, vault: Vault, active: str) -> None:
+    def __init__(self, store: Store, vault: Vault, active: str, deliveries: Deliveries) -> None:
         self._store = store
         self._vault = vault
         self._active = active
+        self._deliveries = deliveries
         self._unreadable: Counter[str] = Counter()
 
     async def run(self) -> Rotated:
@@ -88,6 +90,7 @@ class Rotation:
             for key in shard_sets(shard):
                 done["records"] += await self._records(key)
         done["tombs"] = await self._tombs()
+        done["deliveries"] = await self._deliveries.reseal(self._anew)
         return done
 
     def _rows(self, key: str, rows: Mapping[str, str], name: str) -> Iterator[_Swap]:
@@ -133,9 +136,10 @@ class Rotation:
     def _entry(self, record: str, flat: Any) -> Iterator[_Swap]:
         row = flat if isinstance(flat, dict) else dict(zip(flat[0::2], flat[1::2], strict=True))
         for name, envelope in row.items():
-            if name not in ("meeting", "intent") and not name.startswith("x:"):
+            if name not in ("meeting", "intent", "entrance", "host") and not name.startswith("x:"):
                 continue
-            if envelope and (anew := self._anew(envelope, meeting_purpose(record))):
+            purpose = {"entrance": entrance_purpose, "host": host_purpose}.get(name, meeting_purpose)(record)
+            if envelope and (anew := self._anew(envelope, purpose)):
                 yield (entry_key(record),), (name, envelope, anew)
 
     def _anew(self, envelope: str, purpose: str) -> str | None:

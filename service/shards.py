@@ -1,9 +1,24 @@
 """Where the store keeps what: the shard of a record, and the names of its keys.
 
-Everything about a record lies in one of 64 shards, so that a script never crosses the slots of a Cluster.
+Everything about a record lies in one of 64 shards, so that a script never crosses the slots of a Cluster. n is its
+number::
+
+    vm:{s<n>}:due            records by the time somebody must look at them      no TTL
+    vm:{s<n>}:index          records by the start of their meeting               no TTL
+    vm:{s<n>}:rev            revision of the settings                            no TTL
+    vm:{s<n>}:r:<record>     the entry           vm:{s<n>}:j:<record>   its journal
+    vm:{s<n>}:m:<token>      link token -> record
+    vm:{s<n>}:h:<hash>       hash of the token of a host's link -> record
+    vm:{s<n>}:parked:<id>    records that wait for a connection to be reconnected
+    vm:{s<n>}:failed         records that were given up, by the start of their meeting
+    vm:{s<n>}:t:<hash>       tomb of an erased record
+    vm:wake                  channel: the shard in which something became due
 """
 
+import hashlib
+import secrets
 import zlib
+from collections.abc import Iterator
 from typing import Final
 
 SHARDS: Final = 64
@@ -29,6 +44,26 @@ def token_in(record: str, name: str) -> str:
     """The link token that a page of ours has, '' if no page of this record can have it."""
     plain = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
     return name if plain and shard_behind(name) == shard_of(record) else ""
+
+
+def name_of(token: str) -> str:
+    """What the token of a host's link is known by, so that no link can be read in a key."""
+    return hashlib.sha256(token.encode()).hexdigest()[:32]
+
+
+def _random() -> Iterator[str]:
+    """22 random letters (132 bits) again and again; many at once, since asking costs more than they do."""
+    while True:
+        block = secrets.token_urlsafe(1056)
+        yield from (block[at : at + 22] for at in range(0, len(block), 22))
+
+
+_letters = _random()
+
+
+def new_token(record: str) -> str:
+    """A link token: one character that names the record's shard, then random ones."""
+    return letter_of(record) + next(_letters)
 
 
 def base(shard: int) -> str:

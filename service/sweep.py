@@ -30,9 +30,12 @@ from service.lookout import Lookout, Seen
 from service.meetings import Meetings
 from service.plan import key_of, plan
 from service.settings import Settings
+from service.shards import SHARDS, shard_sets
 from service.sightings import Sighting, is_at, keys_of
+from service.store import Store
 from service.swept import GLANCE, Kind, Lock, SweepReport, Swept
 from service.vello import MAX_DURATION, Rank, Record
+from service.verbs import Known
 
 SCAN: Final = 500_000
 """Upcoming bookings that one sweep knows of."""
@@ -77,6 +80,7 @@ class Sweep:
 
     def __init__(
         self,
+        store: Store,
         ledger: Ledger,
         settings: Settings,
         calls: Calls,
@@ -86,6 +90,7 @@ class Sweep:
         swept: Swept,
         owner: str,
     ) -> None:
+        self._store = store
         self._ledger = ledger
         self._settings = settings
         self._calls = calls
@@ -178,8 +183,10 @@ class Sweep:
         """Every difference between the ledger and the lists."""
         records = {key: record for key, record in keys_of(expected).items() if key in seen.by_key}
         if len(records) < len(seen.by_key):
-            async for ids in self._ledger.records():
-                records |= {key: record for key, record in keys_of(ids).items() if key in seen.by_key}
+            for shard in range(SHARDS):
+                found = await self._store.pipeline([("ZRANGE", key, 0, -1) for key in shard_sets(shard)])
+                ids = keys_of(str(record) for each in found for record in each)
+                records |= {key: record for key, record in ids.items() if key in seen.by_key}
         asked = set(records.values())
         asked |= {record for record, row in expected.items() if row.given_up or self._misses(row, seen)}
         for record in sorted(asked, key=lambda each: expected[each].start if each in expected else 0):
@@ -264,7 +271,7 @@ class Sweep:
             await self._ledger.orphan(record, sighting.placement, text)
         elif finding.kind is Kind.ADOPT and finding.recalled and finding.entry:
             placed = finding.recalled.placement
-            if await self._ledger.adopt(finding.entry, placed, text, doubt=finding.recalled.doubt):
+            if await self._ledger.adopt(finding.entry, Known(placed, finding.recalled.doubt), text):
                 await self._agendas.noted(self._settings.connections, placed)
                 if self._settings.connections.gives_notice(placed.connection):
                     await self._meetings.touched(record, placed)

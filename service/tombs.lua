@@ -19,6 +19,7 @@ local function wipe()
   redis.call('DEL', KEYS[4], KEYS[5])
   redis.call('ZREM', KEYS[1], ARGV[2])
   redis.call('ZREM', KEYS[2], ARGV[2])
+  redis.call('ZREM', string.sub(KEYS[1], 1, -4) .. 'failed', ARGV[2])
   return {}
 end
 

@@ -1,8 +1,5 @@
 """Keeps grants alive that nobody uses, and wakes what waits for an account that was connected again."""
 
-import asyncio
-import contextlib
-import random
 from typing import Final
 
 import structlog
@@ -13,10 +10,7 @@ from service.farewell import Farewells
 from service.ledger import Ledger
 from service.oauth import Broker, idle
 from service.settings import Settings
-from service.store import StoreUnavailable
 
-EVERY: Final = 60.0
-"""Seconds between two rounds, a quarter more or less."""
 RENEWALS: Final = 20
 """Idle grants one round renews at most."""
 
@@ -24,35 +18,13 @@ _log = structlog.get_logger(__name__)
 
 
 class Upkeep:
-    """One round a minute over all connections with a grant; every process may do it."""
+    """Rounds over all connections with a grant; every process may do them."""
 
     def __init__(self, ledger: Ledger, settings: Settings, broker: Broker, farewells: Farewells) -> None:
         self._ledger = ledger
         self._settings = settings
         self._broker = broker
         self._farewells = farewells
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin, the first round a little later."""
-        self._task = asyncio.create_task(self._loop())
-
-    async def stop(self) -> None:
-        """End it; a renewal under way is finished by the broker."""
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-
-    async def _loop(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY * random.uniform(0.75, 1.25))  # noqa: S311 (jitter is no secret)
-            try:
-                await self.round()
-            except StoreUnavailable as error:
-                _log.warning("upkeep_waits", reason=str(error))
-            except Exception:  # a fault of ours must not end what keeps all grants alive
-                _log.exception("upkeep_failed")
 
     async def round(self) -> None:
         """Look at every connection with a grant once, and go on with those that leave."""

@@ -4,12 +4,14 @@ import base64
 import binascii
 import ipaddress
 import re
+import ssl
 from collections.abc import Callable
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from providers.signing import key_of
 from service.store_address import StoreAddress
 from service.vault import KEY_BYTES, KEY_ID
 
@@ -121,6 +123,78 @@ def printable(value: str) -> str:
     return value
 
 
+def phrase(value: str) -> str:
+    """Check a password: spaces are its own business."""
+    if not value.isprintable():
+        raise ValueError("may hold only printable characters; copy it again")
+    return value
+
+
+def host(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.-]{1,253}|\[?[0-9A-Fa-f:.]+\]?", value):
+        raise ValueError("is no name or address of a machine; write it like mail.example.org, the port on its own")
+    return value.strip("[]")
+
+
+def port(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and 0 < int(value) < 65_536):
+        raise ValueError("is no port; write it like 587")
+    return int(value)
+
+
+def email(value: str) -> str:
+    if not re.fullmatch(r"[^@\s,;:<>\"()\[\]\\]{1,64}@[A-Za-z0-9.-]{1,253}", value, re.ASCII) or not value.isascii():
+        raise ValueError(f"holds '{value}', which is no e-mail address; write it like it@example.org")
+    return value
+
+
+def emails(value: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(email(each) for each in _listed(value)))
+
+
+def authority(value: str) -> str:
+    """Check certificates in PEM."""
+    try:
+        ssl.create_default_context(cadata=value)
+    except (ssl.SSLError, ValueError):
+        raise ValueError("holds no certificate in PEM; give the authority's certificate") from None
+    return value
+
+
+def webhook_url(value: str) -> str:
+    """Check an address that may carry a secret in its query: it is never shown."""
+    try:
+        parts = urlsplit(value)
+        usable = bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
+    except ValueError:
+        usable = False
+    if not usable or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("is no web address; write it like https://hooks.example.org/vello")
+    if parts.fragment or "@" in parts.netloc:
+        raise ValueError("must hold no '#' and no user name; write it like https://hooks.example.org/vello")
+    if parts.scheme != "https" and not here(parts.hostname or ""):
+        raise ValueError("sends notices in clear; use https")
+    return value
+
+
+def webhook_secret(value: str) -> str:
+    try:
+        key_of(value)
+    except ValueError:
+        raise ValueError(
+            "is no secret of Standard Webhooks; make one with `echo whsec_$(openssl rand -base64 32)`"
+        ) from None
+    return value
+
+
+def here(host: str) -> bool:
+    """Whether a host is this machine and nothing that is sent there leaves it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 def seconds(least: float, most: float) -> Callable[[str], float]:
     def check(value: str) -> float:
         try:
@@ -141,6 +215,16 @@ def hour(value: str) -> int | None:
     if not value.isdecimal() or int(value[:4]) > 23:
         raise ValueError("is no hour of the day from 0 to 23 (UTC), and not 'never'")
     return int(value)
+
+
+def whole(least: int, most: int, what: str) -> Callable[[str], int]:
+    def check(value: str) -> int:
+        number = int(value) if re.fullmatch(r"[0-9]{1,12}", value) else -1
+        if not least <= number <= most:
+            raise ValueError(f"is no whole number of {what} from {least} to {most}")
+        return number
+
+    return check
 
 
 def one_of(words: Any) -> Callable[[str], str]:

@@ -1,22 +1,30 @@
 """What speaks with providers, as the process's environment wants them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from typing import Final
+from urllib.parse import urlsplit
 
 from providers import registry
-from providers.base import Authorizer, MeetingProvider, ProviderInfo, ProviderSettings
+from providers.base import Authorizer, Inspects, MeetingProvider, ProviderInfo, ProviderSettings, Remark
 from providers.http import Http
 from providers.transport import Hosts
 from service.config import Config, ConfigError
 from service.connections import Connection, Connections
 from service.endpoint import Client, Vendor
 from service.grants import Grants
+from service.notices.mail import Mail, MailServer
+from service.notices.summary import Channel
+from service.notices.webhook import Webhook
 from service.oauth import Broker
 from service.observer import Observer
 from service.oidc import Oidc
 from service.store import Store
 from service.vault import Vault
+
+LOOK: Final = 8.0
+"""Seconds for each call to a server whose settings are looked at: a person waits."""
 
 _API_URLS: Mapping[str, Callable[[Config], str]] = {"zoom": lambda config: config.zoom_api_url}
 _ADDRESSES: Mapping[str, Callable[[Config], Mapping[str, str]]] = {
@@ -74,6 +82,23 @@ def accounts_of(
     return http_for, broker, Connections(store, vault, known, connect)
 
 
+def inspects(info: ProviderInfo) -> bool:
+    """Whether a provider's settings can be looked at before they are stored."""
+    return isinstance(info.connect, type) and issubclass(info.connect, Inspects)
+
+
+async def inspected(info: ProviderInfo, settings: ProviderSettings) -> Sequence[Remark]:
+    """What a server says of settings that are not stored; nothing where the provider has no server to ask."""
+    if not inspects(info):
+        return ()
+    http = Http(deadline=LOOK)
+    try:
+        provider = info.connect(settings, http)
+        return await provider.inspect() if isinstance(provider, Inspects) else ()
+    finally:
+        await http.close()
+
+
 def oidc_of(config: Config, http: Http) -> Oidc | None:
     """The login of admins at an identity provider, if the environment names one."""
     if not (config.oidc_issuer and config.oidc_client_id and config.oidc_client_secret):
@@ -81,6 +106,27 @@ def oidc_of(config: Config, http: Http) -> Oidc | None:
     client = Client(config.oidc_client_id, config.oidc_client_secret.get_secret_value())
     redirect_uri = f"{config.public_url}/login/oidc/callback"
     return Oidc(http, config.oidc_issuer, client, redirect_uri, config.oidc_allowed, config.oidc_companies)
+
+
+def channels_of(config: Config, http: Http) -> list[Channel]:
+    """The ways to tell people what needs them, as far as the environment names any."""
+    channels: list[Channel] = []
+    if config.smtp_host and config.smtp_from and config.notice_emails:
+        server = MailServer(
+            config.smtp_host,
+            config.smtp_from,
+            config.notice_emails,
+            config.smtp_port,
+            config.smtp_tls,
+            config.smtp_ca,
+            config.smtp_username,
+            config.smtp_password.get_secret_value() if config.smtp_password else None,
+        )
+        channels.append(Mail(server, urlsplit(config.public_url).hostname or "localhost"))
+    if config.notice_webhook_url and config.notice_webhook_secret:
+        url, secret = config.notice_webhook_url.get_secret_value(), config.notice_webhook_secret.get_secret_value()
+        channels.append(Webhook(http, url, secret))
+    return channels
 
 
 def _moved(info: ProviderInfo, endpoints: tuple[str, str, str]) -> ProviderInfo:

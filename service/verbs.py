@@ -1,10 +1,12 @@
 """What the ledger's verbs take and answer. Pure."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from service.entry import Entry, Placement, State, digest
-from service.vello import Event
+from service.shards import token_in
+from service.vello import Event, Record
 
 HOSTED: Final = "h"
 DIRECT: Final = "d"
@@ -35,6 +37,14 @@ class Known(NamedTuple):
     doubt: bool = False
     older: bool = False
 
+    def arguments(self, seal: Callable[[Placement], str]) -> tuple[str, str, str, str, str, str]:
+        """The meeting as the scripts take it: its name, envelope, generation, link's digest, doubt, and whose it is."""
+        placed = self.placement
+        if placed is None or placed.meeting is None:
+            return "", "", "", "", "", ""
+        generation, link = str(placed.spec.generation), digest(placed.meeting.join_url)
+        return placed.name, seal(placed), generation, link, str(int(self.doubt)), placed.marked
+
 
 NOTHING: Final = Known()
 
@@ -64,7 +74,8 @@ class Telling(NamedTuple):
 class Accepted(NamedTuple):
     """What became of an event: its verdict (new, old, same, foreign), and a lease if one was granted.
 
-    Where Vello asked and nothing has changed since it was last told, `told` comes in the place of the entry.
+    Where Vello asked and nothing has changed since it was last told, `told` comes in the place of the entry. `noted`:
+    the delivery log has its line.
     """
 
     verdict: str
@@ -73,6 +84,7 @@ class Accepted(NamedTuple):
     revision: str
     now: int
     told: Told | None = None
+    noted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +154,13 @@ def telling(entry: Entry, link: str, revision: str, *, hosted: bool) -> Telling:
         return Telling(digest(link), hosted, "")
     office = entry.wish.office or ""
     return Telling(digest(link), hosted, f"{entry.generation}:{revision}:{HOSTED if hosted else DIRECT}{office}")
+
+
+def page_of(record: Record, hosted_prefix: str) -> tuple[str, str]:
+    """The token and the digest of the booking's page that Vello has for a record, '' where it has none of ours."""
+    link = record.video_link or ""
+    token = token_in(record.id, link.removeprefix(hosted_prefix)) if link.startswith(hosted_prefix) else ""
+    return token, digest(link) if token else ""
 
 
 def told_by(event: Event) -> str:

@@ -8,7 +8,6 @@ Key: `vm:probe:<connection>`, there while nobody needs to ask again.
 """
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
@@ -24,8 +23,6 @@ from service.settings import Settings
 from service.store import Store, StoreUnavailable
 from service.vault import Damaged, UnknownKey
 
-EVERY: Final = 60.0
-"""Seconds between two rounds, a quarter more or less."""
 PAUSE: Final = 900.0
 """Seconds between two probes of a connection by all processes, a quarter more or less."""
 SOON: Final = 60
@@ -61,35 +58,13 @@ def judged(health: Health, finding: Finding) -> Verdict | None:
 
 
 class Watch:
-    """One round a minute; a connection is asked by one of all processes."""
+    """Its rounds are many; a connection is asked by one of all processes."""
 
     def __init__(self, store: Store, ledger: Ledger, settings: Settings, calls: Calls) -> None:
         self._store = store
         self._ledger = ledger
         self._settings = settings
         self._calls = calls
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin, the first round a little later."""
-        self._task = asyncio.create_task(self._loop())
-
-    async def stop(self) -> None:
-        """End it; a probe under way is given up."""
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-
-    async def _loop(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY * random.uniform(0.75, 1.25))  # noqa: S311 (jitter is no secret)
-            try:
-                await self.round()
-            except StoreUnavailable as error:
-                _log.warning("watch_waits", reason=str(error))
-            except Exception:  # a fault of ours must not end what looks after all connections
-                _log.exception("watch_failed")
 
     async def round(self) -> None:
         """Ask every connection in use whose time has come."""

@@ -20,6 +20,7 @@ from babel.messages.pofile import read_po, write_po
 from pydantic import BaseModel
 
 from providers import registry
+from service.errors import Catalogue
 from service.web.forms import label_of
 from service.web.words import GUESTS, LANGUAGES
 
@@ -28,8 +29,12 @@ WEB = ROOT / "service" / "web"
 LOCALE = WEB / "locale"
 KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "several": (1, 2)}
 TRANSLATED = [name for name in GUESTS if name != "en"]
-FOR_GUESTS = {"service/web/join.py", "service/web/templates/meeting.html"}
-"""Sources whose texts customers see: they are in every language, all others in those of the settings."""
+FOR_GUESTS = {
+    *("service/web/entrance.py", "service/web/join.py"),
+    *("service/web/templates/host.html", "service/web/templates/meeting.html"),
+}
+"""Sources whose texts are seen behind links, without a login: they are in every language, all others in those of the
+settings."""
 
 UNSEEN = {
     *("providers/memory.py", "providers/memory_server.py", "providers/registry.py", "providers/testing.py"),
@@ -45,7 +50,7 @@ UNSEEN = {
     "service/findings.py",
     *("service/embedded.py", "service/generated.py", "service/logs.py", "service/metrics.py", "service/observer.py"),
     *(f"service/doctor/{name}.py" for name in ("accounts", "address", "configuration", "examination", "finding")),
-    *("service/doctor/keys.py", "service/doctor/server.py"),
+    *("service/doctor/keys.py", "service/doctor/notices.py", "service/doctor/server.py"),
     *("service/rotation.py", "service/store.py", "service/store_address.py", "service/store_node.py"),
     *("service/store_routes.py", "service/store_server.py", "service/traces.py", "service/trigger.py"),
     *(
@@ -54,7 +59,6 @@ UNSEEN = {
         "service/vello.py",
         "service/web/door.py",
         "service/web/guard.py",
-        "service/web/limits.py",
     ),
     *("service/web/schema.py", "service/web/server.py", "service/web/webhook.py"),
 }
@@ -64,6 +68,12 @@ FRAGMENTS = (
     "Own system (signed HTTP)",
     "{0} refuses the call: {1}",
     "{0} does not work now: {1}",
+    "{0} takes mail for none of the recipients: {1}",
+    "{0} refuses user name or password: {1}",
+    "{0} refuses the message: {1}",
+    "{0} has a certificate that is not trusted: {1}",
+    "{0} does not offer what was asked of it: {1}",
+    "{0} It takes none for {1}",
     "status {0}, {1}.",
     "about {0} s",
     "about {0} min",
@@ -107,6 +117,7 @@ OF_LIBRARIES = (
     "braces hold nothing but a name.",
     "unknown {0}; known are {1}, {2} and {3}.",
     "an e-mail address was expected.",
+    "a colour was expected, such as #0b5cad.",
 )
 """What pydantic and our own checks of fields say, as `errors_of` shows it."""
 
@@ -121,7 +132,7 @@ def texts() -> dict[Text, list[str]]:
         method, options = ("python", {}) if path.suffix == ".py" else ("jinja2.ext:babel_extract", _JINJA)
         for _, message, _, _ in extract(method, io.BytesIO(path.read_bytes()), KEYWORDS, options=options):
             found.setdefault(message, []).append(_name(path))
-    for text, where in [*_sentences(), *_scripts(), *_declared()]:
+    for text, where in [*_sentences(), *_scripts(), *_declared(), *_cures()]:
         found.setdefault(text, []).append(where)
     for text in (*FRAGMENTS, *OF_LIBRARIES):
         found.setdefault(text, []).append("tests/catalogue.py")
@@ -153,7 +164,8 @@ def _sentences() -> Iterator[tuple[str, str]]:
             header = (
                 isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Query", "Header")
             )
-            if marked or header:
+            declared = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Trouble"
+            if marked or header or declared:  # a trouble's sentences are those of whoever says them
                 passed |= {id(part) for part in ast.walk(node)}
             if isinstance(node, ast.JoinedStr):
                 passed |= {id(part) for part in node.values}
@@ -205,6 +217,12 @@ def _declared() -> Iterator[tuple[str, str]]:
             yield scope.need, where
         for text in info.oauth.features.values() if info.oauth else ():
             yield text, where
+
+
+def _cures() -> Iterator[tuple[str, str]]:
+    """What is to be done about each trouble, as the page `/errors` says it."""
+    for trouble in Catalogue(registry.load()).codes.values():
+        yield trouble.cure, "service/errors"
 
 
 def _of_model(model: type[BaseModel], names: list[str], where: str) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Fixtures that every test may ask for: a real Valkey, a store on it, and a real Redis where one is installed."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -17,8 +18,8 @@ pytest.register_assert_rewrite("providers.testing")
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def valkey_url() -> AsyncIterator[str]:
-    """The URL of the session's Valkey; a test that needs it empty asks for `store`."""
-    async with StoreServer() as server:
+    """The URL of the session's Valkey, or what STORE_BINARY names; a test that needs it empty asks for `store`."""
+    async with StoreServer(os.environ.get("STORE_BINARY")) as server:
         yield server.url
 
 

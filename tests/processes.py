@@ -184,8 +184,10 @@ class Tripwire:
             pass
         finally:
             answers.cancel()
-            store_writer.close()
-            writer.close()
+            for each in (store_writer, writer):
+                each.close()
+                with suppress(OSError):
+                    await each.wait_closed()
             self._tasks.discard(task)
 
     async def _answers(self, store: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -83,6 +83,10 @@ class StoreServer:
         shutil.rmtree(self._directory)
 
 
+SAFE = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2", "--repl-diskless-sync-delay", "0")
+"""Options of a master that acknowledges nothing that its replica may not have."""
+
+
 class Watched:
     """A master, its replica, and three sentinels that make the one take the other's place.
 
@@ -97,8 +101,7 @@ class Watched:
         """With `login`, a user and its rights, the servers know that one too, and the sentinels ask for a password."""
         self._sentinel = sentinel or find_binary()
         self._login = login
-        safe = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2", "--repl-diskless-sync-delay", "0")
-        self.servers = [StoreServer(binary, *safe, port=free_port()) for _ in range(2)]
+        self.servers = [StoreServer(binary, *SAFE, port=free_port()) for _ in range(2)]
         self._ports = [free_port() for _ in range(3)]
         self._sentinels: list[subprocess.Popen[bytes]] = []
         self._directory = Path(tempfile.mkdtemp(prefix="vm-"))
@@ -119,9 +122,7 @@ class Watched:
         """End the master at an instant at which its replica knows all it has acknowledged."""
         master = await self.master()
         assert master
-        await master.say("CLIENT", "PAUSE", "5000", "WRITE")
-        assert await master.say("WAIT", "1", "5000") == 1
-        master.kill()
+        await _kill_known(master)
         return master
 
     async def __aenter__(self) -> Self:
@@ -172,39 +173,74 @@ class Watched:
 
 
 class ClusterServers:
-    """A cluster of three masters; without one of them it takes nothing."""
+    """A cluster of three masters; without one of them it takes nothing, unless each has a replica.
+
+    With replicas nothing acknowledged is lost: a master without its replica takes no writes.
+    """
 
     SLOTS = 16384
 
-    def __init__(self, binary: str | None = None, *options: str) -> None:
+    def __init__(self, binary: str | None = None, *options: str, replicas: bool = False) -> None:
         always = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", *options)
-        self.nodes = [StoreServer(binary, *always, port=free_port(below=55_000)) for _ in range(3)]
+        if replicas:
+            always += (*SAFE, "--cluster-replica-validity-factor", "0")
+        servers = [StoreServer(binary, *always, port=free_port(below=55_000)) for _ in range(6 if replicas else 3)]
+        self.nodes, self.replicas = servers[:3], servers[3:]
         self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+
+    async def kill_master(self) -> StoreServer:
+        """End a master at an instant at which its replica knows all it has acknowledged."""
+        await _kill_known(self.nodes[1])
+        return self.nodes[1]
+
+    async def promoted(self) -> bool:
+        """Whether the replica of the master that `kill_master` ends is a master itself."""
+        return bool((await self.replicas[1].say("ROLE"))[0] == "master")
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             stack.push_async_exit(self)
-            await asyncio.gather(*(node.start() for node in self.nodes))
+            await asyncio.gather(*(node.start() for node in self._all))
             share = -(-self.SLOTS // len(self.nodes))
             for number, node in enumerate(self.nodes):
                 await node.say("CLUSTER", "ADDSLOTS", *range(number * share, min(self.SLOTS, (number + 1) * share)))
                 await node.say("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-            for node in self.nodes[1:]:
+            for node in self._all[1:]:
                 await node.say("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
             await wait_until(self.whole, 30)
+            for replica, master in zip(self.replicas, self.nodes, strict=False):
+                await replica.say("CLUSTER", "REPLICATE", await master.say("CLUSTER", "MYID"))
+            await wait_until(self._in_order, 30)
             stack.pop_all()
         return self
 
+    @property
+    def _all(self) -> list[StoreServer]:
+        return [*self.nodes, *self.replicas]
+
+    async def _in_order(self) -> bool:
+        """Whether every replica has all that its master has."""
+        roles = [await node.say("ROLE") for node in self.nodes] if self.replicas else []
+        return all(role[2] for role in roles) and await self.whole()
+
     async def whole(self) -> bool:
         """Whether every node knows all others and serves."""
-        states = [await node.say("CLUSTER", "INFO") for node in self.nodes]
-        return all("cluster_state:ok" in state and "cluster_known_nodes:3" in state for state in states)
+        states = [await node.say("CLUSTER", "INFO") for node in self._all]
+        known = f"cluster_known_nodes:{len(self._all)}\r"
+        return all("cluster_state:ok" in state and known in state for state in states)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for node in self.nodes:
+        for node in self._all:
             await node.__aexit__(None, None, None)
+
+
+async def _kill_known(master: StoreServer) -> None:
+    """Kill a master that takes no more writes and whose replica has all it took."""
+    await master.say("CLIENT", "PAUSE", "5000", "WRITE")
+    assert await master.say("WAIT", "1", "5000") == 1
+    master.kill()
 
 
 class ScriptedServer:
@@ -252,6 +288,8 @@ class ScriptedServer:
                 writer.write(self.answers.get(words[0], b"+OK\r\n"))
                 await writer.drain()
         writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
 
 
 def free_port(below: int = 65_536) -> int:
@@ -282,3 +320,5 @@ async def answers(path: Path) -> bool:
         return False
     finally:
         writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()

@@ -20,6 +20,8 @@ from service.vault import Vault
 from tests.browsing import listening, served
 from tests.events import record
 from tests.fakes.zoom_server import ZoomServer
+from tests.hook import SECRET, receiver
+from tests.mailbox import Mailbox, mailbox
 from tests.processes import ADMIN, KEYS, TOKEN, Service
 from tests.running import Running, running
 from tests.servers import MemoryServer, RawServer, http, message
@@ -31,10 +33,12 @@ NOWHERE = "http://127.0.0.1:1"
 DOCS = (Path(__file__).parent.parent / "docs" / "doctor.md").read_text()
 
 
-async def examined(redis_url: str, connection: str | None = None, **environment: str) -> Report:
+async def examined(
+    redis_url: str, connection: str | None = None, notice: bool = False, /, **environment: str
+) -> Report:
     """What the doctor says of an installation on a store."""
     given = {"REDIS_URL": redis_url, "PUBLIC_URL": NOWHERE, "VELLO_WEBHOOK_TOKEN": TOKEN, "ADMIN_TOKEN": ADMIN}
-    return await examine(connection, {**given, "SECRET_KEYS": KEYS, **environment})
+    return await examine(connection, {**given, "SECRET_KEYS": KEYS, **environment}, notice=notice)
 
 
 def the(report: Report, check: str, about: str | None = None) -> Finding:
@@ -77,9 +81,11 @@ async def test_a_sound_installation_is_told_so_and_left_as_it_was(
         assert (await admin.admin("GET", "/companies")).json()["companies"][0].get("reached_at") is None
     assert report.well, report.table()
     seen = {each.check for each in report.findings}
-    assert set(CHECKS) - seen == {"connection.scopes", "connection.budget"}  # this provider has neither
-    (trial, here) = [each for each in report.findings if each.status != "ok"]
+    neither = {"connection.scopes", "connection.budget", "notices.mail", "notices.webhook"}  # has this installation
+    assert set(CHECKS) - seen == neither
+    (trial, nobody, here) = [each for each in report.findings if each.status != "ok"]
     assert ("for trials only" in trial.text, "this machine" in here.text) == (True, True)
+    assert nobody.text == "Nobody is told when something needs a person."
     assert await meeting_server.meetings() == []
     assert [call["verb"] for call in await meeting_server.calls()].count("create") == 1
     said = report.table() + json.dumps(report.json())
@@ -406,3 +412,50 @@ async def test_the_command_shares_a_running_services_store_and_needs_none(tmp_pa
 @pytest.mark.parametrize("check", CHECKS)
 def test_every_check_is_documented(check: str) -> None:
     assert f"| `{check}` |" in DOCS
+
+
+async def test_ways_to_tell_people_are_tried_and_a_test_notice_says_what_was_answered(
+    store: Store, store_url: str
+) -> None:
+    async with mailbox() as box, receiver() as program:
+        told = {
+            **mailed(box),
+            "NOTICE_WEBHOOK_URL": program.url,
+            "NOTICE_WEBHOOK_SECRET": SECRET,
+            "NOTICE_LANGUAGE": "sv",
+        }
+        quiet = await examined(store_url, **told)
+        assert (status(quiet, "notices.mail"), status(quiet, "notices.webhook")) == ("ok", "ok")
+        assert (box.messages, program.calls) == ([], 0)
+        loud = await examined(store_url, None, True, **told)
+        assert the(loud, "notices.mail").text == "A test notice arrived: 250 2.0.0 queued as 4711."
+        assert the(loud, "notices.webhook").text == "A test notice arrived: 127.0.0.1 took it (status 204)."
+        assert box.messages[0]["Subject"] == "Videomöten: ett testmeddelande"
+        box.data, program.answers = "554 5.7.1 no", [410]
+        loud = await examined(store_url, None, True, **told)
+        for check, said in (("notices.mail", "554 5.7.1 no"), ("notices.webhook", "status 410")):
+            assert (status(loud, check), said in the(loud, check).text) == ("problem", True)
+        assert "key=of-the-program" not in loud.table()
+
+
+async def test_a_mail_server_that_is_down_is_a_problem_and_that_nobody_could_be_told_stays_said(
+    store: Store, store_url: str, meeting_server: MemoryServer
+) -> None:
+    async with mailbox() as box:
+        given = mailed(box)
+        async with running(store_url, **given) as service:
+            await service.connect(meeting_server.url)
+            await meeting_server.faults(fail=[{"status": 401, "times": 9}], only="create")
+            await service.link(record())
+            box.data = "421 4.3.2 shutting down"
+            await service.app.app.state.sender.look()
+    gone = [each for each in (await examined(store_url, **given)).findings if each.check == "notices.mail"]
+    assert [each.status for each in gone] == ["warning", "problem"]
+    assert "421 4.3.2 shutting down" in gone[0].text
+    assert "cannot be reached" in gone[1].text
+
+
+def mailed(box: Mailbox) -> dict[str, Any]:
+    """The environment in which notices go to a mail server."""
+    people = {"SMTP_FROM": "vello@clinic.example", "NOTICE_EMAILS": "it@clinic.example"}
+    return {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(box.port), "SMTP_TLS": "none", **people}

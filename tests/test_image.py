@@ -15,12 +15,14 @@ import httpx
 import pytest
 import yaml
 
+from service.store import Store
 from service.vello import sign
 from tests.events import body, record
 from tests.processes import TOKEN, Service, free_port
 from tests.servers import MemoryServer
 from tests.stores import StoreServer
 from tests.tools import absent, need
+from tests.upgrade import STORED, put
 from tests.waiting import outage, wait_until
 
 ROOT = Path(__file__).parent.parent
@@ -181,7 +183,14 @@ async def test_sigterm_lets_the_answer_in_the_making_out(
 async def test_a_rolling_upgrade_under_load_loses_no_request_and_no_event(
     image: str, reachable_store: str, meeting_server: MemoryServer
 ) -> None:
-    """As the chart rolls: a new one is ready before an old one stops, which first answers on for the preStop delay."""
+    """As the chart rolls: a new one is ready before an old one stops, which first answers on for the preStop delay.
+
+    The store is one that the last version left.
+    """
+    left = json.loads(max(STORED.glob("*.json")).read_text())
+    store = await Store.open(reachable_store)
+    await put(store, left["keys"])
+    await store.close()
     delay = yaml.safe_load((ROOT / "helm/vello-meetings/values.yaml").read_text())["preStopSeconds"]
     async with AsyncExitStack() as stack:
         balancer = await stack.enter_async_context(Balancer())
@@ -205,6 +214,8 @@ async def test_a_rolling_upgrade_under_load_loses_no_request_and_no_event(
         assert len(answers) > 100
         for record_id in answers:
             assert (await successor.settled(record_id))["state"] == "ready"
+        page = httpx.URL(left["held"]["hosted"]["link"]).path
+        assert (await successor.request("GET", page)).status_code == 200
     assert len(await meeting_server.meetings()) == len(answers)
 
 

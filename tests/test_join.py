@@ -71,7 +71,7 @@ def assert_private(answer: httpx.Response) -> None:
         assert answer.headers["content-type"].startswith("text/html")
         assert "<script" not in answer.text
         assert "style=" not in answer.text
-        elsewhere = re.findall(r'(?:href|src)="(?!/)([^"]*)"([^>]*)', answer.text)
+        elsewhere = re.findall(r'(?:href|src)="(?!/|tel:)([^"]*)"([^>]*)', answer.text)
         for address, how in elsewhere:  # where somebody may click; nothing is loaded from there
             assert address.startswith(("https://calendar.google.com/", "https://outlook.live.com/"))
             assert 'rel="noreferrer"' in how

@@ -18,7 +18,7 @@ from service.store import Script, Store
 from service.store_node import Command
 from service.vault import Vault
 from service.vello import DELETED, UPDATE_METADATA
-from service.verbs import Accepted, Change, Lease, Told
+from service.verbs import Accepted, Change, Lease, Told, telling
 from tests.events import START, event, record
 from tests.waiting import wait_until
 
@@ -67,6 +67,11 @@ async def ledger(request: pytest.FixtureRequest, server_url: str) -> AsyncIterat
 async def hasty(store: Store) -> Ledger:
     """A ledger whose leases end almost at once: the holder looks dead to everybody else."""
     return Ledger(store, VAULT, lease_seconds=0.05)
+
+
+async def tell(ledger: Ledger, record: str, link: str, revision: str = "0", *, hosted: bool = False) -> None:
+    entry = await entry_of(ledger, record)
+    await ledger.told(entry, telling(entry, link, revision, hosted=hosted))
 
 
 async def say(ledger: Ledger, kind: str, data: Any, *, inline: bool = False) -> Accepted:
@@ -245,7 +250,7 @@ async def test_a_meeting_nobody_knows_of_is_kept_until_it_is_removed(ledger: Led
 async def test_what_vello_was_told_is_known_again(ledger: Ledger) -> None:
     data = record()
     await say(ledger, UPDATE_METADATA, data)
-    await ledger.told(await entry_of(ledger, data["id"]), "https://zoom.example/j/1", "0", hosted=False)
+    await tell(ledger, data["id"], "https://zoom.example/j/1")
     for link, foreign in (
         ("https://zoom.example/j/1/", False),
         ("https://zoom.example/j/2", True),
@@ -270,7 +275,7 @@ async def test_an_answer_comes_back_by_itself_as_long_as_nothing_moves(ledger: L
         revision = await ledger.bump_revision()
         await settle()
         assert (await say(ledger, UPDATE_METADATA, data, inline=True)).told is None
-        await ledger.told(await entry_of(ledger, data["id"]), url, revision, hosted=hosted)
+        await tell(ledger, data["id"], url, revision, hosted=hosted)
         token = (await entry_of(ledger, data["id"])).token
         told = Told(data["office"], token if hosted else None, None if hosted else url)
         assert (await say(ledger, UPDATE_METADATA, data, inline=True)).told == told
@@ -288,7 +293,7 @@ async def test_an_answer_is_forgotten_when_the_booking_changes(ledger: Ledger, c
     lease = (await say(ledger, UPDATE_METADATA, data, inline=True)).lease
     assert lease
     await ledger.commit(lease, Change("done", {"state": "ready", "settings": "0"}))
-    await ledger.told(await entry_of(ledger, data["id"]), "https://x.example/j/1", "0", hosted=True)
+    await tell(ledger, data["id"], "https://x.example/j/1", hosted=True)
     assert (await say(ledger, UPDATE_METADATA, data)).told
     assert (await say(ledger, UPDATE_METADATA, data | change | {"version": data["version"] + 1})).told is None
 

@@ -3,7 +3,7 @@
 import pytest
 
 from service.choices import Choice
-from service.entry import Entry, State, digest
+from service.entry import Entry, Reason, State, digest
 from service.links import GRACE, Moment, link_for, moment, vello_was_told
 from service.vello import Rank
 from tests.entries import CHOICE, JOIN_URL, TOKEN, asked, capabilities, ready
@@ -93,6 +93,10 @@ def test_a_booking_entered_long_after_its_time_is_open_for_a_while() -> None:
     ("entry", "says"),
     [
         (asked(), Moment.PENDING),
+        (asked(reason=Reason("temporary", "It is down.", "operator")), Moment.LATE),
+        (asked(reason=Reason("held", "It is over its limit.", "operator")), Moment.LATE),
+        (asked(reason=Reason("reconnect", "It refuses us.", "admin")), Moment.TROUBLE),
+        (asked(reason=Reason("permanent", "It refuses the call.", "admin")), Moment.TROUBLE),
         (asked(state=State.FAILED), Moment.TROUBLE),
         (ready(rank=Rank.CANCELLED), Moment.CANCELLED),
         (ready(rank=Rank.DELETED, wish=None), Moment.CANCELLED),

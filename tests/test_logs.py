@@ -28,6 +28,8 @@ TEXTS = [
     f"next=https%3A%2F%2Fuser%3A{SECRET}%40example.org",
     f"https://vello.example.org/m/{HOSTED}/join",
     f"https%3A%2F%2Fvello.example.org%2Fm%2F{HOSTED}",
+    f"https://vello.example.org/h/{HOSTED}/start",
+    f"/h/{HOSTED}",
     f"Authorization: Bearer {SECRET}",
     f"authorization=Basic {SECRET}",
     f"Bearer {SECRET}",

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -53,6 +54,7 @@ def everything() -> Metrics:
     metrics.call("memory", "create", "ok", 0.1)
     metrics.takeover()
     metrics.refresh("zoom", "ok")
+    metrics.notice("mail", "told")
     return metrics
 
 
@@ -65,9 +67,8 @@ async def scraped(service: Running) -> dict[tuple[str, tuple[str, ...]], float]:
 
 def families() -> Iterator[tuple[str, str, list[str]]]:
     swept = SweepReport(1, 2, 3, {"repair": 4}, {"c1": "It hangs."})
-    for family in text_string_to_metric_families(
-        everything().render(Backlog(1, 2, 3.0), {"c1": "open"}, {"c1": "reconnect"}, {"c1": 0.5}, 0.0, swept).decode()
-    ):
+    rest: tuple[Any, ...] = ({"c1": "open"}, {"c1": "reconnect"}, {"c1": 0.5}, 0.0, {"clock": 1}, {"mail": 9.0}, swept)
+    for family in text_string_to_metric_families(everything().render(Backlog(1, 2, 3.0), *rest).decode()):
         if family.name.startswith("vello_meetings_"):
             name = f"{family.name}_total" if family.type == "counter" else family.name
             yield name, family.type, sorted({label for sample in family.samples for label in sample.labels} - {"le"})

@@ -9,7 +9,7 @@ import pytest
 from tests.tools import need
 
 ROOT = Path(__file__).parent.parent
-PARTS = ["release", "pyproject.toml", "CHANGELOG.md", "helm/vello-meetings/Chart.yaml"]
+PARTS = ["release", "pyproject.toml", "CHANGELOG.md", "helm/vello-meetings/Chart.yaml", "tests/stored/0.1.0.json"]
 
 
 def git(tree: Path, *arguments: str) -> None:

@@ -9,10 +9,12 @@ import pytest
 
 from service.app import rotate_keys
 from service.config import Config, ConfigError
+from service.deliveries import Deliveries
 from service.endpoint import Tokens
 from service.grants import Grants, grant_key
 from service.rotation import Rotation
 from service.store import Store
+from service.tombs import Tombs
 from service.vault import UnknownKey, Vault
 from tests.events import START, record
 from tests.processes import Service
@@ -43,6 +45,10 @@ async def envelopes(store: Store) -> list[str]:
     """Every envelope in the store."""
     found: list[str] = []
     for key in await store.execute("KEYS", "vm:*"):
+        if key.endswith("log"):
+            found += [
+                each[-1] for line in await store.execute("ZRANGE", key, 0, -1) if (each := json.loads(line))[1] == "e"
+            ]
         if await store.execute("TYPE", key) == "hash":
             for value in (await store.execute("HGETALL", key)).values():
                 fields = json.loads(value) if value.startswith("{") else {"itself": value}
@@ -59,12 +65,21 @@ async def test_everything_is_sealed_anew_and_the_old_key_is_forgotten(
         await service.admin("POST", "/companies", json={"id": record()["id"], "name": "North"})
         for data in bookings:
             await service.link(data)
+        host = (await service.record(bookings[0]["id"]))["host_link"]
+        said = len((await service.admin("GET", "/deliveries", kind="event")).json()["deliveries"])
     row = json.loads((await store.execute("HVALS", "vm:connections"))[0])
     await store.execute("HSET", "vm:connections", row["id"], json.dumps({**row, "grant": GRANT}))
     await Grants(store, OLD_VAULT).put(GRANT, Tokens("a", "r", 60, ("x",)), "memory", "client", "anna")
     assert {envelope.split(".")[1] for envelope in await envelopes(store)} == {"old"}
     done = await rotate_keys(config(store_url, NEW, OLD))
-    assert dict(done.sealed) == {"connections": 1, "companies": 1, "grants": 1, "tombs": 1, "records": 12}
+    assert dict(done.sealed) == {
+        "connections": 1,
+        "companies": 1,
+        "grants": 1,
+        "tombs": 1,
+        "records": 13,
+        "deliveries": said,
+    }
     assert (done.unreadable, done.retired) == ({}, ("old",))
     assert {envelope.split(".")[1] for envelope in await envelopes(store)} == {"new"}
     async with running(store_url, SECRET_KEYS=NEW) as later:
@@ -72,11 +87,13 @@ async def test_everything_is_sealed_anew_and_the_old_key_is_forgotten(
             await later.say("record.updated", {**data, "version": 2, "time": START + 60})
             assert (await later.settled(data["id"]))["state"] == "ready"
         assert len((await later.admin("GET", "/companies")).json()["companies"]) == 1
+        assert (await later.record(bookings[0]["id"]))["host_link"] == host
     assert {meeting["start"] for meeting in await meeting_server.meetings()} == {START + 60}
 
 
 async def test_a_second_rotation_finds_nothing(service: Running, store_url: str) -> None:
     await service.link(record())
+    await service.admin("GET", "/deliveries")  # written by now
     await rotate_keys(config(store_url, NEW, OLD))
     again = await rotate_keys(config(store_url, NEW, OLD))
     assert (sum(again.sealed.values()), again.retired) == (0, ())
@@ -98,9 +115,9 @@ async def test_what_is_written_meanwhile_is_not_overwritten(store: Store) -> Non
 
     renewing = asyncio.create_task(renew())
     while not renewing.done():
-        await Rotation(store, both, "new").run()
+        await Rotation(store, both, "new", Deliveries(store, both, Tombs())).run()
     await renewing
-    done = await Rotation(store, both, "new").run()
+    done = await Rotation(store, both, "new", Deliveries(store, both, Tombs())).run()
     assert done.unreadable == {}
     newest = await Grants(store, both).look(GRANT)
     assert Grants(store, both).open(newest, "memory") == ("300", "r")

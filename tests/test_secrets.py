@@ -1,5 +1,6 @@
 """Nothing secret in logs, answers, errors or, in clear, in the store; and every key has its time to live."""
 
+import base64
 import json
 import re
 import uuid
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from service.vello import sign
 from tests.events import body, record
+from tests.fakes.own_system import OwnSystem
 from tests.processes import ADMIN, KEYS, TOKEN, Service
 from tests.servers import MemoryServer
 from tests.stores import StoreServer
@@ -22,13 +24,14 @@ APP_SECRET = "app-secret-of-at-least-thirty-two-bytes"
 BEARER = "bearer-of-the-reference-server"
 COMPANY_TOKEN = "token-of-another-company"
 CUSTOMER = "Aino Virtanen"
+OWN_SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
 PEM = (
     rsa.generate_private_key(65537, 2048)
     .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     .decode()
 )
 ETERNAL = re.compile(
-    r"vm:(offices|offices:seen|connections|connections:health|companies|reached|keys|tombs)|vm:\{s\d+\}:(due|index|rev)"
+    r"vm:(offices|offices:seen|connections|connections:health|companies|reached|keys|tombs|logos)|vm:\{s\d+\}:(due|index|rev)"
 )
 
 
@@ -92,7 +95,11 @@ async def provoke(service: Service, vendor: MemoryServer) -> tuple[list[str], li
             await vendor.faults()
             await service.say("record.updated", {**data, "version": 2, "time": 1_900_000_000})
             seen.append(link + (await service.request("GET", urlsplit(link).path)).text)
-            secrets.append(str((await service.admin("GET", f"/records/{data['id']}")).json()["join_url"] or ""))
+            shown = (await service.admin("GET", f"/records/{data['id']}")).json()
+            secrets += [str(shown["join_url"] or ""), shown["host_link"].rpartition("/")[2]]
+            for path in ("", "/start"):
+                at_the_hosts = await service.request("GET", urlsplit(shown["host_link"]).path + path)
+                secrets.append(at_the_hosts.headers.get("location", ""))
         seen.append((await service.admin("POST", f"/connections/{connection}/test")).text)
     raw = body("record.updated", record(time="soon", **people))
     for signature in ("wrong", TOKEN, sign(TOKEN, service.endpoint, raw)):
@@ -111,6 +118,30 @@ async def provoke(service: Service, vendor: MemoryServer) -> tuple[list[str], li
     return seen, secrets
 
 
+async def enter(service: Service) -> tuple[list[str], list[str]]:
+    """A booking with a passcode and a telephone; answers what others than its guest saw, and what opens it."""
+    passcode, code = "Pass-code_of*guests", "98765432101"
+    seen = []
+    async with OwnSystem(OWN_SECRET, ["keeps_link", "opens_in_browser"]) as system:
+        system.entrance = {"passcode": passcode, "dial_in": [{"number": "+358 9 555 0100", "codes": [code]}]}
+        fields = {"provider": "http_provider", "url": system.url, "secret": OWN_SECRET}
+        made = await service.admin("POST", "/connections", json={**fields, "capabilities": system.capabilities})
+        await service.admin("PUT", "/offices/default", json={"connection": made.json()["id"], "link": "hosted"})
+        data = record()
+        asked = await service.say("record.update_metadata", data)
+        path = urlsplit(asked.json()["metadata"]["video_link"]).path
+        page = (await service.request("GET", path)).text
+        assert passcode in page
+        assert f"{code}#" in page
+        for other in (f"{path}.ics", f"{path}/join"):
+            seen.append((await service.request("GET", other)).text)
+        seen.append((await service.say("record.updated", {**data, "version": 2, "duration": 60})).text)
+        shown = await service.admin("GET", f"/records/{data['id']}")
+        seen += [made.text, asked.text, shown.text, (await service.admin("GET", "/records")).text]
+        seen.append((await service.request("GET", urlsplit(shown.json()["host_link"]).path)).text)
+    return seen, [passcode, code, OWN_SECRET, shown.json()["host_link"].rpartition("/")[2]]
+
+
 def assert_kept(secrets: set[str], *places: bytes) -> None:
     """None of the secrets is in any of the places, in clear or as JSON writes it."""
     assert len(secrets) > 10
@@ -126,6 +157,7 @@ async def test_nothing_secret_gets_out_and_every_key_lives_for_a_time(tmp_path: 
         with MemoryServer(token=BEARER) as vendor:
             async with Service(REDIS_URL=store.url, log=log, **settings) as service:
                 seen, arisen = await provoke(service, vendor)
+                more, entrance = await enter(service)
                 data = record()
                 for kind in ("record.update_metadata", "record.cancelled", "record.deleted", "connection.test"):
                     await service.say(kind, data)
@@ -144,6 +176,8 @@ async def test_nothing_secret_gets_out_and_every_key_lives_for_a_time(tmp_path: 
     known = {TOKEN, ADMIN, KEYS, KEYS.partition(":")[2], APP_SECRET, BEARER, COMPANY_TOKEN, *PEM.splitlines()[1:-1]}
     secrets = {*known, CUSTOMER, "hush-hush", *minted, *arisen} - {""}
     assert_kept(secrets, stored, logged, shown.encode())
+    assert_kept({*entrance[:-1], *known, CUSTOMER}, stored, logged, "".join(more).replace(entrance[-1], "").encode())
+    assert entrance[-1].encode() not in stored + logged
     hosted = set(re.findall(r"/m/([\w-]{23})", shown))
     assert hosted
     assert [token for token in hosted if token.encode() in logged] == []

@@ -11,6 +11,7 @@ from playwright.async_api import Page, expect
 from service.vello import sign
 from tests.browsing import ELSEWHERE, Scheme, browser, browsers, listening, log_in, pictured, served, violations
 from tests.events import body, record
+from tests.fakes.jitsi import FakeJitsi
 from tests.fakes.zoom_server import ZoomServer
 from tests.processes import ADMIN, TOKEN
 from tests.servers import MemoryServer
@@ -137,8 +138,10 @@ async def test_a_provider_is_chosen_for_one_office_and_weighed_before(
         assert complaints == []
 
 
-async def test_a_server_is_connected_tried_renamed_and_mended(at: At, tmp_path: Path) -> None:
-    async with browser(tmp_path) as (page, complaints):
+async def test_a_server_is_asked_about_its_settings_while_they_are_typed_then_connected_renamed_and_mended(
+    at: At, tmp_path: Path
+) -> None:
+    async with FakeJitsi(auth="token") as jitsi, browser(tmp_path) as (page, complaints):
         await log_in(page, at.public, "/connections")
         card = page.get_by_role("listitem").filter(has_text="Jitsi Meet")
         await card.get_by_role("link", name="Fill in the form").click()
@@ -150,8 +153,16 @@ async def test_a_server_is_connected_tried_renamed_and_mended(at: At, tmp_path: 
         await expect(page.get_by_label("Url")).to_have_value("meet")
         await expect(page.get_by_label("Secret")).to_have_value("")
         assert await violations(page) == []
-        await page.get_by_label("Url").fill("https://meet.example.org")
+        check = page.locator("#check")
+        await expect(check).to_contain_text("As soon as the form is complete")
+        await page.get_by_label("Url").fill(jitsi.url)
+        await page.get_by_label("Secret").fill("t" * 40)
+        await page.get_by_label("Secret").blur()
+        await expect(check).to_contain_text("does not take the secret or key")
+        assert await violations(page) == []
         await page.get_by_label("Secret").fill("s" * 40)
+        await page.get_by_label("Secret").blur()
+        await expect(check).to_contain_text("It takes tokens with this app_id")
         await page.get_by_role("button", name="Connect", exact=True).click()
         await expect(page.get_by_role("status").first).to_contain_text("It is connected")
         assert await violations(page) == []
@@ -160,6 +171,9 @@ async def test_a_server_is_connected_tried_renamed_and_mended(at: At, tmp_path: 
         await expect(page.get_by_role("heading", name="Our rooms")).to_be_visible()
         await page.get_by_text("Enter other settings or secrets").click()
         await page.get_by_label("App id").fill("hospital")
+        await page.get_by_label("App id").blur()
+        await expect(check).to_contain_text("does not take the app_id")
+        jitsi.app_id = "hospital"
         await page.get_by_role("button", name="Save").click()
         await expect(page.get_by_role("status").first).to_contain_text("Saved")
         await expect(page.get_by_text("App id: … → …")).to_be_visible()
@@ -167,19 +181,38 @@ async def test_a_server_is_connected_tried_renamed_and_mended(at: At, tmp_path: 
     assert [line for line in complaints if "422" not in line] == []
 
 
-async def test_a_connection_is_tested_and_each_step_is_shown(
+async def test_a_server_that_does_not_answer_is_connected_when_somebody_wants_that(at: At, tmp_path: Path) -> None:
+    async with browser(tmp_path) as (page, _):
+        await log_in(page, at.public, "/connections/new/jitsi")
+        await page.get_by_label("Url").fill("http://127.0.0.1:9")
+        await page.get_by_label("Url").blur()
+        await expect(page.locator("#check")).to_contain_text("127.0.0.1 cannot be reached")
+        await page.get_by_label("Save it all the same").check()
+        assert await violations(page) == []
+        await page.get_by_role("button", name="Connect", exact=True).click()
+        await expect(page.get_by_role("status").first).to_contain_text("It is connected")
+
+
+async def test_a_connections_test_is_watched_step_by_step_while_it_goes_on(
     at: At, tmp_path: Path, meeting_server: MemoryServer
 ) -> None:
     connection = await at.connect(meeting_server.url, "Ours")
     async with browser(tmp_path) as (page, complaints):
         await log_in(page, at.public, f"/connections/{connection}")
+        await meeting_server.faults(delay=5, only="update")
         await page.get_by_role("button", name="Test it").click()
-        await expect(page.get_by_text("It works")).to_be_visible()
-        await expect(page.locator("#rehearsal li")).to_have_count(5)
+        steps = page.locator("#rehearsal li")
+        await expect(steps).to_contain_text(["Done", "Done", "In work Move it", "To come Find", "To come Remove"])
+        assert await violations(page) == []
+        await page.reload()  # another admin would see the same
+        await expect(steps).to_contain_text(["Done", "Done", "In work", "To come", "To come"])
+        await expect(page.get_by_text("It works", exact=True)).to_be_visible(timeout=20_000)
+        await expect(steps.get_by_text("Done")).to_have_count(5)
         assert await violations(page) == []
         await meeting_server.faults(fail=[{"status": 400, "times": 9}], only="create")
         await page.get_by_role("button", name="Test it").click()
-        await expect(page.get_by_text("It does not work")).to_be_visible()
+        await expect(page.get_by_text("It does not work", exact=True)).to_be_visible()
+        await expect(page.locator("#state")).to_contain_text("Does not work")
         assert complaints == []
 
 
@@ -219,11 +252,19 @@ async def test_two_admins_at_once_do_not_overwrite_each_other(
         await anna.get_by_role("button", name="Save").click()
         await expect(anna.get_by_role("status").first).to_contain_text("Saved")
         await bert.get_by_label("Tag").fill("bert")
+        await bert.get_by_role("button", name="Only show what it will do").click()
         await bert.get_by_role("button", name="Save").click()
         await expect(bert.get_by_role("alert")).to_contain_text("Somebody else changed this in the meantime")
+        await expect(bert.get_by_label("What was changed meanwhile")).to_contain_text("Name: before → Anna's")
         await expect(bert.get_by_label("Tag")).to_have_value("bert")
+        assert await violations(bert) == []
         stored = (await at.api("GET", "/offices/default")).json()
         assert (stored["name"], stored["tag"]) == ("Anna's", None)
+        await bert.get_by_label("Name", exact=True).fill("Anna's")
+        await bert.get_by_role("button", name="Save").click()
+        await expect(bert.get_by_role("status").first).to_contain_text("Saved")
+        stored = (await at.api("GET", "/offices/default")).json()
+        assert (stored["name"], stored["tag"]) == ("Anna's", "bert")
 
 
 async def test_zoom_is_connected_on_its_own_consent_page_and_makes_a_meeting(
@@ -333,10 +374,18 @@ async def test_every_page_is_for_everybody(
             "connection-new": "/connections/new/jitsi",
             "connection-leave": f"/connections/{connection}/leave",
             "companies": "/companies",
+            "notices": "/notices",
             "bookings": "/bookings",
             "booking": f"/bookings/{data['id']}",
             "booking-failed": f"/bookings/{broken['id']}",
+            "errors": "/errors",
             "nothing": "/bookings/nothing",
         }.items():
             await page.goto(f"{at.public}{path}")
+            await sound(page, f"{name}-{scheme}")
+        await meeting_server.faults(fail=[{"status": 401, "times": 9}], only="create")
+        await at.vello("record.update_metadata", record())
+        for name, path in {"needs": "/offices", "notices-needs": "/notices"}.items():
+            await page.goto(f"{at.public}{path}")
+            await expect(page.get_by_role("link", name="no longer lets this service in")).to_be_visible()
             await sound(page, f"{name}-{scheme}")

@@ -90,6 +90,21 @@ async def test_events_outlive_a_node_of_a_cluster(kind: str, meeting_server: Mem
         assert (await service.request("GET", "/readyz")).status_code == 200
 
 
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_events_outlive_a_master_of_a_cluster_with_replicas(kind: str, meeting_server: MemoryServer) -> None:
+    async with (
+        ClusterServers(server_of(kind), replicas=True) as cluster,
+        flowing(cluster.url, meeting_server) as (_, flow),
+    ):
+        lost = await cluster.kill_master()
+        await flow.is_refused()
+        await wait_until(cluster.promoted, 30)
+        await lost.start()  # as the replica of its successor, which takes nothing while it has none
+        await flow.goes_on(timeout=60)
+        assert await cluster.promoted()
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_events_wait_while_the_store_is_full_or_read_only(kind: str, meeting_server: MemoryServer) -> None:

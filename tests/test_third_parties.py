@@ -158,7 +158,7 @@ async def test_it_is_connected_by_a_form_in_the_readers_language(store_url: str)
             **{
                 "settings.url": system.url,
                 "secret.settings.secret": SECRET,
-                "settings.capabilities": "keeps_link, enforces_teardown",
+                "settings.capabilities": "keeps_link, enforces_teardown, opens_in_browser",
             },
         )
         assert made.status_code == 303, made.text

@@ -28,7 +28,7 @@ WEBHOOK_SECRET = "webhook-secret"
 
 
 @asynccontextmanager
-async def zoomed(store_url: str, zoom: ZoomServer) -> AsyncIterator[Running]:
+async def zoomed(store_url: str, zoom: ZoomServer, **more: Any) -> AsyncIterator[Running]:
     """A service whose Zoom is the fake."""
     given: dict[str, Any] = {
         "ZOOM_OAUTH_URL": zoom.oauth_url,
@@ -36,7 +36,7 @@ async def zoomed(store_url: str, zoom: ZoomServer) -> AsyncIterator[Running]:
         "ZOOM_WEBHOOK_SECRET": WEBHOOK_SECRET,
     }
     given |= {"ZOOM_CLIENT_ID": "user-app", "ZOOM_CLIENT_SECRET": "user-secret"}
-    async with running(store_url, **given) as service:
+    async with running(store_url, **given, **more) as service:
         yield service
 
 
@@ -149,6 +149,54 @@ async def test_without_a_meeting_there_is_no_link_for_its_host(service: Running,
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "no_meeting")
     await zoom.faults(fail=[{"status": 503, "times": 3}])
     assert (await service.admin("GET", path)).status_code == 503
+
+
+async def test_the_hosts_own_link_fetches_zooms_at_each_click_and_never_before(
+    service: Running, zoom: ZoomServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    await own_app(service)
+    data = record()
+    await service.link(data)
+    link = (await service.record(data["id"]))["host_link"]
+    before = len(await zoom.calls())
+    assert "Start the meeting" in (await service.client.get(link)).text
+    assert len(await zoom.calls()) == before
+    first, second = [await service.client.get(f"{link}/start") for _ in range(2)]
+    assert (first.status_code, first.headers["referrer-policy"]) == (303, "no-referrer")
+    assert first.headers["location"].startswith(f"{zoom.url}/s/")
+    assert first.headers["location"] != second.headers["location"]
+    logged = "".join(capfd.readouterr())
+    assert "provider_call" in logged
+    assert not [secret for secret in ("zak", link.rpartition("/")[2]) if secret in logged]
+
+
+async def test_a_hosts_click_that_fails_says_why_and_makes_anew_what_was_removed(
+    service: Running, zoom: ZoomServer
+) -> None:
+    await own_app(service)
+    data = record()
+    await service.link(data)
+    link = (await service.record(data["id"]))["host_link"]
+    await zoom.faults(fail=[{"status": 503, "times": 3}])
+    busy = await service.client.get(f"{link}/start")
+    assert (busy.status_code, "does not answer at the moment" in busy.text) == (200, True)
+    assert 'http-equiv="refresh"' in busy.text
+    await zoom.faults(only="get", fail=[{"status": 401, "times": 2}])
+    dead = await service.client.get(f"{link}/start")
+    assert "connect it again" in dead.text
+    assert "http-equiv" not in dead.text
+    (meeting,) = await zoom.meetings()
+    await zoom.control("DELETE", f"meetings/{meeting['id']}")
+    assert "being prepared" in (await service.client.get(f"{link}/start")).text
+
+    async def made_anew() -> bool:
+        return len(await zoom.meetings()) == 1
+
+    await wait_until(made_anew)
+    await service.settled(data["id"])
+    (another,) = await zoom.meetings()
+    assert another["id"] != meeting["id"]
+    assert f"/s/{another['id']}" in (await service.client.get(f"{link}/start")).headers["location"]
 
 
 async def test_moves_leave_the_last_calls_of_a_day_to_new_bookings(

@@ -17,7 +17,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-CAPABILITIES = ["keeps_link", "enforces_teardown"]
+CAPABILITIES = ["keeps_link", "enforces_teardown", "opens_in_browser"]
 TOLERANCE = 300  # seconds a call may be old, or our clock wrong
 MAX_BODY = 64 * 1024
 

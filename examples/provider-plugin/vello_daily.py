@@ -7,7 +7,8 @@ The vendor's laws:
   400 is looked into: if the room is there, it is the one.
 - `nbf` and `exp`, unix seconds, say when people get in; who is inside stays. An `exp` that has passed is refused.
 - A room whose `exp` has passed counts as deleted. A deleted room answers 404 with "not-found".
-- A public room lets everybody in who has its address, so the name must not be guessable.
+- A public room lets everybody in who has its address, in the browser, without an account and without being let in. So
+  the name must not be guessable.
 - 20 calls a second, deletes about 2.
 
 Sources: https://docs.daily.co/reference/rest-api/rooms, https://docs.daily.co/docs/rest-api/errors.
@@ -77,6 +78,9 @@ class Daily:
         idempotent_create=True,
         needs_host=False,
         opens_early=True,
+        opens_in="browser",
+        guests_wait=False,
+        guests_log_in=False,
     )
 
     def __init__(self, settings: DailySettings, http: Http) -> None:
@@ -156,6 +160,7 @@ PROVIDER = ProviderInfo(
     settings=DailySettings,
     options=Options,
     connect=Daily,
+    app="Daily",
     asks=("domain", "api_key"),
     asks_more=("api_url",),
 )

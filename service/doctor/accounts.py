@@ -9,7 +9,7 @@ from service.connections import Connection, UnknownConnection
 from service.doctor.finding import Report
 from service.endpoint import lacks, missing
 from service.oauth import Broker
-from service.rehearsal import rehearse
+from service.rehearsal import rehearse_connection
 from service.settings import Settings
 from service.store import StoreUnavailable
 from service.vault import Damaged, UnknownKey
@@ -112,11 +112,7 @@ class Accounts:
             report.ok("connection.scopes", f"Granted: {', '.join(granted)}.", about=row.id)
 
     async def _meeting(self, report: Report, row: Connection) -> None:
-        offices = self._settings.choices.using(row.id)
-        choice = self._settings.choices.own(offices[0]) if offices else None
-        hosts = choice.hosts_of(None) or choice.hosts_of(next(iter(choice.hosts), None)) if choice else ()
-        options = choice.options if choice else {}
-        steps = await rehearse(self._connections.provider(row.id), next(iter(hosts), None), options)
+        steps = await rehearse_connection(self._settings, row.id)
         for step in steps:
             if not step.ok:
                 report.broken("connection.meeting", f"{step.step}: {step.text}", _AGAIN, about=row.id)

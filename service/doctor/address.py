@@ -5,7 +5,6 @@ The event is of a type of its own, so the service answers it, remembers nothing,
 
 import secrets
 from collections.abc import Sequence
-from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -13,6 +12,7 @@ from providers.base import ProviderError
 from providers.http import Answer, Http
 from service.companies import Company
 from service.doctor.finding import Report
+from service.values import here
 from service.vello import sign
 
 EVENT: Final = "doctor.test"
@@ -47,7 +47,7 @@ async def _pages(report: Report, http: Http, public_url: str) -> None:
     elif answer.status not in (404, 503) or "noindex" not in answer.headers.get("x-robots-tag", ""):
         text = f"Something else than this service answers there (status {answer.status})."
         report.broken(check, text, "Set PUBLIC_URL to the service, or lead /m/ and /static/ to it.", about=public_url)
-    elif _is_here(public_url):
+    elif here(urlsplit(public_url).hostname or ""):
         text = "It is an address of this machine alone: neither Vello nor customers reach it."
         report.warning(check, text, "Set PUBLIC_URL to an address they reach.", about=public_url)
     elif not public_url.startswith("https:"):
@@ -122,11 +122,3 @@ def _code(answer: Answer) -> str:
     said = _said(answer)
     error = said.get("error") if isinstance(said, dict) else None
     return str(error.get("code", "")) if isinstance(error, dict) else ""
-
-
-def _is_here(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

@@ -1,6 +1,6 @@
 """One examination: from the environment to the last connection, as far as one leads to the next."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 from providers.http import Http
@@ -9,10 +9,11 @@ from service.choices import Choices
 from service.companies import Companies, Company
 from service.config import Config, ConfigError
 from service.connections import Connections
-from service.doctor import address, configuration, keys, server
+from service.doctor import address, configuration, keys, notices, server
 from service.doctor.accounts import Accounts
 from service.doctor.finding import CHECKS, Report, parted
 from service.embedded import EmbeddedUnavailable
+from service.notices.summary import Channel, Writer
 from service.oauth import Broker
 from service.settings import Settings
 from service.store import Store, StoreRefused, StoreUnavailable
@@ -25,7 +26,8 @@ _START = "Start it, and see whether REDIS_URL, its user and its network are righ
 class Examination:
     """Looks at everything and changes nothing.
 
-    `store` opens the store of a configuration, `accounts` makes what speaks with providers on it.
+    `store` opens the store of a configuration, `accounts` makes what speaks with providers on it,
+    `ways` what tells people and in which words.
     """
 
     def __init__(
@@ -34,14 +36,16 @@ class Examination:
         http: Http,
         store: Callable[[Config], Awaitable[Store]],
         accounts: Callable[[Config, Store], tuple[Broker, Connections]],
+        ways: Callable[[Config], tuple[Sequence[Channel], Writer]],
     ) -> None:
         self._environ = environ
         self._http = http
         self._open = store
         self._accounts = accounts
+        self._ways = ways
 
-    async def run(self, connection: str | None = None) -> Report:
-        """All of it; `connection` is tried with a real meeting."""
+    async def run(self, connection: str | None = None, *, notice: bool = False) -> Report:
+        """All of it; `connection` is tried with a real meeting, with `notice` a test notice is sent."""
         report = Report()
         config = configuration.look(report, self._environ)
         if config is None:
@@ -51,15 +55,18 @@ class Examination:
         own = Company(
             "own", "", config.endpoint_urls, tuple(token.get_secret_value() for token in config.webhook_tokens)
         )
+        channels, write = self._ways(config)
         if store:
             try:
                 await server.look(report, store)
                 await keys.look(report, store, config.secret_keys)
                 with suppress(UnknownKey, Damaged):  # the keys' own line says so
                     others = await Companies(store, Vault(config.secret_keys), own).all()
+                await notices.history(report, channels, store)
                 await self._connections(report, config, store, connection)
             except StoreUnavailable as error:
                 report.broken("store", str(error), _START)
+        await notices.look(report, channels, write, send=notice)
         await address.look(report, self._http, config.public_url, [own, *others])
         return report
 

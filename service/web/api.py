@@ -6,12 +6,17 @@ from fastapi import APIRouter, Depends
 
 from service.changes import Changes
 from service.companies import Companies
+from service.deliveries import Deliveries
 from service.farewell import Farewells
 from service.ledger import Ledger
+from service.logos import Logos
 from service.oauth import Broker
+from service.rehearsal import Rehearsals
 from service.settings import Settings
 from service.web.api_companies import CompaniesApi
 from service.web.api_connections import ConnectionsApi
+from service.web.api_deliveries import DeliveriesApi
+from service.web.api_logos import UPLOAD, LogosApi
 from service.web.api_offices import OfficesApi
 from service.web.api_records import RecordsApi
 from service.web.guard import BEARER, guarded
@@ -33,12 +38,17 @@ class Api:
         views: Views,
         changes: Changes,
         farewells: Farewells,
+        rehearsals: Rehearsals,
+        deliveries: Deliveries,
+        logos: Logos,
         public_url: str,
         admin_token: str,
     ) -> None:
-        self.offices = OfficesApi(ledger, settings, changes)
-        self.records = RecordsApi(ledger, settings, views)
-        self.connections = ConnectionsApi(ledger, settings, broker, views, changes, farewells, public_url)
+        self.offices = OfficesApi(ledger, settings, changes, logos)
+        self.logos = LogosApi(logos, settings)
+        self.records = RecordsApi(ledger, settings, views, public_url)
+        self.connections = ConnectionsApi(ledger, settings, broker, views, changes, farewells, rehearsals, public_url)
+        self.deliveries = DeliveriesApi(deliveries)
         self._settings = settings
         self.companies = CompaniesApi(companies, changes, public_url)
         self._public_url = public_url
@@ -64,8 +74,10 @@ class Api:
         put("/offices/{office}", tags=["offices"])(self.offices.put_office)
         delete("/offices/{office}", tags=["offices"], status_code=204)(self.offices.delete_office)
         post("/offices/{office}/preview", tags=["offices"])(self.offices.preview_office)
+        post("/logos", tags=["offices"], status_code=201, openapi_extra=UPLOAD)(self.logos.add_logo)
         get("/connections", tags=["connections"])(self.connections.list_connections)
         post("/connections", tags=["connections"], status_code=201)(self.connections.add_connection)
+        post("/connections/check", tags=["connections"])(self.connections.check_connection)
         get("/connections/{connection}", tags=["connections"])(self.connections.get_connection)
         router.patch("/connections/{connection}", tags=["connections"])(self.connections.rename_connection)
         post("/connections/{connection}/disconnect", tags=["connections"], status_code=202)(
@@ -90,4 +102,6 @@ class Api:
             "take_back": self.records.take_back_record,
         }.items():
             post(f"/records/{{record}}/{verb}", tags=["records"], status_code=202)(act)
+        get("/deliveries", tags=["deliveries"])(self.deliveries.list_deliveries)
+        get("/deliveries/{delivery}", tags=["deliveries"])(self.deliveries.get_delivery)
         return router

@@ -1,12 +1,13 @@
 """`/api/v1/connections`: what admins do with accounts and servers; the API and the pages call the same."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import Query, Response
 from pydantic import ValidationError
 
-from providers.base import Directory, ProviderError, ProviderInfo, TemporaryError
+from providers.base import Directory, ProviderError, ProviderInfo, ProviderSettings, Remark, TemporaryError
 from service.changes import Change, Changes
 from service.choices import Choices
 from service.connections import Connection, Connections, UnknownConnection
@@ -14,8 +15,9 @@ from service.endpoint import Vendor, lacks, missing
 from service.farewell import Farewells
 from service.ledger import Ledger
 from service.oauth import Broker
-from service.rehearsal import rehearse
+from service.rehearsal import Progress, Rehearsals
 from service.settings import Settings
+from service.vendors import inspected
 from service.web.errors import BY_API, IfMatch, Problem, invalid, meanwhile, version_in
 from service.web.schema import (
     ConnectionName,
@@ -24,6 +26,7 @@ from service.web.schema import (
     ConnectionRead,
     Disconnecting,
     Disconnection,
+    Look,
     People,
     Rehearsal,
 )
@@ -41,6 +44,7 @@ class ConnectionsApi:
         views: Views,
         changes: Changes,
         farewells: Farewells,
+        rehearsals: Rehearsals,
         public_url: str,
     ) -> None:
         self._ledger = ledger
@@ -49,6 +53,7 @@ class ConnectionsApi:
         self._views = views
         self._changes = changes
         self._farewells = farewells
+        self._rehearsals = rehearsals
         self._public_url = public_url
 
     @property
@@ -69,24 +74,20 @@ class ConnectionsApi:
 
     async def add(self, new: ConnectionNew, who: str, company: str | None = None) -> ConnectionRead:
         """Make a connection that needs no browser, for one company or for all."""
-        fields = dict(new.model_extra or {})
-        try:
-            settings = self._connections.validated(new.provider, fields)
-        except KeyError:
-            raise Problem(422, "invalid", f"`provider`: no provider is called {new.provider!r} here.") from None
-        except ValidationError as error:
-            raise invalid(error) from None
-        if new.method is not None and new.method != settings.method:
-            message = f"`method`: these fields make a connection of the method {settings.method!r}."
-            raise Problem(422, "invalid", message)
-        if new.provider in self._broker.vendors and settings.token_request() is None:
-            page = f"{self._public_url}/connect/{new.provider}"
-            raise Problem(422, "invalid", f"`provider`: such accounts are connected in a browser, at {page}.")
+        settings = self._validated(new)
         row = await self._connections.add(new.provider, new.name or settings.account, settings, company=company)
         await self._changes.note(who, "connection", row.id, "added", {"name": (None, row.name)})
         await self._settings.announce(self._ledger)
         await self._tried(row)
         return (await self._views.connections([row]))[0]
+
+    async def check_connection(self, new: ConnectionNew) -> Look:
+        """Ask the server about settings, and store nothing."""
+        return Look(remarks=await self.look(new.provider, self._validated(new)))
+
+    async def look(self, provider: str, settings: ProviderSettings) -> list[Remark]:
+        """What a provider's server says of settings that are not stored."""
+        return list(await inspected(self._connections.providers[provider], settings))
 
     async def get_connection(self, connection: str, response: Response) -> ConnectionRead:
         """One connection with its health."""
@@ -121,9 +122,11 @@ class ConnectionsApi:
         await self._farewells.finish(connection, BY_API)
         return Response(status_code=204)
 
-    async def disconnect_connection(self, connection: str, wanted: Disconnection) -> Disconnecting:
+    async def disconnect_connection(
+        self, connection: str, wanted: Disconnection, if_match: IfMatch = None
+    ) -> Disconnecting:
         """Take a connection out of use: its upcoming meetings are kept, moved to another connection, or removed."""
-        return await self.disconnect(connection, wanted, BY_API)
+        return await self.disconnect(connection, wanted, BY_API, version_in(if_match))
 
     async def get_disconnection(self, connection: str) -> Disconnecting:
         """How far that is; 404 when it is done or was never asked for."""
@@ -141,21 +144,21 @@ class ConnectionsApi:
 
     async def test_connection(self, connection: str) -> Rehearsal:
         """Make, move, find and delete a real meeting; what waited for the connection goes on when that works."""
-        row = self._known(connection)
-        office = next((self._choices.own(office) for office in self._choices.using(connection)), None)
-        try:
-            provider = self._connections.provider(connection)
-        except UnknownConnection:
-            raise Problem(409, "no_adapter", f"No adapter called {row.provider!r} is installed.") from None
-        hosts, options = (office.hosts_of(None), office.options) if office else ((), {})
-        steps = await rehearse(provider, next(iter(hosts), None), options)
-        failed = next((step for step in steps if not step.ok), None)
-        if failed:
-            await self._connections.mark(connection, "failing", failed.text)
-        else:
-            await self._connections.mark(connection, "ready")
-            await self._ledger.unpark(connection)
-        return Rehearsal(ok=failed is None, steps=steps)
+        with self._adapted(connection):
+            try:
+                ended = await self._rehearsals.run(connection)
+            except TemporaryError as error:
+                raise Problem(503, "unavailable", error.text) from None
+        return Rehearsal(ok=ended.failed is None, steps=list(ended.steps))
+
+    async def begin_test(self, connection: str) -> Progress:
+        """Begin what `test_connection` does, unless it goes on already, and do not wait for its end."""
+        with self._adapted(connection):
+            return await self._rehearsals.begin(connection)
+
+    async def tested(self, connection: str) -> Progress | None:
+        """The test that goes on or was the last one, None when there was none lately."""
+        return await self._rehearsals.seen(connection)
 
     async def list_people(self, connection: str) -> People:
         """Who may host its meetings."""
@@ -198,27 +201,39 @@ class ConnectionsApi:
         row = self._known(connection)
         self._still(row, version)
         if not await self._connections.rename(row, name, version or self.version(connection)):
+            await self._settings.load()
             raise meanwhile()
         await self._changes.note(who, "connection", connection, "set", {"name": (row.name, name)})
         await self._settings.announce(self._ledger)
 
-    async def mend(self, connection: str, fields: Mapping[str, Any], who: str) -> None:
-        """Give a connection other settings; what is not in `fields` stays. Raises: Problem, ValidationError."""
-        row = self._known(connection)
-        try:
+    def mended(self, connection: str, fields: Mapping[str, Any]) -> ProviderSettings:
+        """A connection's settings with others in `fields`. Raises: Problem, ValidationError."""
+        with self._adapted(connection):
+            row = self._known(connection)
             known = self._connections.settings_of(row).reveal()
-        except UnknownConnection:
-            raise Problem(409, "no_adapter", f"No adapter called {row.provider!r} is installed.") from None
-        settings = self._connections.validated(row.provider, {**known, **fields})
-        await self._connections.change(row, settings)
+            return self._connections.validated(row.provider, {**known, **fields})
+
+    async def mend(self, connection: str, fields: Mapping[str, Any], who: str, version: str | None = None) -> None:
+        """Give a connection other settings, with `version` only that one; what is not in `fields` stays.
+
+        Raises: Problem, ValidationError.
+        """
+        row, settings = self._known(connection), self.mended(connection, fields)
+        self._still(row, version)
+        if not await self._connections.change(row, settings, version or self.version(connection)):
+            await self._settings.load()
+            raise meanwhile()
         await self._changes.note(who, "connection", connection, "set", dict.fromkeys(fields, ("…", "…")))
         await self._connections.mark(connection, "ready")
+        await self._rehearsals.forget(connection)
         await self._settings.announce(self._ledger)
         await self._ledger.unpark(connection)
 
-    async def disconnect(self, connection: str, wanted: Disconnection, who: str) -> Disconnecting:
-        """Take a connection out of use."""
-        self._known(connection)
+    async def disconnect(
+        self, connection: str, wanted: Disconnection, who: str, version: str | None = None
+    ) -> Disconnecting:
+        """Take a connection out of use, with `version` only that one."""
+        self._still(self._known(connection), version)
         if wanted.how == "move":
             if wanted.to is None or wanted.to == connection:
                 raise Problem(422, "invalid", "`to`: name another connection.")
@@ -260,6 +275,29 @@ class ConnectionsApi:
             wrong = lacks(source.vendor, lacking)
         if wrong:
             await self._connections.mark(row.id, "failing", wrong)
+
+    def _validated(self, new: ConnectionNew) -> ProviderSettings:
+        try:
+            settings = self._connections.validated(new.provider, new.model_extra or {})
+        except KeyError:
+            raise Problem(422, "invalid", f"`provider`: no provider is called {new.provider!r} here.") from None
+        except ValidationError as error:
+            raise invalid(error) from None
+        if new.method is not None and new.method != settings.method:
+            message = f"`method`: these fields make a connection of the method {settings.method!r}."
+            raise Problem(422, "invalid", message)
+        if new.provider in self._broker.vendors and settings.token_request() is None:
+            page = f"{self._public_url}/connect/{new.provider}"
+            raise Problem(422, "invalid", f"`provider`: such accounts are connected in a browser, at {page}.")
+        return settings
+
+    @contextmanager
+    def _adapted(self, connection: str) -> Iterator[None]:
+        row = self._known(connection)
+        try:
+            yield
+        except UnknownConnection:
+            raise Problem(409, "no_adapter", f"No adapter called {row.provider!r} is installed.") from None
 
     def _known(self, connection: str) -> Connection:
         try:

@@ -8,13 +8,14 @@ from typing import Annotated
 from fastapi import Path, Response
 from pydantic import ValidationError
 
-from providers.base import Options
+from providers.base import Capabilities, Options
 from service.changes import Change, Changes, difference
 from service.choices import DEFAULT, Choice, Choices
 from service.connections import Connections, UnknownConnection
 from service.entry import Entry
 from service.impact import Impact, impact
 from service.ledger import Ledger
+from service.logos import Logos
 from service.moving import moved
 from service.settings import Settings
 from service.web.errors import BY_API, IfMatch, Problem, invalid, meanwhile, version_in
@@ -39,10 +40,11 @@ class Seen:
 class OfficesApi:
     """The API's operations on offices."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, changes: Changes) -> None:
+    def __init__(self, ledger: Ledger, settings: Settings, changes: Changes, logos: Logos) -> None:
         self._ledger = ledger
         self._settings = settings
         self._changes = changes
+        self._logos = logos
 
     @property
     def _choices(self) -> Choices:
@@ -116,6 +118,8 @@ class OfficesApi:
         before, own = self._choices.of(office), self._choices.own(office)
         if choice.connection is not None and not await self.may_use(office, choice.connection):
             raise Problem(422, "invalid", "`connection`: this connection is another company's.")
+        if choice.logo is not None and not await self._logos.use(choice.logo):
+            raise Problem(422, "invalid", "`logo`: no logo has this name; upload it first.")
         if version is None:
             await self._choices.put(office, choice)
         elif not await self._choices.replace(office, choice, version):
@@ -191,6 +195,10 @@ class OfficesApi:
             return self._connections.options(connection) if connection else Options
         except UnknownConnection:
             return Options
+
+    def promises(self, connection: str | None) -> Capabilities | None:
+        """What a connection can promise, None when it is not there."""
+        return self._connections.capabilities(connection)
 
     async def _upcoming(self, office: str, since: int) -> AsyncIterator[Entry]:
         """Entries of the bookings that an office's choice serves, by their start."""

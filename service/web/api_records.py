@@ -1,17 +1,19 @@
 """`/api/v1/records`: bookings, what became of them, and what can be done; the API and the pages call the same."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import Path, Query, Response
 
 from service.entry import Entry, State
 from service.ledger import Ledger
+from service.links import host_link
 from service.settings import Settings
 from service.verbs import JournalLine
 from service.web.errors import Problem
 from service.web.host import host_url
-from service.web.schema import HostLink, RecordPage, RecordRead
+from service.web.schema import HostLink, JournalRead, RecordPage, RecordRead
 from service.web.views import Views
 
 SCAN = 5_000
@@ -24,10 +26,11 @@ RecordId = Annotated[str, Path(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-
 class RecordsApi:
     """The API's operations on records."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, views: Views) -> None:
+    def __init__(self, ledger: Ledger, settings: Settings, views: Views, public_url: str) -> None:
         self._ledger = ledger
         self._settings = settings
         self._views = views
+        self._public_url = public_url
 
     async def list_records(
         self,
@@ -84,8 +87,13 @@ class RecordsApi:
         """One record with its journal."""
         entry, journal, next_at = await self._found(record)
         shown = (await self._views.records([entry]))[0]
+        token = await self._ledger.host_token(entry.record) if shown.link else None
         return shown.model_copy(
-            update={"journal": journal, "next_attempt_at": int(next_at) if next_at is not None else None}
+            update={
+                "journal": [JournalRead(**asdict(line), code=self._views.code(line.text)) for line in journal],
+                "next_attempt_at": int(next_at) if next_at is not None else None,
+                "host_link": host_link(self._public_url, token) if token else None,
+            }
         )
 
     async def get_host_link(self, record: RecordId, response: Response) -> HostLink:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from providers.base import PermanentError, ProviderError, TemporaryError
+from service.changes import Changes
 from service.connections import Connection, UnknownConnection
 from service.endpoint import Authorization, Client, InvalidGrant, Vendor, lacks, missing
 from service.ledger import Ledger
@@ -50,13 +51,21 @@ class Connect:
     """Leads an admin's browser to a vendor and back."""
 
     def __init__(
-        self, store: Store, vault: Vault, ledger: Ledger, settings: Settings, broker: Broker, frame: Frame
+        self,
+        store: Store,
+        vault: Vault,
+        ledger: Ledger,
+        settings: Settings,
+        broker: Broker,
+        changes: Changes,
+        frame: Frame,
     ) -> None:
         self._store = store
         self._vault = vault
         self._ledger = ledger
         self._settings = settings
         self._broker = broker
+        self._changes = changes
         self._frame = frame
 
     def routes(self) -> list[Route]:
@@ -134,7 +143,7 @@ class Connect:
     async def _stranger(self, request: Request) -> Response:
         text = _("Your login here has ended, or you began in another browser. Nothing was connected.")
         again = (f"/connect/{request.path_params['provider']}", _("Start again"))
-        return self._frame.notice(request, 403, _("Please log in and start again"), text, again)
+        return await self._frame.notice(request, 403, _("Please log in and start again"), text, action=again)
 
     async def _return(self, visit: Visit, vendor: Vendor, client: Client) -> Response:
         title, query = vendor.info.title, visit.request.query_params
@@ -155,7 +164,7 @@ class Connect:
         except ProviderError as error:
             _log.warning("account_not_connected", provider=vendor.info.name, reason=error.text)
             raise _failed(title, error) from None
-        row = await self._adopt(vendor, granted, company)
+        row = await self._adopt(vendor, granted, company, visit.session.person.name)
         other = f"&wanted={again}" if again and again != row.id else ""
         for_what = f"&feature={feature}" if feature else ""
         return visit.go(f"/connect/{vendor.info.name}?connected={row.id}{for_what}{other}")
@@ -214,12 +223,14 @@ class Connect:
             raise Page(410, _("This took too long"), _("The service's keys were changed meanwhile.")) from None
         return verifier, begun["feature"], begun["again"], begun.get("company", visit.company(""))
 
-    async def _adopt(self, vendor: Vendor, granted: Granted, company: str | None) -> Connection:
+    async def _adopt(self, vendor: Vendor, granted: Granted, company: str | None, who: str) -> Connection:
         """Give the grant to its connection, a new one if the account has none, and wake what waited for it."""
         connections = self._settings.connections
         await self._settings.load()
         before = await self._before(vendor, granted, company)
         row = await connections.adopt(vendor.info.name, granted.grant, granted.account, before, company)
+        fields = {"account": (before.account if before else None, row.account)}
+        await self._changes.note(who, "connection", row.id, "set" if before else "added", fields)
         await self._ledger.bump_revision()
         await self._settings.load()
         if before and before.grant and before.grant != granted.grant and not connections.holding(before.grant):

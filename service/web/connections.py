@@ -1,25 +1,30 @@
 """`/connections`: accounts and servers that make meetings: connect, try, rename, mend, take out of use."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
-from starlette.datastructures import UploadFile
 from starlette.responses import Response
 from starlette.routing import Route
 
-from providers.base import ProviderInfo
+from providers.base import Remark
+from service.changes import Change, since
 from service.swept import Swept
+from service.vendors import inspects
 from service.web.api_connections import ConnectionsApi
 from service.web.api_offices import OfficesApi
+from service.web.connection_forms import (
+    ConnectionForms,
+    fields_shown,
+    may_store,
+    show_check,
+    trouble_of,
+    typed_fields,
+)
 from service.web.errors import Problem
-from service.web.forms import Field, errors_of, fields_of, read, sent_of
-from service.web.schema import ConnectionNew, ConnectionRead, Disconnection, Rehearsal
+from service.web.forms import errors_of
+from service.web.schema import ConnectionRead, Disconnecting, Disconnection
 from service.web.settings import Frame, Visit
 from service.web.words import _, said
-
-_PREFIX = "settings."
-_LONGEST_FILE = 64 * 1024
 
 
 class ConnectionPages:
@@ -30,66 +35,32 @@ class ConnectionPages:
         self._swept = swept
         self._connections = connections
         self._offices = offices
+        self._forms = ConnectionForms(frame, connections)
 
     def routes(self) -> list[Route]:
         """The pages and what their forms do."""
         return [
             self._frame.get("/connections", self._list),
-            self._frame.get("/connections/new/{provider}", self._new),
-            self._frame.post("/connections/new/{provider}", self._add),
+            *self._forms.routes(),
             self._frame.get("/connections/{connection}", self._show),
             self._frame.post("/connections/{connection}", self._act),
+            self._frame.get("/connections/{connection}/test", self._tested),
             self._frame.get("/connections/{connection}/leave", self._leaving),
             self._frame.post("/connections/{connection}/leave", self._leave),
         ]
 
     async def _list(self, visit: Visit) -> Response:
         rows = await self._rows(visit)
-        offered = [info for info in self._connections.providers.values() if _is_offered(info)]
         return visit.show(
             "connections.html",
             connections=rows,
             titles=self._titles(),
-            offered=offered,
+            offered=self._forms.offered(),
             vendors=self._connections.vendors,
             offices=await self._names(),
             states=_states(),
             sweep=await self._swept.last() if visit.all_companies else None,
             done=visit.asked("done"),
-        )
-
-    async def _new(self, visit: Visit) -> Response:
-        return await self._form(visit, self._offered(visit), {}, {})
-
-    async def _add(self, visit: Visit) -> Response:
-        info = self._offered(visit)
-        fields, sent = await _fields(visit, info)
-        try:
-            info.settings.model_validate(fields)
-            new = ConnectionNew.model_validate(
-                {**fields, "provider": info.name, "name": visit.text("name") or None, "method": None}
-            )
-            row = await self._connections.add(new, visit.session.person.name, visit.company(visit.text("company")))
-        except ValidationError as error:
-            return await self._form(visit, info, sent, errors_of(error), 422)
-        except Problem as problem:
-            return await self._form(visit, info, sent, {"": said(problem.detail)}, problem.status_code)
-        return visit.go(f"/connections/{row.id}?done=added")
-
-    async def _form(
-        self, visit: Visit, info: ProviderInfo, sent: Mapping[str, str], errors: Mapping[str, str], status: int = 200
-    ) -> Response:
-        main, more = _split(info, sent, errors)
-        return visit.show(
-            "connection_new.html",
-            status,
-            info=info,
-            name=visit.text("name"),
-            owners=await self._frame.owners(visit),
-            company=visit.text("company"),
-            fields=main,
-            more=more,
-            trouble=errors.get("") or (_("Something in the form is not right yet.") if errors else None),
         )
 
     async def _show(self, visit: Visit) -> Response:
@@ -101,13 +72,15 @@ class ConnectionPages:
         status: int = 200,
         *,
         trouble: str | None = None,
-        rehearsal: Rehearsal | None = None,
+        sent: Mapping[str, str] | None = None,
         errors: Mapping[str, str] | None = None,
+        remarks: Sequence[Remark] | None = None,
     ) -> Response:
+        """The page; `sent` is what was typed as other settings and may be shown, with what is wrong with it."""
         row = await self._known(visit)
         info = self._connections.providers.get(row.provider)
         browser = info is not None and row.method == "oauth" and row.provider in self._connections.vendors
-        main, more = _split(info, {}, errors or {}) if info and not browser else ([], [])
+        main, more = fields_shown(info, sent or {}, errors or {}) if info and not browser else ([], [])
         return visit.show(
             "connection.html",
             status,
@@ -115,67 +88,125 @@ class ConnectionPages:
             title=said(info.title) if info else row.provider,
             browser=browser,
             mending=[*main, *more],
-            mended=bool(errors),
-            version=self._connections.version(row.id),
+            mended=sent is not None,
+            checks=info is not None and inspects(info),
+            remarks=remarks,
+            anyway=bool(visit.text("anyway")),
+            name=visit.text("name") or row.name,
+            stood=visit.stood(self._connections.version(row.id), status),
             states=_states(),
             offices=await self._names(),
             trouble=trouble,
-            rehearsal=rehearsal,
+            meanwhile=await self._meanwhile(visit, status),
+            test=await self._connections.tested(row.id),
+            broken=False,
             steps=_steps(),
             done=visit.asked("done"),
             history=await self._connections.history(row.id),
         )
+
+    async def _meanwhile(self, visit: Visit, status: int) -> list[Change]:
+        """What others changed since the form that was refused was shown."""
+        if status != 412:
+            return []
+        return since(await self._connections.history(visit.part("connection")), visit.text("read_at"))
 
     async def _act(self, visit: Visit) -> Response:
         connection, who = (await self._known(visit)).id, visit.session.person.name
         act = visit.text("do")
         try:
             if act == "test":
-                return await self._page(visit, rehearsal=await self._connections.test_connection(connection))
-            if act == "rename":
-                name = visit.text("name")[:200]
-                if not name or not name.isprintable():
-                    return await self._page(visit, 422, trouble=_("A connection needs a name of one line."))
-                await self._connections.rename(connection, name, who, visit.text("version"))
-            elif act == "mend":
-                row = await self._connections.connection(connection)
-                info = self._connections.providers.get(row.provider)
-                fields = (await _fields(visit, info))[0] if info else {}
-                await self._connections.mend(connection, fields, who)
-            else:
+                return await self._test(visit, connection)
+            if act in ("mend", "check"):
+                return await self._mend(visit, connection, store=act == "mend")
+            if act != "rename":
                 raise Problem(404, "not_found", "There is nothing at this address.")
-        except ValidationError as error:
-            errors = errors_of(error)
-            return await self._page(visit, 422, trouble=errors.get(""), errors=errors)
+            name = visit.text("name")[:200]
+            if not name or not name.isprintable():
+                return await self._page(visit, 422, trouble=_("A connection needs a name of one line."))
+            await self._connections.rename(connection, name, who, visit.text("version"))
         except Problem as problem:
             if problem.status_code == 404:
                 raise
             return await self._page(visit, problem.status_code, trouble=said(problem.detail))
         return visit.go(f"/connections/{connection}?done={act}")
 
+    async def _mend(self, visit: Visit, connection: str, *, store: bool) -> Response:
+        """Give it other settings, or only ask its server about them."""
+        info = self._connections.providers.get((await self._connections.connection(connection)).provider)
+        fields, sent = await typed_fields(visit, info) if info else ({}, {})
+        try:
+            settings = self._connections.mended(connection, fields)
+            remarks = await self._connections.look(info.name, settings) if info else []
+            if not store:
+                return show_check(visit, remarks)
+            if not may_store(visit, remarks):
+                return await self._page(visit, 422, trouble=trouble_of({}, remarks), sent=sent, remarks=remarks)
+            await self._connections.mend(connection, fields, visit.session.person.name, visit.text("version"))
+        except ValidationError as error:
+            if not store:
+                return show_check(visit, None)
+            errors = errors_of(error)
+            return await self._page(visit, 422, trouble=trouble_of(errors, None), sent=sent, errors=errors)
+        except Problem as problem:
+            if problem.status_code == 404:
+                raise
+            return await self._page(visit, problem.status_code, trouble=said(problem.detail), sent=sent)
+        return visit.go(f"/connections/{connection}?done=mend")
+
+    async def _test(self, visit: Visit, connection: str) -> Response:
+        """Begin a test that the page follows; without a script its end is waited for."""
+        if "hx-request" in visit.request.headers:
+            await self._connections.begin_test(connection)
+            return await self._tested(visit)
+        await self._connections.test_connection(connection)
+        return visit.go(f"/connections/{connection}#try")
+
+    async def _tested(self, visit: Visit) -> Response:
+        """How far a test is, or nothing while there is nothing new; at its end with what it says of the connection."""
+        row = await self._known(visit)
+        if "hx-request" not in visit.request.headers:
+            return visit.go(f"/connections/{row.id}#try")
+        test, was = await self._connections.tested(row.id), visit.asked("was")
+        if test and test.mark == was:
+            return Response(None, 204, visit.pages.headers)
+        return visit.show(
+            "connection_tested.html", row=row, states=_states(), steps=_steps(), test=test, broken=test is None
+        )
+
     async def _leaving(self, visit: Visit) -> Response:
         """What taking it out of use would do; or, while that goes on, how far it is."""
-        connection, row, going = visit.part("connection"), None, None
+        connection, row = visit.part("connection"), None
         try:
             row = await self._known(visit)
         except Problem:
             if not visit.asked("was"):  # else it was being taken out of use a moment ago, and now it is gone
                 raise
-        if row:
-            going = await self._connections.going(connection)
-            if going and visit.asked("was") == f"{going.left}.{going.stuck}":
-                return Response(None, 204, visit.pages.headers)
-            row = next((each for each in await self._rows(visit) if each.id == connection), None)
+        going = await self._connections.going(connection) if row else None
+        if going and visit.asked("was") == f"{going.left}.{going.stuck}":
+            return Response(None, 204, visit.pages.headers)
+        return await self._leave_page(visit, going)
+
+    async def _leave_page(
+        self, visit: Visit, going: Disconnecting | None, status: int = 200, trouble: str | None = None
+    ) -> Response:
+        connection, rows = visit.part("connection"), await self._rows(visit)
+        row = next((each for each in rows if each.id == connection), None)
         theirs = (None, row.company if row else None)
-        others = [each for each in await self._rows(visit) if each.id != connection and each.company in theirs]
         return visit.show(
             "connection_leave.html",
+            status,
             row=row,
             going=going,
-            others=others,
+            others=[each for each in rows if each.id != connection and each.company in theirs],
             offices=await self._names(),
             upcoming=await self._connections.upcoming(connection) if row and not going else 0,
             connection=connection,
+            stood=visit.stood(self._connections.version(connection), status),
+            how=visit.text("how"),
+            to=visit.text("to"),
+            trouble=trouble,
+            meanwhile=await self._meanwhile(visit, status),
         )
 
     async def _leave(self, visit: Visit) -> Response:
@@ -186,10 +217,13 @@ class ConnectionPages:
         try:
             wanted = Disconnection.model_validate({"how": visit.text("how"), "to": visit.text("to") or None})
         except ValidationError:
-            raise Problem(422, "invalid", "Choose what is to become of the meetings.") from None
+            return await self._leave_page(visit, None, 422, _("Choose what is to become of the meetings."))
         if wanted.to is not None and not visit.owns((await self._connections.connection(wanted.to)).company):
             raise Problem(404, "unknown_connection", "No connection has this id.")
-        going = await self._connections.disconnect(connection, wanted, who)
+        try:
+            going = await self._connections.disconnect(connection, wanted, who, visit.text("version"))
+        except Problem as problem:
+            return await self._leave_page(visit, None, problem.status_code, said(problem.detail))
         if going.left:
             return visit.go(f"/connections/{connection}/leave")
         return visit.go("/connections?done=removed")
@@ -204,12 +238,6 @@ class ConnectionPages:
             raise Problem(404, "unknown_connection", "No connection has this id.")
         return row
 
-    def _offered(self, visit: Visit) -> ProviderInfo:
-        info = self._connections.providers.get(visit.part("provider"))
-        if info is None or not _is_offered(info):
-            raise Problem(404, "not_found", "There is nothing at this address.")
-        return info
-
     def _titles(self) -> Mapping[str, str]:
         return {name: said(info.title) for name, info in self._connections.providers.items()}
 
@@ -217,27 +245,6 @@ class ConnectionPages:
         offices = (await self._offices.list_offices()).offices
         names = {each.id: each.name or _("Office %(id)s", id=each.id[:8]) for each in offices}
         return {**names, "default": _("All other offices")}
-
-
-async def _fields(visit: Visit, info: ProviderInfo) -> tuple[dict[str, Any], dict[str, str]]:
-    """What was typed or uploaded as an adapter's settings, and what of it may be shown again."""
-    sent = {name: value for name, value in visit.form.multi_items() if isinstance(value, str)}
-    for name, value in visit.form.multi_items():
-        if isinstance(value, UploadFile) and (value.size or 0) > 0:
-            raw = await value.read(_LONGEST_FILE)
-            sent[name.removesuffix(".file")] = raw.decode("utf-8", "replace")
-    return read(info.settings, _PREFIX, sent, [*(info.asks or ()), *info.asks_more]), sent_of(
-        info.settings, _PREFIX, sent
-    )
-
-
-def _split(info: ProviderInfo, sent: Mapping[str, str], errors: Mapping[str, str]) -> tuple[list[Field], list[Field]]:
-    main = fields_of(info.settings, _PREFIX, sent, errors, info.asks)
-    return main, fields_of(info.settings, _PREFIX, sent, errors, info.asks_more)
-
-
-def _is_offered(info: ProviderInfo) -> bool:
-    return info.asks is None or bool(info.asks)
 
 
 def _states() -> Mapping[str, tuple[str, str]]:

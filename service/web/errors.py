@@ -1,6 +1,6 @@
-"""The one shape in which every error is answered: `{"error": {"code", "message"}}`."""
+"""The one shape in which every error is answered: `{"error": {"code", "message"}}`; people with browsers get a page."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated
 
 import structlog
@@ -9,12 +9,14 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
 from service.store import StoreUnavailable
 
 _log = structlog.get_logger(__name__)
+_AWAY = "The store cannot be reached; nothing was changed. Please send this again."
+_FAULT = "Something went wrong here; the operator's log says what."
 _PLAIN = {
     404: ("not_found", "There is nothing at this address."),
     405: ("method_not_allowed", "This address does not take this method."),
@@ -29,39 +31,71 @@ class Problem(HTTPException):
         self.code = code
 
 
-def problem(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+class ErrorResponse(JSONResponse):
+    """An error in the one shape; it keeps what it says for who makes a page of it."""
+
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__({"error": {"code": code, "message": message}}, status, headers)
+        self.code, self.message = code, message
+
+
+def problem(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> ErrorResponse:
     """An error as a response."""
-    return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
+    return ErrorResponse(status, code, message, headers)
 
 
-def answer_errors(app: FastAPI) -> None:
-    """Make every error of `app` leave in the one shape."""
+PageOf = Callable[[Request, int, str, str], Awaitable[Response]]
+"""Makes the page of an error: of its status, its code and its sentence."""
+_FOR_PROGRAMS = ("/api/", "/webhooks/", "/m/", "/static/")
 
-    async def known(request: Request, error: Exception) -> JSONResponse:
+
+def for_people(request: Request) -> bool:
+    """Whether whoever asks is a person with a browser at a page of the settings."""
+    inside = request.scope["path"].startswith(_FOR_PROGRAMS)
+    return not inside and "text/html" in request.headers.get("accept", "").lower()
+
+
+def answer_errors(app: FastAPI, public_url: str = "", page_of: PageOf | None = None) -> None:
+    """Make every error of `app` leave in the one shape, with the address where more stands about it.
+
+    A person sees a page instead.
+    """
+
+    async def told(request: Request, answer: ErrorResponse) -> Response:
+        answer.headers["Link"] = f'<{public_url}/errors#{answer.code}>; rel="help"'
+        if page_of is None or not for_people(request):
+            return answer
+        page = await page_of(request, answer.status_code, answer.code, answer.message)
+        for name in ("Allow", "Retry-After"):
+            if name in answer.headers:
+                page.headers[name] = answer.headers[name]
+        return page
+
+    async def known(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
         if isinstance(error, Problem):
-            return problem(error.status_code, error.code, error.detail, error.headers)
+            return await told(request, problem(error.status_code, error.code, error.detail, error.headers))
         code, message = _PLAIN.get(error.status_code, ("refused", f"{error.detail}."))
         headers = error.headers if error.status_code != 405 else {"Allow": ", ".join(allowed(request))}
-        return problem(error.status_code, code, message, headers)
+        return await told(request, problem(error.status_code, code, message, headers))
 
     def allowed(request: Request) -> list[str]:
         """Every method of an address; Starlette names only those of the first route that has it."""
         found = [route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE]
         return sorted({method for route in found for method in getattr(route, "methods", None) or ()})
 
-    async def unread(_: Request, error: Exception) -> JSONResponse:
+    async def unread(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is registered for
         first = error.errors()[0]
         if first["type"] == "json_invalid":
-            return problem(400, "invalid_json", "The body is not valid JSON.")
-        return problem(422, "invalid", sentence(first["loc"][1:] or first["loc"], first["msg"]))
+            return await told(request, problem(400, "invalid_json", "The body is not valid JSON."))
+        return await told(request, problem(422, "invalid", sentence(first["loc"][1:] or first["loc"], first["msg"])))
 
-    async def away(_: Request, error: Exception) -> JSONResponse:
-        return unavailable(error)
+    async def away(request: Request, error: Exception) -> Response:
+        return await told(request, unavailable(error))
 
-    async def broken(_: Request, error: Exception) -> JSONResponse:
-        return unexpected(error)
+    async def broken(request: Request, error: Exception) -> Response:
+        return await told(request, unexpected(error))
 
     app.add_exception_handler(HTTPException, known)
     app.add_exception_handler(RequestValidationError, unread)
@@ -69,17 +103,16 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(Exception, broken)
 
 
-def unavailable(error: Exception) -> JSONResponse:
+def unavailable(error: Exception) -> ErrorResponse:
     """What callers are told while the store is away."""
     _log.error("store_unavailable", reason=str(error))
-    message = "The store cannot be reached; nothing was changed. Please send this again."
-    return problem(503, "store_unavailable", message, {"Retry-After": "5"})
+    return problem(503, "store_unavailable", _AWAY, {"Retry-After": "5"})
 
 
-def unexpected(error: Exception) -> JSONResponse:
+def unexpected(error: Exception) -> ErrorResponse:
     """What callers are told of a fault of ours."""
     _log.error("unexpected_error", exc_info=error)
-    return problem(500, "internal_error", "Something went wrong here; the operator's log says what.")
+    return problem(500, "internal_error", _FAULT)
 
 
 def sentence(where: tuple[int | str, ...], what: str) -> str:

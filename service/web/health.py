@@ -1,5 +1,8 @@
 """`/livez`, `/readyz` and `/metrics`: whether the process lives and can work, and its figures."""
 
+import time
+from collections import Counter
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -11,6 +14,7 @@ from service.connections import Health as State
 from service.gate import Gate
 from service.ledger import Ledger
 from service.metrics import CONTENT_TYPE, Metrics
+from service.notices.sender import Sender
 from service.store import Store, StoreUnavailable
 from service.swept import Swept
 from service.web.errors import problem
@@ -28,7 +32,9 @@ class Health:
         connections: Connections,
         swept: Swept,
         metrics: Metrics,
+        sender: Sender,
     ) -> None:
+        self._sender = sender
         self._store = store
         self._ledger = ledger
         self._gate = gate
@@ -62,11 +68,16 @@ class Health:
             health = await self._connections.health()
             budgets = await self._budgets.part_left(self._connections)
             ahead = await skew(self._store)
-            sweep = await self._swept.last()
+            matters: Counter[str] = Counter(each.code for each in await self._sender.seen())
+            standing, sweep = await self._sender.standing(), await self._swept.last()
         except StoreUnavailable:
             return self._answer(self._metrics.render(None, {}))
         states = {row.id: health.get(row.id, State()).state for row in self._connections.all()}
-        return self._answer(self._metrics.render(backlog, breakers, states, budgets, ahead, sweep))
+        now = time.time()
+        silent: dict[str, float] = {
+            each.channel: max(0.0, now - each.trouble.since) if each.trouble else 0.0 for each in standing
+        }
+        return self._answer(self._metrics.render(backlog, breakers, states, budgets, ahead, matters, silent, sweep))
 
     @staticmethod
     def _answer(figures: bytes) -> Response:

@@ -10,22 +10,32 @@ from service.settings import Settings
 from service.web.errors import Problem
 
 
-async def host_url(entry: Entry, settings: Settings) -> str:
-    """The host's link of a record's meeting.
+async def way_in(entry: Entry, settings: Settings, now: int) -> str:
+    """The host's link of a record's meeting, made or fetched at `now`.
 
-    Raises: Problem.
+    Raises: UnknownConnection where there is no meeting or nobody to ask, ProviderError, StoreUnavailable.
     """
     placed = entry.meeting
     if placed is None or placed.meeting is None:
+        raise UnknownConnection("none")
+    until = window(entry, settings.choices.of(entry.wish.office if entry.wish else None))[1]
+    provider = settings.connections.provider(placed.connection)
+    if isinstance(provider, HostLinks):
+        return await provider.host_url(placed.meeting)
+    if isinstance(provider, ClickLinks):
+        return await provider.click_url(placed.meeting, placed.spec, "host", now, until)
+    return provider.join_url(placed.meeting, placed.spec, "host", now, until)
+
+
+async def host_url(entry: Entry, settings: Settings) -> str:
+    """The same for an admin.
+
+    Raises: Problem, StoreUnavailable.
+    """
+    if entry.meeting is None:
         raise Problem(409, "no_meeting", "The booking has no meeting now; its `state` and `reason` say why.")
-    choice = settings.choices.of(entry.wish.office if entry.wish else None)
-    now, until = int(time.time()), window(entry, choice)[1]
     try:
-        provider = settings.connections.provider(placed.connection)
-        if isinstance(provider, HostLinks):
-            return await provider.host_url(placed.meeting)
-        if isinstance(provider, ClickLinks):
-            return await provider.click_url(placed.meeting, placed.spec, "host", now, until)
+        return await way_in(entry, settings, int(time.time()))
     except UnknownConnection:
         raise Problem(409, "no_adapter", "The meeting's connection or its adapter is no longer here.") from None
     except MeetingNotFound:
@@ -35,4 +45,3 @@ async def host_url(entry: Entry, settings: Settings) -> str:
         raise Problem(503, "unavailable", error.text, {"Retry-After": "5"}) from None
     except ProviderError as error:
         raise Problem(409, "no_host_link", error.text) from None
-    return provider.join_url(placed.meeting, placed.spec, "host", now, until)

@@ -1,7 +1,9 @@
 """`/m/{token}`, `/m/{token}.ics` and `/m/{token}/join`: a booking's page, its calendar file, and the click."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
+from typing import Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -9,48 +11,42 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from providers.base import Capabilities, ClickLinks, ProviderError
+from providers.base import ClickLinks, ProviderError
 from service.choices import Choice
 from service.connections import UnknownConnection
 from service.entry import Entry
-from service.ledger import Ledger
 from service.links import Moment, hosted_url, moment, window
 from service.settings import Settings
-from service.store import StoreUnavailable
-from service.web import words
+from service.web.brand import look_of
 from service.web.calendar import Appointment
-from service.web.peers import peer_of
-from service.web.recent import LIFE, Guesses, Recent
-from service.web.words import GUESTS, _, environment
+from service.web.entrance import Way, way_of
+from service.web.lookup import REFRESH, Lookup, Missing
+from service.web.words import _, environment
 
 HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex, nofollow",
 }
 """What every page is sent with: nobody caches it, frames it, indexes it or learns its address."""
 
-_STATUS = {Moment.CANCELLED: 410, Moment.OVER: 410, Moment.NONE: 404}
-_REFRESH = 5  # seconds after which a page that waits for its meeting looks again
-_UNKNOWN = "unknown"
-_UNAVAILABLE = "unavailable"
-_TOO_MANY = "too many"
+STATUS: Mapping[Moment, int] = {Moment.CANCELLED: 410, Moment.OVER: 410, Moment.NONE: 404}
+"""Where the page is an error to programs; 200 elsewhere."""
+_LOOKS_AGAIN = (Moment.PENDING, Moment.LATE, Moment.TROUBLE, Missing.UNAVAILABLE)
 
 
 class Join:
     """Shows where a booking's meeting stands and sends people into it."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, public_url: str) -> None:
-        self._ledger = ledger
+    def __init__(self, lookup: Lookup, settings: Settings, public_url: str) -> None:
+        self._lookup = lookup
         self._settings = settings
         self._public_url = public_url
         self._root = urlsplit(public_url).path  # behind a proxy that serves us below a path
         self._page = environment().get_template("meeting.html")
-        self._recent = Recent()
-        self._guesses = Guesses()
 
     def routes(self) -> list[Route]:
         """The page, the calendar file and the click."""
@@ -67,11 +63,11 @@ class Join:
         return await self._open(request, click=True)
 
     async def _open(self, request: Request, *, click: bool) -> Response:
-        found = await self._found(request)
-        if isinstance(found, Response):
-            return found
-        token, entry, now, fresh = found
-        choice, capabilities = self._promise(entry)
+        found = await self._lookup.find(request)
+        if isinstance(found, Missing):
+            return self._answer(found, found.status)
+        token, entry, now = found.token, found.entry, found.now
+        choice, capabilities = self._lookup.promise(entry)
         at = moment(entry, choice, capabilities, now)
         if click and at is Moment.OPEN:
             try:
@@ -79,47 +75,19 @@ class Join:
             except (UnknownConnection, ProviderError):
                 at = Moment.TROUBLE
         appointment = self._appointment(token, entry, choice, now)
-        return self._answer(at, _STATUS.get(at, 200), token, appointment, entry, choice, fresh)
+        return self._answer(at, STATUS.get(at, 200), token, appointment, entry, choice, found.fresh)
 
     async def _calendar(self, request: Request) -> Response:
-        found = await self._found(request)
-        if isinstance(found, Response):
-            return found
-        token, entry, now, fresh = found
-        choice, capabilities = self._promise(entry)
+        found = await self._lookup.find(request)
+        if isinstance(found, Missing):
+            return self._answer(found, found.status)
+        token, entry, now = found.token, found.entry, found.now
+        choice, capabilities = self._lookup.promise(entry)
         at, appointment = moment(entry, choice, capabilities, now), self._appointment(token, entry, choice, now)
         if appointment is None or at is Moment.NONE:  # what was deleted has no time any more
-            return self._answer(at, _STATUS.get(at, 200), token, appointment, entry, choice, fresh)
+            return self._answer(at, STATUS.get(at, 200), token, appointment, entry, choice, found.fresh)
         headers = {**HEADERS, "Content-Disposition": 'attachment; filename="meeting.ics"'}
         return Response(appointment.file(), 200, headers, media_type="text/calendar")
-
-    async def _found(self, request: Request) -> tuple[str, Entry, int, bool] | Response:
-        """The booking behind a link, the store's time, and whether it is as the store knows it now; else the answer.
-
-        While the store is away, what was looked at a moment ago is shown as it was then.
-        """
-        token, address = request.path_params["token"].rstrip("/"), peer_of(request)
-        accepted = request.headers.get("accept-language", "")
-        words.speak(words.wanted(None, accepted, GUESTS))
-        fresh = True
-        try:
-            found = await self._ledger.resolve(token)
-            if found is None:
-                self._recent.forget(token)
-                if self._guesses.too_many(address):
-                    return self._answer(_TOO_MANY, 429)
-                self._guesses.add(address)
-                return self._answer(_UNKNOWN, 404)
-            entry, revision, now = found  # the store's clock, so that every process opens the door at the same time
-            await self._settings.refresh(revision)
-            self._recent.keep(token, entry, now)
-        except StoreUnavailable:
-            kept = self._recent.find(token)
-            if kept is None:
-                return self._answer(_UNAVAILABLE, 503)
-            (entry, now), fresh = kept, False
-        words.speak(words.wanted(entry.wish.language if entry.wish else None, accepted, GUESTS))
-        return token, entry, now, fresh
 
     def _appointment(self, token: str, entry: Entry, choice: Choice | None, now: int) -> Appointment | None:
         """What a calendar is told, None while there is no time to tell."""
@@ -151,11 +119,14 @@ class Join:
             return await provider.click_url(placed.meeting, placed.spec, "guest", now, until)
         return provider.join_url(placed.meeting, placed.spec, "guest", now, until)
 
-    def _promise(self, entry: Entry) -> tuple[Choice | None, Capabilities | None]:
-        """The office's choice, and what the connection that holds the meeting can promise."""
-        choice = self._settings.choices.of(entry.wish.office if entry.wish else None)
-        chosen, standing = self._settings.promises(entry, choice)
-        return choice, standing if entry.meeting else chosen
+    def _way(self, entry: Entry, at: str) -> Way | None:
+        """What is said of the way in where the page leads in or will; what else opens it, only where it leads in."""
+        choice, capabilities = self._lookup.promise(entry)
+        if at not in (Moment.OPEN, Moment.EARLY) or entry.meeting is None or capabilities is None:
+            return None
+        app = self._settings.connections.app(entry.meeting.connection)
+        way = way_of(entry, capabilities, app, choice.time_zone if choice else "UTC")
+        return way if at is Moment.OPEN else replace(way, passcode=None, dial_in=())
 
     def _answer(
         self,
@@ -170,6 +141,7 @@ class Join:
         zone = ZoneInfo(choice.time_zone if choice else "UTC")
         start = datetime.fromtimestamp(appointment.start, zone) if appointment else None
         opens = datetime.fromtimestamp(window(entry, choice)[0], zone) if entry and start else None
+        way = self._way(entry, at) if entry else None
         moved = entry.before if entry and appointment and entry.before != appointment.start else None
         body = self._page.render(
             at=str(at),
@@ -178,12 +150,25 @@ class Join:
             appointment=appointment,
             office=choice.name if choice else None,
             contact=choice.contact if choice else None,
+            look=look_of(choice),
             start=start,
             before=datetime.fromtimestamp(moved, zone) if moved is not None else None,
             opens=opens,
+            way=way,
+            beside=_beside(entry, choice, at, appointment),
             fresh=fresh,
-            refresh=_REFRESH if at in (Moment.PENDING, Moment.TROUBLE, _UNAVAILABLE) else None,
+            refresh=REFRESH if at in _LOOKS_AGAIN else None,
         )
-        wait = {503: _REFRESH, 429: int(LIFE)}.get(status)
+        wait = at.wait if isinstance(at, Missing) else None
         headers = {**HEADERS, "Retry-After": str(wait)} if wait else HEADERS
         return Response(body, status, headers, media_type="text/html")
+
+
+def _beside(
+    entry: Entry | None, choice: Choice | None, at: str, appointment: Appointment | None
+) -> Literal["before", "after"] | None:
+    """Whether the page leads in outside of the window, which its provider does not enforce."""
+    if entry is None or appointment is None or at is not Moment.OPEN:
+        return None
+    opens, closes = window(entry, choice)
+    return "before" if appointment.now < opens else "after" if appointment.now >= closes else None

@@ -1,12 +1,18 @@
 """Bounds on what a caller may send, held while reading, before anything looks at it; and on the way it comes."""
 
+import re
+
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.picture import TOO_LARGE, UPLOAD
 from service.vello import MAX_BODY
 from service.web.errors import Problem, problem
 
+_API_UPLOAD, _UPLOAD = "/api/v1/logos", re.compile(r"/offices/[^/]+/look")  # addresses that take a picture
+_PICTURE = UPLOAD + 16 * 1024  # bytes: what a form adds to its file, and some
 _REFUSAL = (413, "too_large", f"The body is larger than {MAX_BODY // 1024} KiB.")
+_LARGE_PICTURE = (413, "too_large", TOO_LARGE)
 
 
 class Strict:
@@ -26,7 +32,7 @@ class Strict:
 
 
 class BodyLimit:
-    """Refuses a body over MAX_BODY as soon as that is known, with or without a Content-Length."""
+    """Refuses a body over MAX_BODY, or with a picture over 1 MB, as soon as that is known: told beforehand or not."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -35,8 +41,11 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if _declared_too_large(scope):
-            await problem(*_REFUSAL)(scope, receive, send)
+        person = _UPLOAD.fullmatch(scope["path"]) is not None  # who sends a form gets a page, not JSON
+        upload = person or scope["path"] == _API_UPLOAD
+        most, refusal = (_PICTURE, _LARGE_PICTURE) if upload else (MAX_BODY, _REFUSAL)
+        if not person and _declared_too_large(scope, most):
+            await problem(*refusal)(scope, receive, send)
             return
         got = 0
 
@@ -44,8 +53,8 @@ class BodyLimit:
             nonlocal got
             message = await receive()
             got += len(message.get("body", b""))
-            if got > MAX_BODY:
-                raise Problem(*_REFUSAL)
+            if got > most:
+                raise Problem(*refusal)
             return message
 
         await self._app(scope, counted, send)
@@ -66,8 +75,8 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
             return body
 
 
-def _declared_too_large(scope: Scope) -> bool:
+def _declared_too_large(scope: Scope, most: int = MAX_BODY) -> bool:
     for name, value in scope["headers"]:
         if name == b"content-length":
-            return value.isdigit() and int(value[:20]) > MAX_BODY
+            return value.isdigit() and int(value[:20]) > most
     return False

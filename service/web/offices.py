@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from starlette.responses import Response
 from starlette.routing import Route
 
+from providers.base import Capabilities
+from service.changes import since
 from service.choices import DEFAULT, Choice
 from service.vello import Rank, Record
 from service.web.api_connections import ConnectionsApi
@@ -70,11 +72,7 @@ class Offices:
         return await self._form(visit, office, _stored(self._begun(visit, office)), saved=visit.asked("saved"))
 
     def _begun(self, visit: Visit, office: str) -> Choice:
-        """What an office's form begins with: its own choice, or what serves it as far as this admin may see that."""
-        choice = self._offices.choice(office) or Choice()
-        if self._offices.own(office) or office == DEFAULT:
-            return choice
-        return choice.model_copy(update={"name": None}) if visit.all_companies else Choice(time_zone=choice.time_zone)
+        return begun(self._offices, visit, office)
 
     async def _save(self, visit: Visit) -> Response:
         office, who = await self._known(visit), visit.session.person.name
@@ -138,6 +136,7 @@ class Offices:
         saved: str = "",
     ) -> Response:
         seen, connections = await self._offices.seen(office), await self._connected(visit, office)
+        history = await self._offices.history(office)
         return visit.show(
             "office.html",
             status,
@@ -151,17 +150,23 @@ class Offices:
             services=sorted(seen.services | (draft.services or frozenset()) | set(draft.names)),
             resources=sorted(seen.resources | set(draft.hosts)),
             zones=sorted(available_timezones()),
-            version=self._offices.version(office),
+            stood=visit.stood(self._offices.version(office), status),
             impact=await self._offices.weigh(office, choice) if choice else None,
             title=_title(choice or self._begun(visit, office)),
-            history=await self._offices.history(office),
+            history=history,
+            meanwhile=since(history, visit.text("read_at")) if status == 412 else [],
             trouble=trouble,
             saved=saved,
         )
 
     def _option_fields(self, draft: Draft) -> list[Field]:
         errors = {name.removeprefix("options."): text for name, text in draft.errors.items()}
-        return fields_of(self._offices.options(draft.connection or None), "options.", draft.options, errors)
+        fields = fields_of(self._offices.options(draft.connection or None), "options.", draft.options, errors)
+        held = _held(self._offices.promises(draft.connection or None))
+        return [
+            replace(each, hint=f"{each.hint} {held}".strip()) if each.name == "options.opens_before" else each
+            for each in fields
+        ]
 
     async def _sent(self, visit: Visit, office: str) -> tuple[Draft, Choice | None]:
         """What was typed, and the choice it makes if nothing is wrong with it."""
@@ -188,6 +193,8 @@ class Offices:
         fields["hosts"] = {resource: host.strip() for resource, host in hosts.items() if host.strip()}
         fields["service_names"] = {service: name.strip() for service, name in names.items() if name.strip()}
         fields["options"] = read(model, "options.", sent)
+        stands = self._begun(visit, office)  # what another page sets stays as it is
+        fields |= {"logo": stands.logo, "colour": stands.colour}
         try:
             choice = Choice.model_validate(fields)
         except ValidationError as error:
@@ -203,22 +210,39 @@ class Offices:
         return draft, choice
 
     async def _known(self, visit: Visit) -> str:
-        office = visit.part("office").lower()
-        if office != DEFAULT:
-            await self._offices.office(office)
-        if not visit.all_companies and office not in await self._mine(visit):
-            raise Problem(404, "unknown_office", "This office has no choice and was not seen in an event.")
-        return office
+        return await known(self._offices, visit)
 
     async def _mine(self, visit: Visit) -> set[str]:
-        """The offices of the companies that this admin may see."""
-        return {office for office, realm in (await self._offices.realms()).items() if visit.sees(realm)}
+        return await mine(self._offices, visit)
 
     async def _connected(self, visit: Visit, office: str) -> list[ConnectionRead]:
         """The connections from which this admin may choose for an office: what another one gave it may stay."""
         rows, own = (await self._connections.list_connections()).connections, self._offices.own(office)
         theirs = [row for row in rows if await self._offices.may_use(office, row.id)]
         return [row for row in theirs if visit.owns(row.company) or (own and row.id == own.connection)]
+
+
+async def known(offices: OfficesApi, visit: Visit) -> str:
+    """The office that a visit names; raises Problem for one that this admin may not see."""
+    office = visit.part("office").lower()
+    if office != DEFAULT:
+        await offices.office(office)
+    if not visit.all_companies and office not in await mine(offices, visit):
+        raise Problem(404, "unknown_office", "This office has no choice and was not seen in an event.")
+    return office
+
+
+async def mine(offices: OfficesApi, visit: Visit) -> set[str]:
+    """The offices of the companies that this admin may see."""
+    return {office for office, realm in (await offices.realms()).items() if visit.sees(realm)}
+
+
+def begun(offices: OfficesApi, visit: Visit, office: str) -> Choice:
+    """What an office's form begins with: its own choice, or what serves it as far as this admin may see that."""
+    choice = offices.choice(office) or Choice()
+    if offices.own(office) or office == DEFAULT:
+        return choice
+    return choice.model_copy(update={"name": None}) if visit.all_companies else Choice(time_zone=choice.time_zone)
 
 
 def _stored(choice: Choice) -> Draft:
@@ -233,6 +257,19 @@ def _stored(choice: Choice) -> Draft:
         options=typed(choice.options),
         move=choice.move,
     )
+
+
+def _held(promised: Capabilities | None) -> str:
+    """Whether a connection's provider holds to `opens_before`."""
+    if promised is None:
+        return ""
+    if promised.enforces_window:
+        return _("With this account nobody gets in before.")
+    if promised.opens_early:
+        return _(
+            "This account's provider is told, and lets people in by its own rules; the booking's page opens at once."
+        )
+    return _("This account's provider cannot hold to it: who has the link may get in at any time.")
 
 
 def _wrong(draft: Draft, errors: Mapping[str, str]) -> Draft:

@@ -7,6 +7,9 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from providers.troubles import Trouble
+from service.errors import Catalogue
+from service.matters import Matter
 from service.web import words
 from service.web.forms import label_of
 from service.web.join import HEADERS
@@ -23,8 +26,9 @@ _POLICY = (
 class Pages:
     """Renders every page that admins see."""
 
-    def __init__(self, public_url: str) -> None:
+    def __init__(self, public_url: str, catalogue: Catalogue) -> None:
         self.public_url = public_url
+        self.catalogue = catalogue
         self.root = urlsplit(public_url).path  # behind a proxy that serves us below a path
         # With no-referrer browsers send `Origin: null` with a form, and over plain HTTP nothing else says whose it is.
         self.headers: Mapping[str, str] = {
@@ -34,7 +38,12 @@ class Pages:
         }
         self._templates = words.environment()
         self._templates.globals |= {"root": self.root, "label": label_of, "plain": _plain, "names": _names}
+        self._templates.globals["trouble_of"] = self.trouble_of
         words.load()
+
+    def trouble_of(self, text: str) -> Trouble | None:
+        """What a text in the language of this request tells of, None if it tells of no trouble."""
+        return self.catalogue.find(text, words.language(), words._)
 
     def speak(self, request: Request) -> None:
         """Answer this request in its language."""
@@ -49,13 +58,18 @@ class Pages:
         *,
         session: Session | None = None,
         headers: Mapping[str, str] | None = None,
+        matters: Sequence[Matter] = (),
         **values: Any,
     ) -> Response:
-        """A page, with navigation for whoever is logged in."""
+        """A page, with navigation for whoever is logged in; `matters` need a person."""
         asked = request.url.query if request.url.path in ("/bookings", "/login") else ""  # others may hold a secret
         here = request.url.path + (f"?{asked}" if asked else "")
         body = self._templates.get_template(template).render(
-            session=session, here=here if request.method == "GET" else "/", path=request.url.path, **values
+            session=session,
+            here=here if request.method == "GET" else "/",
+            path=request.url.path,
+            matters=matters,
+            **values,
         )
         return Response(body, status, {**self.headers, **(headers or {})}, media_type="text/html")
 

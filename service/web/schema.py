@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from providers.base import Remark
 from service.choices import Choice, Line, Uuid
 from service.entry import State
 from service.rehearsal import Step
-from service.verbs import JournalLine
 
 
 class Office(Choice):
@@ -15,6 +15,12 @@ class Office(Choice):
 
     id: str
     own: bool
+
+
+class Logo(BaseModel):
+    """A logo that offices may choose: what their choice calls it."""
+
+    logo: str
 
 
 class ConnectionRead(BaseModel):
@@ -27,6 +33,7 @@ class ConnectionRead(BaseModel):
     account: str
     state: Literal["ready", "reconnect", "failing"]
     reason: str | None
+    reason_code: str | None
     scopes: list[str]
     missing_scopes: list[str]
     warnings: list[str]
@@ -99,13 +106,22 @@ class CompanyRead(BaseModel):
     reached_at: int | None = None
 
 
+class JournalRead(BaseModel):
+    """One sentence of a record's story; `code` where it tells of trouble."""
+
+    at: int
+    what: str
+    text: str
+    code: str | None
+
+
 class RecordRead(BaseModel):
     """A record: what Vello wants and what became of it. Times in unix seconds, `duration` in seconds.
 
     `vello_told` is false while Vello holds another link than the one it would be told now. `chosen_by` is whose choice
     serves it, `host_by` what in it names the host. `realm` is the company whose webhook told of it, '' the
     installation's own. `warnings`: the meeting stands, but not quite as the booking asks for it, or joining it may
-    fail.
+    fail. `host_link`: the page from which its host starts the meeting; in the answer about one record only.
     """
 
     id: str
@@ -120,11 +136,13 @@ class RecordRead(BaseModel):
     duration: int | None
     state: State
     reason: str | None
+    reason_code: str | None
     who_can_fix: str | None
     released: bool
     chosen_by: Literal["office", "default"] | None
     host_by: Literal["resource", "default_host"] | None
     link: str | None
+    host_link: str | None = None
     vello_told: bool
     provider: str | None
     connection: str | None
@@ -134,7 +152,7 @@ class RecordRead(BaseModel):
     attempts: int
     next_attempt_at: int | None
     warnings: list[str]
-    journal: list[JournalLine] | None = None
+    journal: list[JournalRead] | None = None
 
 
 class OfficePage(BaseModel):
@@ -168,6 +186,44 @@ class RecordPage(BaseModel):
     cursor: str | None
 
 
+class DeliveryRead(BaseModel):
+    """A line of the delivery log: an event that came in, or a call of a provider that went out.
+
+    `at` in unix seconds, `milliseconds` how long the answer took. `verdict`: of an event new, old, same, no_record,
+    refused (`code` says why), erased, unavailable, disconnected or failed; of a call ok or the name of the error.
+    `realm` is the company whose webhook it came by, '' the installation's own, '?' none that is known. `times`: so
+    often it came within a second and was answered alike. `replay_of`: the line that was replayed here.
+    """
+
+    id: str
+    at: float
+    kind: Literal["event", "call"]
+    record: str | None
+    realm: str
+    type: str | None
+    event: str | None
+    version: int | None
+    verdict: str
+    code: str | None
+    connection: str | None
+    provider: str | None
+    verb: str | None
+    status: int | None
+    attempt: int | None
+    milliseconds: float | None
+    times: int
+    failing: bool
+    replayable: bool
+    replay_of: str | None
+
+
+class DeliveryPage(BaseModel):
+    """Some lines, the newest first; `cursor` continues, null at the end."""
+
+    deliveries: list[DeliveryRead]
+    cursor: str | None
+
+
 class Error(BaseModel):
     """What went wrong: a code for programs, a sentence for people."""
 
@@ -185,6 +241,12 @@ class People(BaseModel):
     """Who may host a connection's meetings, as `hosts` names them; empty where the provider does not say."""
 
     people: list[str]
+
+
+class Look(BaseModel):
+    """What a server says of settings that are not stored; nothing where the provider has no server to ask."""
+
+    remarks: list[Remark]
 
 
 class Rehearsal(BaseModel):

@@ -1,7 +1,9 @@
 """The frame of all settings pages: a session, a form that is ours, fresh settings, and errors as pages."""
 
 import hmac
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,14 +14,18 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from service.companies import Companies
+from service.matters import Matter
 from service.settings import Settings
 from service.store import StoreUnavailable
+from service.web import words
+from service.web.banner import Banner
 from service.web.errors import Problem
 from service.web.login import Login
 from service.web.pages import Pages
 from service.web.session import Session
-from service.web.words import _
+from service.web.words import _, said
 
+_AWAY = "This service cannot reach its store at the moment. Please try again in a minute."
 _log = structlog.get_logger(__name__)
 
 
@@ -31,6 +37,7 @@ class Visit:
     session: Session
     pages: Pages = field(repr=False)
     form: FormData = field(default_factory=FormData, repr=False)
+    matters: Sequence[Matter] = ()
 
     @property
     def all_companies(self) -> bool:
@@ -59,9 +66,18 @@ class Visit:
         companies = self.session.person.companies
         return companies is None or (company is not None and company in companies)
 
+    def stood(self, version: str, status: int) -> tuple[str, str]:
+        """The version a form is about and when it was read: as it was sent, unless it was refused for being old (412).
+
+        Else who looks once more at what a change would do, or mends a mistake, would overwrite what came meanwhile.
+        """
+        if self.text("version") and status != 412:
+            return self.text("version"), self.text("read_at")
+        return version, str(int(time.time()))
+
     def show(self, template: str, status: int = 200, **values: Any) -> Response:
         """A page for this admin."""
-        return self.pages.show(self.request, template, status, session=self.session, **values)
+        return self.pages.show(self.request, template, status, session=self.session, matters=self.matters, **values)
 
     def go(self, path: str) -> Response:
         """On to another page of ours."""
@@ -92,7 +108,8 @@ _Endpoint = Callable[[Request], Awaitable[Response]]
 class Frame:
     """Makes routes of handlers that see nobody but admins."""
 
-    def __init__(self, pages: Pages, login: Login, settings: Settings, companies: Companies) -> None:
+    def __init__(self, pages: Pages, login: Login, settings: Settings, companies: Companies, banner: Banner) -> None:
+        self._banner = banner
         self._pages = pages
         self._login = login
         self._settings = settings
@@ -105,8 +122,7 @@ class Frame:
             session = await self._login.sessions.of(request)
             if session is None:
                 return await (stranger or self._login.ask)(request)
-            await self._settings.load()
-            return await handler(Visit(request, session, self._pages))
+            return await handler(await self._visit(request, session, FormData()))
 
         return Route(path, self._answering(endpoint), methods=["GET"])
 
@@ -122,10 +138,14 @@ class Frame:
                 # A form of an earlier session is as good as one without: its sender sees it again before it acts.
                 if session is None or not hmac.compare_digest(token.encode(), session.form_token.encode()):
                     return await self._login.ask(request, form, logged_in=session is not None)
-                await self._settings.load()
-                return await handler(Visit(request, session, self._pages, form))
+                return await handler(await self._visit(request, session, form))
 
         return Route(path, self._answering(endpoint), methods=["POST"])
+
+    async def _visit(self, request: Request, session: Session, form: FormData) -> Visit:
+        await self._settings.load()
+        matters = await self._banner.matters(session.person.companies)
+        return Visit(request, session, self._pages, form, matters)
 
     async def owners(self, visit: Visit) -> dict[str, str]:
         """The companies of which an admin must name one before something is made, with names; nothing of one or all."""
@@ -141,24 +161,58 @@ class Frame:
             try:
                 return await endpoint(request)
             except Problem as problem:
-                heading = _("There is nothing here") if problem.status_code == 404 else _("That did not work")
-                return self.notice(request, problem.status_code, heading, _(problem.detail))
+                return await self.error(request, problem.status_code, problem.code, problem.detail)
             except StoreUnavailable as error:
                 _log.error("store_unavailable", reason=str(error))
-                text = _("This service cannot reach its store at the moment. Please try again in a minute.")
-                return self.notice(request, 503, _("One moment, please"), text)
+                return await self.error(request, 503, "store_unavailable", _AWAY)
 
         return answered
+
+    async def error(self, request: Request, status: int, code: str, text: str) -> Response:
+        """The page of an error, with the way back."""
+        self._pages.speak(request)
+        match status:
+            case 404:
+                hint = _("It was removed, or the address is not complete.")
+                return await self.notice(request, status, _("There is nothing here"), said(text), hint)
+            case 405:
+                hint = _("Only a button of a page leads here. Go back to that page and press it again.")
+                return await self.notice(request, status, _("There is nothing to see here"), hint)
+            case 500:
+                here = _("What you saved before is still there. Go back and try once more.")
+                when = words.when(int(time.time()))
+                hint = _("If it happens again, tell the operator of this service that it was at %(when)s.", when=when)
+                return await self.notice(request, status, _("Something went wrong here"), here, hint)
+            case 503:
+                return await self.notice(request, status, _("One moment, please"), said(text))
+        return await self.notice(request, status, _("That did not work"), said(text), code=code)
 
     def go(self, path: str) -> Response:
         """On to another page of ours."""
         return self._pages.go(path)
 
-    def notice(
-        self, request: Request, status: int, heading: str, text: str, action: tuple[str, str] | None = None
+    async def notice(
+        self,
+        request: Request,
+        status: int,
+        heading: str,
+        *texts: str,
+        action: tuple[str, str] | None = None,
+        code: str | None = None,
     ) -> Response:
-        """A page that says one thing, and where to go on."""
+        """A page that says one thing, where to go on, and where more stands about the `code` of what is wrong."""
+        session: Session | None = None
+        with suppress(StoreUnavailable):  # then the page does without a menu
+            session = await self._login.sessions.of(request) if status != 503 else None
         headers = {"Retry-After": "60"} if status == 503 else None
         return self._pages.show(
-            request, "notice.html", status, headers=headers, heading=heading, texts=[text], action=action
+            request,
+            "notice.html",
+            status,
+            session=session,
+            headers=headers,
+            heading=heading,
+            texts=texts,
+            action=action,
+            code=code,
         )

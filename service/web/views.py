@@ -8,6 +8,7 @@ from service.budget import Budgets
 from service.connections import Connection, Health, UnknownConnection
 from service.endpoint import lacks, missing
 from service.entry import Entry
+from service.errors import Catalogue
 from service.grants import Source
 from service.ledger import Ledger
 from service.links import link_for, vello_was_told
@@ -27,6 +28,7 @@ class Views:
         budgets: Budgets,
         agendas: Agendas,
         public_url: str,
+        catalogue: Catalogue,
     ) -> None:
         self._ledger = ledger
         self._settings = settings
@@ -36,6 +38,7 @@ class Views:
         self._budgets = budgets
         self._agendas = agendas
         self._public_url = public_url
+        self._catalogue = catalogue
 
     async def connections(self, rows: Sequence[Connection]) -> list[ConnectionRead]:
         """Connections with their health, scopes and what is left of the day."""
@@ -61,6 +64,11 @@ class Views:
         taken = await self._agendas.warnings(self._connections, placed)
         warnings = {each.name: text for each, text in zip(placed, taken, strict=True)}
         return [self._record(entry, warnings.get(entry.meeting.name) if entry.meeting else None) for entry in entries]
+
+    def code(self, text: str | None) -> str | None:
+        """The code of what a text tells, None where that is no trouble, or one that only its provider knows."""
+        found = self._catalogue.find(text)
+        return found.code if found else None
 
     def source(self, row: Connection) -> Source | None:
         """Where a connection's tokens come from, None if it needs none."""
@@ -92,6 +100,7 @@ class Views:
             account=row.account,
             state=now.state,
             reason=now.reason,
+            reason_code=self.code(now.reason),
             scopes=list(granted),
             missing_scopes=[scope.any_of[0] for scope in lacking],
             warnings=warnings,
@@ -128,6 +137,7 @@ class Views:
             duration=wish.duration if wish else None,
             state=entry.state,
             reason=entry.reason.text if entry.reason else None,
+            reason_code=self.code(entry.reason.text) if entry.reason else None,
             who_can_fix=entry.reason.who_can_fix if entry.reason else None,
             released=entry.released,
             chosen_by="office" if own else "default" if choice else None,

@@ -14,12 +14,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.choices import Choice
 from service.companies import OWN, Companies, Company
 from service.config import WEBHOOK_PATH
-from service.entry import Entry
+from service.deliveries import Deliveries
+from service.entry import Entry, foreign_link
 from service.found import Found
 from service.ledger import Ledger
 from service.links import Link, hosted_url, link_for
 from service.observer import Observer, Seen
-from service.runs import Runs
+from service.runs import Runs, Tell
 from service.settings import Settings
 from service.store import StoreUnavailable
 from service.vello import (
@@ -79,6 +80,7 @@ class Webhook:
         public_url: str,
         deadline: float,
         observer: Observer,
+        deliveries: Deliveries,
         found: Found,
     ) -> None:
         self._ledger = ledger
@@ -90,6 +92,7 @@ class Webhook:
         self._hosted_prefix = f"{public_url}/m/"
         self._deadline = deadline
         self._observer = observer
+        self._deliveries = deliveries
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one event."""
@@ -134,9 +137,10 @@ class Webhook:
 
     async def _take(self, company: Company, realm: str, scope: Scope, body: bytes, seen: Seen) -> ASGIApp:
         due = asyncio.get_running_loop().time() + self._deadline - _MARGIN
+        seen.realm = realm
         verify(body, _signature(scope), company.tokens, company.endpoint_urls)
         event = parse(body)
-        record, seen.type = event.record, event.type
+        record, seen.type, seen.event = event.record, event.type, event
         if record is None:
             seen.outcome = "no_record"
             if event.type == CONNECTION_TEST:
@@ -147,8 +151,12 @@ class Webhook:
         if not await self._settings.choices.saw(record.office, realm):
             raise InvalidEvent("wrong_company", _WRONG_OFFICE)
         seen.record, inline = record.id, event.type == UPDATE_METADATA
-        known = await self._found.known(record)
-        accepted = await self._ledger.accept(event, realm, self._hosted_prefix, inline=inline, known=known)
+        seen.note, seen.foreign = self._deliveries.note(event, realm), foreign_link(record, self._hosted_prefix)
+        known, prefix = await self._found.known(record), self._hosted_prefix
+        accepted = await self._ledger.accept(
+            event, realm, prefix, inline=inline, note=seen.note, foreign=seen.foreign, known=known
+        )
+        seen.noted = accepted.verdict if accepted.noted else ""
         if accepted.verdict == "foreign":
             raise InvalidEvent("wrong_company", "The record belongs to another company than this URL.")
         await self._settings.refresh(accepted.revision)
@@ -156,7 +164,7 @@ class Webhook:
         if accepted.told:
             answer = self._again(accepted.told, seen)
         elif accepted.entry is None:  # the record was erased: not even its id is left, here or in the log
-            seen.record, answer = None, _NO_LINK if inline else _NOTHING
+            seen.record, seen.erased, answer = None, True, _NO_LINK if inline else _NOTHING
         elif inline:
             answer = await self._link(record, accepted, due, seen)
         elif accepted.entry.meeting:
@@ -169,33 +177,46 @@ class Webhook:
         return self._metadata(told.direct or hosted_url(self._public_url, told.token or ""), choice, seen)
 
     async def _link(self, record: Record, accepted: Accepted, due: float, seen: Seen) -> Answer:
-        entry = await self._settled(record.id, accepted, due)
-        link, choice = self._link_of(entry)
+        told: tuple[Link, Telling] | None = None
+
+        def tell(entry: Entry) -> Telling | None:
+            nonlocal told
+            link = self._link_of(entry)
+            told = (link, self._telling(entry, link)) if link else None
+            return told and told[1]
+
+        entry = await self._settled(record.id, accepted, due, tell)
+        choice = self._choice_of(entry)
+        if told and told[1].answer and told[1].answer == entry.answer:  # the ledger kept what the run told it
+            return self._metadata(told[0].url, choice, seen)
+        link = self._link_of(entry)
         if link is None:
             return _NO_LINK
-        await self._ledger.told(entry, link.url, self._settings.revision, hosted=link.hosted)
+        await self._ledger.told(entry, self._telling(entry, link))
         return self._metadata(link.url, choice, seen)
 
-    def _tell(self, entry: Entry) -> Telling | None:
-        link, _ = self._link_of(entry)
-        return None if link is None else telling(entry, link.url, self._settings.revision, hosted=link.hosted)
+    def _telling(self, entry: Entry, link: Link) -> Telling:
+        return telling(entry, link.url, self._settings.revision, hosted=link.hosted)
 
-    def _link_of(self, entry: Entry) -> tuple[Link | None, Choice | None]:
-        choice = self._settings.choices.of(entry.wish.office if entry.wish else None)
+    def _choice_of(self, entry: Entry) -> Choice | None:
+        return self._settings.choices.of(entry.wish.office if entry.wish else None)
+
+    def _link_of(self, entry: Entry) -> Link | None:
+        choice = self._choice_of(entry)
         chosen, standing = self._settings.promises(entry, choice)
-        return link_for(entry, choice, chosen, self._public_url, standing), choice
+        return link_for(entry, choice, chosen, self._public_url, standing)
 
     def _metadata(self, url: str, choice: Choice | None, seen: Seen) -> Answer:
         seen.connection = choice.connection if choice else None
         tag = {"tag": choice.tag} if choice and choice.tag else {}
         return Answer({"metadata": {"video_link": url} | tag})
 
-    async def _settled(self, record: str, accepted: Accepted, due: float) -> Entry:
+    async def _settled(self, record: str, accepted: Accepted, due: float, tell: Tell) -> Entry:
         """The entry once nothing is left to do for it, or as it is at the deadline; the work itself goes on."""
         clock = asyncio.get_running_loop().time
         entry = accepted.entry
         assert entry is not None  # noqa: S101 - _take() looked
-        tasks = [self._runs.start(accepted.lease, accepted.revision, self._tell)] if accepted.lease else []
+        tasks = [self._runs.start(accepted.lease, accepted.revision, tell)] if accepted.lease else []
         while (tasks or (entry.unsettled and entry.leased_until >= accepted.now)) and clock() < due:
             tasks = tasks or self._runs.running(record)
             left = None

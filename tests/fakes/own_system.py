@@ -97,6 +97,8 @@ class OwnSystem:
         self.lose = 0
         self.shape: Any = None
         """An answer with status 200 in place of the right one."""
+        self.entrance: dict[str, Any] = {}
+        """What new meetings have besides their link: `passcode`, `dial_in`."""
         self._meetings: dict[str, dict[str, Any]] = {}
         self._links: set[str] = set()
         self._told: dict[str, tuple[bytes, _Answer]] = {}
@@ -187,7 +189,7 @@ class OwnSystem:
             if meeting is None and type_ == "meeting.create":
                 id_ = secrets.token_urlsafe(12)
                 root = self.url.removesuffix("/calls")
-                meeting = self._meetings[id_] = {"id": id_, "join_url": f"{root}/rooms/{id_}", **data}
+                meeting = self._meetings[id_] = {"id": id_, "join_url": f"{root}/rooms/{id_}", **self.entrance, **data}
             return _Answer(200, {"meeting": meeting})
         meeting = self._meetings.get(data["id"])
         if meeting is None:

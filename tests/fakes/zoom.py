@@ -25,6 +25,7 @@ What tests steer and see, without any token:
     POST /fake/revoke {client_id, user}   the user removes the app; `webhook` tells it
     POST /fake/meetings/{id}              what a person changes in Zoom's own pages; `live` starts and ends it
     DELETE /fake/meetings/{id}            what a person removes there
+    GET, PUT /fake/meetings               what it holds, to be given to another one
     POST /fake/fill {user, count, start}  so many meetings of other people's making
     POST /fake/webhooks {client_id, ...}  sends any event, signed; answers what the app said
 
@@ -54,7 +55,7 @@ from starlette.types import Receive, Scope, Send
 
 from tests.fakes import zoom_oauth
 from tests.fakes.zoom_api import Fields, NewMeeting, apply, schedule, serve, shown, stamp
-from tests.fakes.zoom_state import App, Failure, Faults, Grant, Limits, Refused, State, Strict, User
+from tests.fakes.zoom_state import App, Failure, Faults, Grant, Limits, Meeting, Refused, State, Strict, User
 from tests.waiting import outage
 
 ROUTES = (
@@ -229,6 +230,8 @@ class _Control:
             ("POST", "/fake/revoke", self._revoke),
             ("POST", "/fake/meetings/{id:int}", self._change),
             ("DELETE", "/fake/meetings/{id:int}", self._remove),
+            ("GET", "/fake/meetings", self._kept),
+            ("PUT", "/fake/meetings", self._restore),
             ("POST", "/fake/fill", self._fill),
             ("POST", "/fake/webhooks", self._event),
         )
@@ -328,6 +331,12 @@ class _Control:
         meeting = self._state.meetings.pop(request.path_params["id"])
         self._state.trash[meeting.id] = meeting
         self._tell("meeting.deleted", shown(self._state, meeting))
+
+    async def _kept(self, request: Request) -> Any:
+        return [asdict(meeting) for meeting in self._state.meetings.values()]
+
+    async def _restore(self, request: Request) -> Any:
+        self._state.meetings = {row["id"]: Meeting(**row) for row in await request.json()}
 
     async def _fill(self, request: Request) -> Any:
         fill = Fill.model_validate_json(await request.body())

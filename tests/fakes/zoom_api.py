@@ -445,10 +445,29 @@ def shown(state: State, meeting: Meeting) -> dict[str, Any]:
         "start_url": state.start_url(meeting),
         "join_url": state.join_url(meeting),
         "password": meeting.password,
-        "settings": dict(meeting.settings),
+        **({"pstn_password": _digits(meeting.password)} if meeting.password else {}),
+        "settings": {**meeting.settings, **(NUMBERS if _dials_in(host, meeting) else {})},
         "creation_source": "open_api",
         "pre_schedule": False,
     } | ({"pmi": str(host.pmi)} if meeting.settings["use_pmi"] else {})
+
+
+NUMBERS: dict[str, Any] = {
+    "global_dial_in_countries": ["FI", "SE"],
+    "global_dial_in_numbers": [
+        {"city": "Helsinki", "country": "FI", "country_name": "Finland", "number": "+358 9 4245 1488", "type": "toll"},
+        {"country": "SE", "country_name": "Sweden", "number": "+46 850 520 017", "type": "toll"},
+    ],
+}
+
+
+def _dials_in(host: User, meeting: Meeting) -> bool:
+    return host.dials_in and meeting.settings["audio"] in ("both", "telephony")
+
+
+def _digits(passcode: str) -> str:
+    """What callers enter in the passcode's place (pstn_password)."""
+    return str(int.from_bytes(passcode.encode()) % 1_000_000).zfill(6)
 
 
 def _item(state: State, meeting: Meeting) -> dict[str, Any]:

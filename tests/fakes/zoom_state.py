@@ -98,6 +98,8 @@ class User(Strict):
     """A meeting has a passcode or a waiting room (§2, account policy)."""
     locked: dict[str, Any] = Field(default_factory=dict)
     """Settings the account's admin has locked: they win over every request (§2, §5.5)."""
+    dials_in: bool = True
+    """The plan and the account's audio settings give meetings telephone numbers (settings.global_dial_in_numbers)."""
     may_host: bool = True
     refuses: bool = False
     """Nobody may schedule for this user (§3, 400/3000)."""

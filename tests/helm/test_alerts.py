@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import yaml
@@ -33,7 +34,9 @@ def figures() -> set[str]:
     metrics.call("jitsi", "create", "ok", 0.1)
     metrics.takeover()
     metrics.refresh("zoom", "ok")
-    text = metrics.render(Backlog(due=0, scheduled=0, oldest=0), {"c1": "open"}, {"c1": "ready"}, {"c1": 0.5}).decode()
+    metrics.notice("mail", "told")
+    rest: tuple[Any, ...] = ({"c1": "open"}, {"c1": "ready"}, {"c1": 0.5}, 0.0, {"clock": 1}, {"mail": 9.0})
+    text = metrics.render(Backlog(due=0, scheduled=0, oldest=0), *rest).decode()
     return set(re.findall(r"^(\w+)(?:\{| )", text, re.MULTILINE))
 
 

@@ -242,11 +242,14 @@ def test_the_network_lets_through_what_is_named_and_nothing_else() -> None:
     ]
     assert named == ["ingress", "monitoring"]
     ports = [[port["port"] for port in rule["ports"]] for rule in policy["egress"]]
-    assert ports == [[53, 53], [443], [6379]]
+    assert ports == [[53, 53], [443], [587], [8443], [6379]]
+    mail, program = policy["egress"][2]["to"], policy["egress"][3]["to"]
+    assert mail[0]["ipBlock"]["cidr"] == "10.1.2.3/32"
+    assert program == policy["egress"][1]["to"]
     assert "10.0.0.0/8" in policy["egress"][1]["to"][0]["ipBlock"]["except"]
     store = only("NetworkPolicy", made, f"{FULLNAME}-valkey")["spec"]
     assert store["egress"] == []
-    asked = policy["egress"][2]["to"][0]["podSelector"]["matchLabels"]
+    asked = policy["egress"][4]["to"][0]["podSelector"]["matchLabels"]
     assert asked == store["podSelector"]["matchLabels"]
     service = only("Deployment", made)["spec"]["template"]["metadata"]["labels"].items()
     assert [peer for peer in store["ingress"][0]["from"] if peer["podSelector"]["matchLabels"].items() <= service]
@@ -270,6 +273,8 @@ def test_the_image_is_the_charts_version_a_tag_or_a_digest() -> None:
         ({"publicUrl": "https://a.example.com"}, "auth.existingSecret is not set"),
         (changed(valkey={"enabled": False}), "name exactly one store"),
         (changed(redis={"existingSecret": "store"}), "name exactly one store"),
+        (changed(notices={"smtp": {"host": "mail.example.org"}}), "give notices.smtp.from and notices.emails"),
+        (changed(notices={"emails": "it@example.org"}), "give notices.smtp.host and notices.smtp.from"),
         (changed(valkey={}, redis={"url": "redis://:word@store:6379"}), "redis.url holds a password"),
         (changed(publicUrl="https://a.example.com/rooms", ingress={"enabled": True}), "publicUrl has a path"),
         (changed(httpRoute={"enabled": True}), "httpRoute.parentRefs is empty"),
@@ -297,6 +302,8 @@ def test_what_cannot_work_is_refused_with_a_sentence(values: Values, sentence: s
         changed(image={"digest": "latest"}),
         changed(redis={"url": "http://store"}),
         changed(expose="some"),
+        changed(notices={"language": "de"}),
+        changed(notices={"smtp": {"password": "in clear"}}),
         changed(extraEnv=[{"name": "A", "value": "b"}]),
         changed(extraEnv={"A": 1}),
     ],

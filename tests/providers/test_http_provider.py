@@ -26,7 +26,7 @@ from tests.servers import Misbehaviour, RawServer, http
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_" + "B" * 43 + "="
-USUAL = ("keeps_link", "enforces_teardown")
+USUAL = ("keeps_link", "enforces_teardown", "opens_in_browser")
 
 
 class HttpLaws(VendorLaws):
@@ -207,7 +207,10 @@ class TestAnswers:
 
     @pytest.mark.parametrize(
         ("declared", "longest", "named"),
-        [(["keeps_link"], None, "enforces_teardown"), ([*USUAL, "mints_link"], 60, "mints_link, max_duration")],
+        [
+            (["keeps_link"], None, "enforces_teardown"),
+            ([*USUAL, "mints_link"], 60, "mints_link, opens_in_browser, max_duration"),
+        ],
         ids=["less", "more"],
     )
     async def test_a_probe_names_the_promises_that_differ(

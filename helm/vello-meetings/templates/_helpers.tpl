@@ -56,6 +56,16 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 {{- if eq .Values.expose "all" }}/{{ else }}/webhooks,/m,/connect,/static{{ end }}
 {{- end }}
 
+{{- /* Everywhere but private addresses. */ -}}
+{{- define "vello-meetings.internet" -}}
+- ipBlock:
+    cidr: 0.0.0.0/0
+    except: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 169.254.0.0/16, 100.64.0.0/10]
+- ipBlock:
+    cidr: "::/0"
+    except: ["fc00::/7", "fe80::/10"]
+{{- end }}
+
 {{- define "vello-meetings.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: {{ . }}
@@ -118,6 +128,12 @@ capabilities:
   value: {{ .Values.sweepHour | quote }}
 - name: LEASE_SECONDS
   value: {{ .Values.leaseSeconds | quote }}
+- name: RETENTION_DAYS
+  value: {{ .Values.retentionDays | quote }}
+- name: DELIVERY_LOG_DAYS
+  value: {{ .Values.deliveryLog.days | quote }}
+- name: DELIVERY_LOG_LINES
+  value: {{ int64 .Values.deliveryLog.lines | quote }}
 - name: LOG_LEVEL
   value: {{ .Values.logLevel }}
 - name: LOG_FORMAT
@@ -136,6 +152,27 @@ capabilities:
 {{ include "vello-meetings.secretEnv" (list "OIDC_CLIENT_ID" . $values.oidc.clientIdKey false) }}
 {{ include "vello-meetings.secretEnv" (list "OIDC_CLIENT_SECRET" . $values.oidc.clientSecretKey false) }}
 {{- end }}
+{{- with .Values.notices.smtp }}
+{{- if .host }}
+{{- range $name, $value := dict "SMTP_HOST" .host "SMTP_PORT" .port "SMTP_TLS" .tls "SMTP_FROM" .from "NOTICE_EMAILS" $values.notices.emails }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- if .existingSecret }}
+{{ include "vello-meetings.secretEnv" (list "SMTP_USERNAME" .existingSecret .usernameKey true) }}
+{{ include "vello-meetings.secretEnv" (list "SMTP_PASSWORD" .existingSecret .passwordKey true) }}
+{{ include "vello-meetings.secretEnv" (list "SMTP_CA" .existingSecret .caKey true) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with .Values.notices.webhook }}
+{{- if .existingSecret }}
+{{ include "vello-meetings.secretEnv" (list "NOTICE_WEBHOOK_URL" .existingSecret .urlKey false) }}
+{{ include "vello-meetings.secretEnv" (list "NOTICE_WEBHOOK_SECRET" .existingSecret .secretKey false) }}
+{{- end }}
+{{- end }}
+- name: NOTICE_LANGUAGE
+  value: {{ .Values.notices.language }}
 {{- range $name, $value := dict "JITSI_URL" .Values.jitsi.url "ZOOM_OAUTH_URL" .Values.zoom.oauthUrl "ZOOM_API_URL" .Values.zoom.apiUrl "GOOGLE_SERVICE_ACCOUNT_SUBJECT" .Values.google.serviceAccountSubject "GOOGLE_AUTHORIZE_URL" .Values.google.authorizeUrl "GOOGLE_TOKEN_URL" .Values.google.tokenUrl "GOOGLE_REVOKE_URL" .Values.google.revokeUrl "GOOGLE_CALENDAR_URL" .Values.google.calendarUrl "GOOGLE_MEET_URL" .Values.google.meetUrl "OIDC_ISSUER" .Values.oidc.issuer "OIDC_ALLOWED" .Values.oidc.allowed "OIDC_COMPANIES" .Values.oidc.companies "TRUSTED_PROXIES" .Values.trustedProxies }}
 {{- if $value }}
 - name: {{ $name }}
@@ -158,6 +195,8 @@ capabilities:
 {{- if $v.redis.existingSecret }}{{ $stores = add1 $stores }}{{ end }}
 {{- if $v.redis.url }}{{ $stores = add1 $stores }}{{ end }}
 {{- if ne (int $stores) 1 }}{{ fail "name exactly one store: redis.existingSecret, redis.url or valkey.enabled" }}{{ end }}
+{{- if and $v.notices.smtp.host (not (and $v.notices.smtp.from $v.notices.emails)) }}{{ fail "notices.smtp.host is set: give notices.smtp.from and notices.emails as well" }}{{ end }}
+{{- if and $v.notices.emails (not $v.notices.smtp.host) }}{{ fail "notices.emails is set: give notices.smtp.host and notices.smtp.from as well" }}{{ end }}
 {{- if contains "@" $v.redis.url }}{{ fail "redis.url holds a password: put the URL into a Secret and name it in redis.existingSecret" }}{{ end }}
 {{- if and (or $v.ingress.enabled $v.httpRoute.enabled) (trimSuffix "/" (urlParse $v.publicUrl).path) }}{{ fail "publicUrl has a path: set up your own proxy that takes it away, or leave the path out" }}{{ end }}
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) }}{{ fail "httpRoute.parentRefs is empty: name the Gateway that should serve the route" }}{{ end }}

@@ -1,0 +1,57 @@
+"""Bookings that are to have a meeting and have none: those that begin soon, and those that were given up.
+
+The index and the failed ones of each shard are read, never all records: one script for each shard, in one round trip.
+"""
+
+import hashlib
+from importlib import resources
+from typing import Final, NamedTuple
+
+from service.shards import SHARDS, shard_keys
+from service.store import Script, Store
+
+SOON: Final = 86_400
+"""Seconds before its start from which on a booking without a meeting is a trouble."""
+LATE: Final = 300
+"""Seconds after which something due should have been done."""
+MOST: Final = 1000
+"""Records of each kind that are looked at in one shard at most, the soonest first."""
+
+_SCRIPT = Script(resources.files("service").joinpath("lacking.lua").read_text())
+
+
+class Lacking(NamedTuple):
+    """One booking without a meeting; `start` in unix seconds. `realm` as the ledger has it.
+
+    `name` is a digest of its id, which says nothing to anybody. `failed`: it was given up. `parked` names the
+    connection that it waits for.
+    """
+
+    name: str
+    start: int
+    realm: str
+    failed: bool
+    parked: str | None
+
+
+class Shortfall(NamedTuple):
+    """All bookings that lack a meeting, soonest first, and how many more were not looked at."""
+
+    bookings: tuple[Lacking, ...] = ()
+    unseen: int = 0
+
+
+async def lacking(store: Store, now: float) -> Shortfall:
+    """What lacks a meeting at `now` (unix seconds). Raises: StoreUnavailable."""
+    args = (int(now), int(now) + SOON, LATE * 1000, MOST)
+    answers = await store.pipeline_call(_SCRIPT, [(shard_keys(shard)[:2], args) for shard in range(SHARDS)])
+    found = [
+        Lacking(_name(record), int(float(start)), realm, kind == "failed", parked or None)
+        for _, *rest in answers
+        for record, start, realm, kind, parked in zip(*(rest[at::5] for at in range(5)), strict=True)
+    ]
+    return Shortfall(tuple(sorted(found, key=lambda each: each.start)), sum(int(answer[0]) for answer in answers))
+
+
+def _name(record: str) -> str:
+    return hashlib.sha256(record.encode()).hexdigest()[:10]
