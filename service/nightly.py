@@ -12,7 +12,7 @@ from typing import Final
 from service.sweep import Sweep, SweepElsewhere
 from service.swept import SweepReport, Swept
 
-AGAIN: Final = 900.0
+AGAIN: Final = 3600.0
 """Seconds after which a connection is tried again whose meetings could not all be read."""
 HOUR: Final = 3600
 DAY: Final = 24 * HOUR
