@@ -1,4 +1,4 @@
-"""The command line: `vello-meetings serve`, `demo`, `trigger`, `doctor`, `sweep`, `keys`, `erase`, `export`."""
+"""The command line: `vello-meetings serve`, `demo`, `trigger`, `doctor` and the rest."""
 
 import argparse
 import asyncio
@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import cast, get_args
@@ -17,14 +18,20 @@ import structlog
 from pydantic import SecretStr
 
 from service import logs, traces
-from service.app import Role, erase, examine, export, opened, rotate_keys, sweep_once
+from service.app import Role, opened
+from service.commands import erase, examine, export, replay, rotate_keys, sweep_once
 from service.config import GOOD_TOKEN, Config, ConfigError
 from service.connections import UnknownConnection
+from service.delivery import Wanted, is_delivery
 from service.demo import demo
 from service.embedded import EmbeddedUnavailable
 from service.erasure import TooMany
+from service.errands import Errand
 from service.generated import FILE_NAME
 from service.observer import Observer
+from service.outages.acts import ACTS
+from service.outages.rehearse import rehearse
+from service.replays import Foreseen, Outlook
 from service.store import StoreRefused, StoreUnavailable
 from service.sweep import SweepElsewhere
 from service.trigger import NotSent, changed, event, sample_record, send
@@ -174,11 +181,62 @@ def forget(arguments: argparse.Namespace) -> int:
 
 
 def show(arguments: argparse.Namespace) -> int:
-    """Print all that is known of a customer's records."""
+    """Print all that is known of a customer's records, or of one."""
     config = Config.load(create=False, needs=("SECRET_KEYS",))
     logs.configure(config.log_level, config.log_format)
-    print(json.dumps(asyncio.run(export(config, arguments.customer)), indent=2))
+    print(json.dumps(asyncio.run(export(config, arguments.customer, arguments.record)), indent=2))
     return 0
+
+
+def again(arguments: argparse.Namespace) -> int:
+    """Replay events of the delivery log, or say what that would do; 0 if they were found and nothing failed."""
+    config = Config.load(create=False, needs=("SECRET_KEYS",))
+    logs.configure(config.log_level, config.log_format)
+    wanted = Wanted(
+        arguments.since or 0,
+        arguments.until,
+        arguments.record,
+        "event",
+        arguments.type,
+        arguments.verdict,
+        arguments.connection,
+        arguments.failing,
+    )
+    done = asyncio.run(replay(config, wanted, arguments.delivery, dry_run=arguments.dry_run))
+    match done:
+        case None:
+            print("This is not in the delivery log, or what it said is not.", file=sys.stderr)
+            return 1
+        case Errand():
+            said = done.counts
+            print(f"{done.state}: {said.get('replayed', 0)} replayed, of those {said.get('new', 0)} new.")
+            return 0 if done.state == "done" else 1
+        case Foreseen():
+            print(f"{done.verdict}: {done.does}, because {done.why}.")
+        case Outlook():
+            left = "" if done.complete else " There are more than were looked at."
+            print(
+                f"{done.events} events, {done.stale} of them stale or known. Meetings: {done.made} made, "
+                f"{done.changed} changed, {done.replaced} replaced, {done.removed} removed.{left}"
+            )
+        case _:
+            print(done)
+    return 0
+
+
+def _moment(text: str) -> float:
+    """Unix seconds of a moment as ISO 8601 writes it, in UTC where it names no zone."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2027-03-01T08:00 (UTC)") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _delivery(text: str) -> str:
+    if not is_delivery(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no delivery's id")
+    return text
 
 
 def _id(text: str) -> str:
@@ -203,6 +261,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--metrics-port", metavar="PORT", type=_port, help="port for /metrics alone (default: --port)")
     run.add_argument("--role", default="all", choices=get_args(Role))
     commands.add_parser("demo", help="walk one booking through its life on a throw-away store")
+    play = commands.add_parser("rehearse", help="play outages on a throw-away store and say what people saw")
+    play.add_argument("--only", action="append", default=[], choices=list(ACTS), help="this outage; may be repeated")
     one = commands.add_parser("trigger", help="sign one event as Vello does and send it")
     one.add_argument("type", help="such as connection.test or record.update_metadata")
     one.add_argument("--url", help="endpoint URL to sign for and send to (default: VELLO_ENDPOINT_URL)")
@@ -234,8 +294,21 @@ def _parser() -> argparse.ArgumentParser:
     whose = gone.add_mutually_exclusive_group(required=True)
     whose.add_argument("--customer", metavar="UUID", type=_id)
     whose.add_argument("--record", metavar="UUID", type=_id)
-    known = commands.add_parser("export", help="print what is known of a customer's records as JSON")
-    known.add_argument("--customer", metavar="UUID", type=_id, required=True)
+    known = commands.add_parser("export", help="print what is known of a record or of a customer's records as JSON")
+    of = known.add_mutually_exclusive_group(required=True)
+    of.add_argument("--customer", metavar="UUID", type=_id)
+    of.add_argument("--record", metavar="UUID", type=_id)
+    once_more = commands.add_parser("replay", help="apply events of the delivery log again, or say what that would do")
+    which = once_more.add_mutually_exclusive_group(required=True)
+    which.add_argument("--delivery", metavar="ID", type=_delivery, help="one, as the log names it")
+    which.add_argument("--since", metavar="TIME", type=_moment, help="all that came from then on, and fit the rest")
+    once_more.add_argument("--until", metavar="TIME", type=_moment, help="before then (default: now)")
+    once_more.add_argument("--record", metavar="UUID", type=_id)
+    once_more.add_argument("--type", help="such as record.updated")
+    once_more.add_argument("--verdict", help="such as new or old")
+    once_more.add_argument("--connection", metavar="ID")
+    once_more.add_argument("--failing", action="store_true", help="only what did not do what it was to do")
+    once_more.add_argument("--dry-run", action="store_true", help="change nothing, and say what would happen now")
     return parser
 
 
@@ -247,6 +320,8 @@ def main(argv: list[str] | None = None) -> int:
             return serve(arguments.host, arguments.port, cast(Role, arguments.role), arguments.metrics_port)
         if arguments.command == "demo":
             return demo()
+        if arguments.command == "rehearse":
+            return rehearse(arguments.only)
         if arguments.command == "doctor":
             return doctor(arguments)
         if arguments.command == "sweep":
@@ -255,6 +330,8 @@ def main(argv: list[str] | None = None) -> int:
             return rotate()
         if arguments.command == "erase":
             return forget(arguments)
+        if arguments.command == "replay":
+            return again(arguments)
         if arguments.command == "export":
             return show(arguments)
         return trigger(arguments)

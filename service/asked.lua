@@ -42,29 +42,39 @@ function verbs.release()
   return 1
 end
 
--- Have a record take on a meeting that stands at a provider; one it has already (ARGV 4 its name) is removed then.
--- ARGV 3 text  5 `generation` as it was when the record was read  6 name  7 envelope  8 generation  9 digest of the link
---      10 '1' when it is in doubt  11 whose it is by its marker
+-- Have a record take on a meeting that stands at a provider (ARGV 4 name, 5 envelope, 6 its generation, 7 digest of its
+-- link, 8 '1' when it is in doubt); one it has already (ARGV 10 its name) is removed then. ARGV 3 text  9 `generation` as
+-- it was when the record was read.
 -- Answers as `recreate` does.
 function verbs.adopt()
   local e = load(entry)
   if not e.rank then return 0 end
-  if e.meeting == ARGV[7] then return 1 end
-  if leased(e) or e.intent or e.released or e.erased or (e.generation or '0') ~= ARGV[5] then return -1 end
+  if e.meeting == ARGV[5] then return 1 end
+  if leased(e) or e.intent or e.released or e.erased or (e.generation or '0') ~= ARGV[9] then return -1 end
   unpark(e)
-  if e.meeting then redis.call('HSET', entry, 'x:' .. ARGV[4], e.meeting) end
-  redis.call('HSET', entry, 'meeting', ARGV[7], 'made', ARGV[8], 'marked', ARGV[11], 'state', 'pending',
-    'asked', e.asked or now_s)
-  redis.call('HDEL', entry, 'x:' .. ARGV[6], 'entrance', 'doubt', 'older', 'attempts', 'refusals', 'reason')
-  if ARGV[10] == '1' then redis.call('HSET', entry, 'doubt', '1') end
-  if e.foreign == ARGV[9] then
+  if e.meeting then redis.call('HSET', entry, 'x:' .. ARGV[10], e.meeting) end
+  redis.call('HSET', entry, 'meeting', ARGV[5], 'made', ARGV[6], 'state', 'pending', 'asked', e.asked or now_s)
+  redis.call('HDEL', entry, 'x:' .. ARGV[4], 'doubt', 'older', 'attempts', 'refusals', 'reason')
+  if ARGV[8] == '1' then redis.call('HSET', entry, 'doubt', '1') end
+  if e.foreign == ARGV[7] then
     redis.call('HDEL', entry, 'foreign')
-    redis.call('HSET', entry, 'told', ARGV[9])
+    redis.call('HSET', entry, 'told', ARGV[7])
   end
   redis.call('HINCRBY', entry, 'generation', 1)
   tell('found', ARGV[3])
   put_due(record, now)
   return 1
+end
+
+-- What an event would be: the verdict of `accept`, and nothing else happens.
+-- ARGV 3 realm  4 rank  5 version  6 changed  7 digest  8 hash of the record's tomb. Answers verdict, now, rev, the entry.
+function verbs.weigh()
+  local e, flat = load(entry)
+  local rev = redis.call('GET', KEYS[3]) or '0'
+  if e.realm and e.realm ~= ARGV[3] then return {'foreign', now, rev, {}} end
+  if e.erased or (not e.rank and buried(ARGV[8])) then return {'erased', now, rev, {}} end
+  local new = {rank = tonumber(ARGV[4]), version = tonumber(ARGV[5]), changed = tonumber(ARGV[6]), digest = ARGV[7]}
+  return {compare(e, new), now, rev, flat}
 end
 
 -- Erase a record: what Vello said, its journal and its link go at once, the rest with the commit that removes its last

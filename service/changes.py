@@ -23,7 +23,7 @@ _CHANGES = "vm:changes"
 class Change:
     """One change: of what (`office`, `connection`, `company`) and which one; `fields` were [before, after].
 
-    `did` is `set`, `added` or `removed`; `at` in unix seconds. Secrets are never in it.
+    `did` is `set`, `added`, `removed` or `given` (to another company); `at` in unix seconds. Secrets are never in it.
     """
 
     at: int

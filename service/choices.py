@@ -1,6 +1,7 @@
 """What each office chose: which connection makes its meetings, and how. Offices seen in events list themselves.
 
-Keys: `vm:offices` (office -> choice) and `vm:offices:seen` (office -> when first seen); neither has a TTL.
+Keys: `vm:offices` (office -> choice) and `vm:offices:seen` (office -> when first seen, by whose event), without a TTL.
+`vm:offices:claims` (office -> another company whose events name it, and when), 30 days after the last such event.
 """
 
 import json
@@ -23,8 +24,10 @@ DEFAULT: Final = "default"
 
 LOGO: Final = r"^[0-9a-f]{32}-(\d{1,3})x(\d{1,3})$"
 """What names of logos look like: a digest of the picture, and its width and height in pixels."""
+CLAIMED: Final = 30 * 86_400
+"""Seconds for which a claim is remembered."""
 
-_OFFICES, _SEEN = "vm:offices", "vm:offices:seen"
+_OFFICES, _SEEN, _CLAIMS = "vm:offices", "vm:offices:seen", "vm:offices:claims"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _NEVER = version_of("")  # of an office without a choice of its own
 _TITLE_FIELDS = {"office", "service", "record_number"}
@@ -156,18 +159,25 @@ class Choices:
         self._store = store
         self._choices: Mapping[str, Choice] = {}
         self._versions: Mapping[str, str] = {}
-        self._seen: dict[str, str] = {}  # office -> whose it is
+        self._seen: dict[str, str] = {}  # office -> whose it is, of those that events named since the last load
+        self._owners: Mapping[str, str] = {}
 
     async def load(self) -> None:
         """Read all choices."""
+        rows, seen = await self._store.pipeline([("HGETALL", _OFFICES), ("HGETALL", _SEEN)])
         self._seen.clear()  # another process may have had one forgotten
-        rows = await self._store.execute("HGETALL", _OFFICES)
+        self._owners = _realms(seen)
         self._choices = {office: Choice.model_validate_json(row) for office, row in rows.items()}
         self._versions = {office: version_of(row) for office, row in rows.items()}
 
-    def of(self, office: str | None) -> Choice | None:
-        """The choice that serves `office`: its own, else the default's, else None."""
-        return self._choices.get(office or DEFAULT) or self._choices.get(DEFAULT)
+    def of(self, office: str | None, realm: str | None = None) -> Choice | None:
+        """The choice that serves `office`: its own, else the default's, else None.
+
+        Its own serves no booking of another company's `realm`, which may stand there from before it changed hands.
+        """
+        own = self._choices.get(office or DEFAULT)
+        foreign = realm is not None and office is not None and self._owners.get(office, realm) != realm
+        return self._choices.get(DEFAULT) if own is None or foreign else own
 
     def own(self, office: str) -> Choice | None:
         """The choice `office` made itself."""
@@ -194,20 +204,26 @@ class Choices:
         return await self._store.swap(_OFFICES, office, version, choice.model_dump_json())
 
     async def remove(self, office: str, version: str | None = None) -> bool | None:
-        """Forget an office's own choice and that it was seen; False when there was nothing to forget.
+        """Forget an office's own choice, or where it has none that it was seen; False when there was neither.
 
         With `version` only while that is the choice; None when it is another one.
         """
-        if version is not None and not await self._store.swap(_OFFICES, office, version, ""):
-            return None
+        if version is None:
+            had = bool(await self._store.execute("HDEL", _OFFICES, office))
+        else:
+            had = version != _NEVER
+            if not await self._store.swap(_OFFICES, office, version, ""):
+                return None
+        if had:
+            return True
         self._seen.pop(office, None)
-        gone = await self._store.pipeline([("HDEL", _OFFICES, office), ("HDEL", _SEEN, office)])
-        return any(gone) or version not in (None, _NEVER)
+        gone = await self._store.pipeline([("HDEL", _SEEN, office), ("HDEL", _CLAIMS, office)])
+        return bool(gone[0])
 
     async def saw(self, office: str | None, realm: str = "") -> bool:
         """Remember an office that an event of a company named, so that it lists itself.
 
-        False when it is another company's, whose event named it first.
+        False when it is another company's, whose event named it first; that this one claims it is remembered.
         """
         if office is None:
             return True
@@ -215,15 +231,44 @@ class Choices:
         if owner is None:
             mine = json.dumps({"at": int(time.time()), "realm": realm})
             _, row = await self._store.pipeline([("HSETNX", _SEEN, office, mine), ("HGET", _SEEN, office)])
-            owner = self._seen[office] = str(json.loads(row or mine).get("realm", ""))
-        return owner == realm
+            owner = self._seen[office] = _realm(row or mine)
+        if owner == realm:
+            return True
+        row = await self._store.execute("HGET", _SEEN, office)  # another process may have seen it change hands
+        self._seen[office] = _realm(row) if row else owner
+        if self._seen[office] == realm:
+            return True
+        claim = json.dumps({"at": int(time.time()), "realm": realm})
+        await self._store.pipeline([("HSET", _CLAIMS, office, claim), ("EXPIRE", _CLAIMS, CLAIMED)])
+        return False
+
+    async def claims(self) -> dict[str, str]:
+        """The company whose events name an office in vain, for it is another one's; the last one of several."""
+        return _realms(await self._store.execute("HGETALL", _CLAIMS))
+
+    async def dismiss(self, office: str) -> None:
+        """Forget that another company claims an office, until it does so again."""
+        await self._store.execute("HDEL", _CLAIMS, office)
+
+    async def give(self, office: str, realm: str) -> None:
+        """Make an office a company's, whoever's it was; what was chosen for it is forgotten."""
+        row = json.dumps({"at": int(time.time()), "realm": realm})
+        commands = [("HSET", _SEEN, office, row), ("HDEL", _OFFICES, office), ("HDEL", _CLAIMS, office)]
+        await self._store.pipeline(commands)
 
     async def realms(self) -> dict[str, str]:
         """Whose each office is that was seen in an event."""
-        rows = await self._store.execute("HGETALL", _SEEN)
-        return {office: str(json.loads(row).get("realm", "")) for office, row in rows.items()}
+        return _realms(await self._store.execute("HGETALL", _SEEN))
 
     async def listed(self) -> list[str]:
         """Every office with a choice or seen in an event."""
         chosen, seen = await self._store.pipeline([("HKEYS", _OFFICES), ("HKEYS", _SEEN)])
         return sorted({*chosen, *seen})
+
+
+def _realm(row: str) -> str:
+    return str(json.loads(row).get("realm", ""))
+
+
+def _realms(rows: Mapping[str, str]) -> dict[str, str]:
+    return {office: _realm(row) for office, row in rows.items()}

@@ -97,7 +97,6 @@ class Config(BaseSettings):
         5.0, validation_alias="ANSWER_DEADLINE"
     )
     lease_seconds: Annotated[float, BeforeValidator(of.seconds(1, 300))] = Field(15.0, validation_alias="LEASE_SECONDS")
-    sweep_hour: Annotated[int | None, BeforeValidator(of.hour)] = Field(2, validation_alias="SWEEP_HOUR")
     retention_days: Annotated[int, BeforeValidator(of.whole(1, 400, "days"))] = Field(
         30, validation_alias="RETENTION_DAYS"
     )
@@ -107,6 +106,7 @@ class Config(BaseSettings):
     delivery_log_lines: Annotated[int, BeforeValidator(of.whole(6_400, 100_000_000, "lines"))] = Field(
         500_000, validation_alias="DELIVERY_LOG_LINES"
     )
+    sweep_hour: Annotated[int | None, BeforeValidator(of.hour)] = Field(2, validation_alias="SWEEP_HOUR")
     log_level: Annotated[LogLevel, BeforeValidator(of.one_of(LogLevel))] = Field("info", validation_alias="LOG_LEVEL")
     log_format: Annotated[LogFormat, BeforeValidator(of.one_of(LogFormat))] = Field(
         default_factory=_log_format, validation_alias="LOG_FORMAT"

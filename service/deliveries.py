@@ -11,6 +11,7 @@ What strangers may send at will is kept apart, with room of its own, so that it 
 import asyncio
 import contextlib
 import itertools
+import random
 import secrets
 import time
 from collections import deque
@@ -33,6 +34,8 @@ EVERY: Final = 1.0
 """Seconds between two writings."""
 HELD: Final = 20_000
 """Lines that wait to be written in one process; of more the oldest are lost."""
+TRIM: Final = 3600.0
+"""Seconds between two times that old lines are looked for where nothing is written."""
 APART: Final = 5_000
 """Lines kept about no record."""
 NEWEST: Final = "99999999999999"
@@ -100,6 +103,8 @@ class Deliveries:
         self._repeats: dict[tuple[str, str, str], Answered] = {}
         self._task: asyncio.Task[None] | None = None
         self._writing = asyncio.Lock()
+        self._lost = 0
+        self._trim_at = time.monotonic() + TRIM / 60
 
     def note(self, event: Event, realm: str) -> Note:
         """What the ledger is to write of an event."""
@@ -119,6 +124,7 @@ class Deliveries:
                 first.times += 1
                 first.milliseconds = max(first.milliseconds, seen.milliseconds)
                 return
+        self._lost += len(self._events) == HELD
         self._events.append(seen)
 
     def called(
@@ -137,6 +143,7 @@ class Deliveries:
         at, nonce, of = int(time.time() * 1000), self._nonce(), NOWHERE if realm is None else realm
         rest = (of, connection, provider, verb, outcome, round(milliseconds, 1), attempt, status)
         nameless = delivery.called(nonce, "", *rest)
+        self._lost += len(self._rows) == HELD
         if record is None:
             self._rows.append(_Row(_APART, "", at, "", nameless))
         else:
@@ -162,6 +169,9 @@ class Deliveries:
             await asyncio.sleep(EVERY)
             try:
                 await self.flush()
+                if time.monotonic() >= self._trim_at:
+                    self._trim_at = time.monotonic() + TRIM * random.uniform(0.75, 1.25)  # noqa: S311 (jitter)
+                    await self.trim()
                 waits = False
             except StoreUnavailable as error:
                 if not waits:
@@ -174,6 +184,9 @@ class Deliveries:
         """Write what was gathered. Raises StoreUnavailable; nothing is lost by that while there is room for it."""
         async with self._writing:
             self._repeats.clear()
+            if self._lost:
+                _log.warning("delivery_log_lost", lines=self._lost)
+                self._lost = 0
             left = len(self._events) + len(self._rows)
             while left > 0 and (self._events or self._rows):
                 while self._events and len(self._rows) < _SLICE:
@@ -186,6 +199,14 @@ class Deliveries:
                     raise
                 left -= len(rows)
                 await asyncio.sleep(0)
+
+    async def trim(self) -> None:
+        """Take out what is too old, wherever it is."""
+        calls = [
+            ((shard_keys(_number(shard))[0], _key(shard)), (self._keep, APART if shard == _APART else self._most))
+            for shard in [*map(str, range(SHARDS)), _APART]
+        ]
+        await self._store.pipeline_call(_SCRIPT, calls)
 
     async def _write(self, rows: list[_Row]) -> None:
         by_shard: dict[str, list[Any]] = {}
@@ -204,8 +225,7 @@ class Deliveries:
         event, took = seen.event, round(seen.milliseconds, 1)
         record = event.record if event else None
         if event is None or record is None or seen.verdict in ("refused", "erased"):
-            kind = event.type if event else seen.type
-            line = delivery.nameless(self._nonce(), seen.realm, kind, seen.verdict, seen.code, took, seen.times)
+            line = delivery.nameless(self._nonce(), seen.realm, seen.type, seen.verdict, seen.code, took, seen.times)
             return _Row(_APART, "", seen.at, "", line)
         content = None
         if seen.noted or seen.verdict != "same":
@@ -274,10 +294,16 @@ class Deliveries:
         lines = [delivery.read(line, ms, shard) for ms, _, line, shard in rows]
         return lines, lines[-1].id if len(lines) == limit else None
 
-    async def forget(self, records: Collection[str] = (), customer: str | None = None) -> int:
+    async def forget(
+        self,
+        records: Collection[str] = (),
+        customer: str | None = None,
+        sees: Callable[[str], bool] = lambda _: True,
+    ) -> int:
         """Take every line about these records out of the log, and every one that names `customer`; answers how many.
 
-        To be called after their tombs stand: what is gathered still is then written without their names.
+        Of companies that somebody `sees`. To be called after their tombs stand: what is gathered still is then written
+        without their names.
         """
         await self.flush()
         gone, shards = 0, {str(shard_of(record)) for record in records}
@@ -286,13 +312,16 @@ class Deliveries:
             doomed = []
             for line, at in lines:
                 each = delivery.read(line, at, shard)
-                if each.record is not None and (
-                    each.record in named or (customer and self._names_customer(each, customer))
-                ):
+                theirs = each.record in named or (customer and self._names_customer(each, customer))
+                if each.record is not None and theirs and sees(each.realm):
                     doomed.append(line)
             if doomed:
                 gone += int(await self._store.execute("ZREM", _key(shard), *doomed))
         return gone
+
+    async def of(self, record: str, limit: int = 500) -> list[Delivery]:
+        """The latest lines about one record."""
+        return (await self.page(NEWEST, limit, record=record))[0]
 
     async def reseal(self, anew: Callable[[str, str], str | None]) -> int:
         """Put lines with their content sealed `anew` (envelope and purpose; None: as it is) in the place of the old."""

@@ -25,7 +25,7 @@ class State(StrEnum):
     GONE = "gone"
 
 
-_spec = attrgetter(*(each.name for each in fields(MeetingSpec) if each.name != "owner"))
+_spec = attrgetter(*(each.name for each in fields(MeetingSpec)))
 _meeting = attrgetter("id", "join_url", "host", "warnings")
 
 
@@ -59,15 +59,11 @@ class Placement(NamedTuple):
         connection, spec, meeting, *rest = data
         return cls(connection, MeetingSpec(*spec), _loaded(meeting) if meeting else None, *rest)
 
-    @property
-    def marked(self) -> str:
-        """Whose the meeting is by its marker, and which one that was said of; '' where nobody knows."""
-        return f"{self.spec.owner}:{self.name}" if self.spec.owner else ""
-
-    def owned(self, marked: str) -> "Placement":
-        """This with its owner, where that is what `marked` was said of: it stands beside the placement, as above."""
-        owner, _, name = marked.partition(":")
-        return self._replace(spec=replace(self.spec, owner=owner)) if name == self.name else self
+    def bare(self) -> "Placement":
+        """This without its entrance, as `load` gives it."""
+        if self.meeting is None or self.meeting.entrance is None:
+            return self
+        return self._replace(meeting=replace(self.meeting, entrance=None))
 
     def dump_entrance(self) -> tuple[Any, ...]:
         """What the vendor says of the meeting's entrance, for the vault, as JSON; bound to the meeting and its link.
@@ -168,6 +164,11 @@ class Entry(NamedTuple):
         return self.settled != self.generation
 
 
+def reason_text(reason: Reason) -> str:
+    """A reason as the entry stores it."""
+    return orjson.dumps(reason).decode()
+
+
 def digest(link: str | None) -> str:
     """A short fingerprint by which a link is known again, '' for none; it survives what systems do to URLs."""
     if not link:
@@ -186,11 +187,6 @@ def foreign_link(record: Record, hosted_prefix: str) -> str:
 def meeting_purpose(record: str) -> str:
     """What the envelopes in a record's entry are bound to."""
     return f"meeting:{record}"
-
-
-def reason_text(reason: Reason) -> str:
-    """A reason as the entry stores it."""
-    return orjson.dumps(reason).decode()
 
 
 def entrance_purpose(record: str) -> str:

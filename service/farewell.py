@@ -135,13 +135,18 @@ class Farewells:
     async def _move_what_stayed(self, connection: str, held: list[Entry]) -> bool:
         """Have offices that chose another connection before take the meetings there that still stand on this one."""
         choices, moved = self._settings.choices, False
-        for wanted in {entry.wish.office for entry in held if entry.wish}:
-            office = wanted if wanted and choices.own(wanted) else DEFAULT
+        for office in {self._served_by(entry) for entry in held if entry.wish}:
             choice = choices.own(office)
             if choice and choice.connection not in (None, connection) and not choice.move:
                 changed = choice.model_copy(update={"move": True})
                 moved = await choices.replace(office, changed, choices.version(office)) or moved
         return moved
+
+    def _served_by(self, entry: Entry) -> str:
+        """The office whose choice serves a record."""
+        office = entry.wish.office if entry.wish else None
+        own = self._settings.choices.own(office) if office else None
+        return office if office and own and own is self._settings.choice_of(entry) else DEFAULT
 
     async def finish(self, connection: str, who: str) -> None:
         """Revoke a connection's grant and forget it; what meetings it has stay at the provider.

@@ -1,12 +1,12 @@
 -- What is known of a record from elsewhere than the ledger: a meeting that stands at a provider, a link that Vello has.
--- Stands before ledger.lua in one script; what `accept` is told of it comes last of its arguments:
--- ARGV 23 name of a meeting or ''  24 its envelope  25 its generation  26 digest of its link  27 '1' when it is in doubt
---      28 whose it is by its marker  29 the token in the record's link, when that is a page of ours, or ''
---      30 digest of that link  31 '1' when the record is older than the store
+-- Stands before ledger.lua in one script; what `accept` is told of it:
+-- ARGV 20 envelope of a meeting or ''  21 its generation  22 digest of its link  23 '1' when it is in doubt
+--      24 the token in the record's link, when that is a page of ours, or ''  25 digest of that link
+--      26 '1' when the record is older than the store
 
 -- The link token a record gets: the one of the page that Vello has already, unless it is another record's.
 local function token_for(base, record)
-  local named = ARGV[29]
+  local named = ARGV[24]
   if named ~= '' and (redis.call('GET', base .. 'm:' .. named) or record) == record then return named end
   return ARGV[13]
 end
@@ -22,22 +22,22 @@ end
 -- may have. Answers whether it took a meeting on.
 local function recall(base, record, e, set, held, now_s)
   local live = (set.rank or e.rank) == '0'
-  if live and not e.rank and ARGV[31] == '1' then set.older = '1' end
+  if live and not e.rank and ARGV[26] == '1' then set.older = '1' end
   -- Vello has a page of ours for a record that is new here: it asked before the store was lost.
-  if live and ARGV[29] ~= '' and not e.token and token_for(base, record) == ARGV[29] then
-    set.token, set.hosted = ARGV[29], '1'
+  if live and ARGV[24] ~= '' and not e.token and token_for(base, record) == ARGV[24] then
+    set.token, set.hosted = ARGV[24], '1'
     set.asked = set.asked or e.asked or tostring(now_s)
     redis.call('SET', base .. 'm:' .. set.token, record, 'EX', DAY)
-    told_too(e, set, ARGV[30])
+    told_too(e, set, ARGV[25])
   end
-  if ARGV[24] == '' or held or e.released or tonumber(e.made or 0) > tonumber(ARGV[25]) then return false end
+  if ARGV[20] == '' or held or e.released or tonumber(e.made or 0) > tonumber(ARGV[21]) then return false end
   local foreign = set.foreign or e.foreign or ''
-  if live and foreign ~= '' and foreign ~= ARGV[26] then return false end
-  set.meeting, set.made, set.marked, set.older = ARGV[24], ARGV[25], ARGV[28], ''
-  if ARGV[27] == '1' then set.doubt = '1' end
-  if foreign == ARGV[26] then
+  if live and foreign ~= '' and foreign ~= ARGV[22] then return false end
+  set.meeting, set.made, set.older = ARGV[20], ARGV[21], ''
+  if ARGV[23] == '1' then set.doubt = '1' end
+  if foreign == ARGV[22] then
     set.foreign = ''
-    told_too(e, set, ARGV[26])
+    told_too(e, set, ARGV[22])
   end
   if live then set.asked = set.asked or e.asked or tostring(now_s) end
   return true

@@ -82,24 +82,24 @@ class Found:
         held = await self._store.pipeline([("EXISTS", self._tomb(key)) for key in keys]) if keys else []
         return {key for key, there in zip(keys, held, strict=True) if int(there)}
 
-    async def known(self, record: Record) -> Known:
+    async def known(self, record: Record, realm: str) -> Known:
         """What is known of an event's record from elsewhere than the ledger."""
         since, any_ = await self._swept.glance()
         older = record.created is not None and record.created < since
-        took = await self.recall(record) if any_ else None
+        took = await self.recall(record, realm) if any_ else None
         if took:
             return Known(took.placement, took.doubt, older)
         return Known(older=True) if older else NOTHING
 
-    async def recall(self, record: Record) -> Recalled | None:
+    async def recall(self, record: Record, realm: str) -> Recalled | None:
         """The meeting that a record without one is to take on."""
         began, seen = await self.of(key_of(record.id))
-        took = self.recalled(record, seen) if seen else None
+        took = self.recalled(record, realm, seen) if seen else None
         return took._replace(doubt=took.doubt or time.time() - began > FRESH) if took else None
 
-    def recalled(self, record: Record, seen: Sequence[Sighting]) -> Recalled | None:
+    def recalled(self, record: Record, realm: str, seen: Sequence[Sighting]) -> Recalled | None:
         """Which of these meetings a record without one is to take on."""
-        connections, choice = self._settings.connections, self._settings.choices.of(record.office)
+        connections, choice = self._settings.connections, self._settings.choices.of(record.office, realm)
         return recalled(seen, record, choice, self.same_host, connections.capabilities)
 
     async def unseen(self, connection: str) -> bool:

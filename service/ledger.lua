@@ -103,7 +103,7 @@ local verbs = {}
 -- Store what Vello wants if it is newer, mark the record due, keep the link token, write the journal.
 -- ARGV 3 realm  4 asks for a link 0|1  5 rank  6 version  7 changed  8 digest  9 digest of its video link
 --      10 wish  11 start  12 end  13 candidate token  14 owner or ''  15 lease ms  16 text  17 retention s
---      18 tombstone s  19 hash of the record's tomb  20.. see `note`  23.. see found.lua
+--      18 tombstone s  19 hash of the record's tomb  20.. see found.lua  27.. see note.lua
 -- Answers verdict, fence (0: not leased to the caller), inherited, now, rev, and the entry; or, where Vello asked and
 -- nothing has changed since it was last told, verdict, -1 (-2: not noted), 0, now, rev, and what it was told.
 function verbs.accept()

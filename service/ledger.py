@@ -3,27 +3,42 @@
 Nobody else writes its keys; `shards` says where they are.
 """
 
-import hashlib
 import itertools
-import math
 import secrets
 import time
-from collections.abc import Awaitable, Sequence
-from functools import lru_cache, partial
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from importlib import resources
-from operator import attrgetter
 from typing import Any, Final
 
 import orjson
 import structlog
 
-from service.entry import Entry, Placement, Reason, State, entrance_purpose, foreign_link, host_purpose, meeting_purpose
+from service.entry import (
+    Entry,
+    Placement,
+    digest,
+    foreign_link,
+    host_purpose,
+)
 from service.parked import paced
-from service.shards import SHARDS, base, entry_key, name_of, new_token, record_keys, shard_behind, shard_keys, shard_of
+from service.rows import Rows, content_of, digest_of
+from service.shards import (
+    SHARDS,
+    base,
+    entry_key,
+    letter_of,
+    name_of,
+    record_keys,
+    shard_behind,
+    shard_keys,
+    shard_of,
+    shard_sets,
+    token_in,
+)
 from service.store import Script, Store
 from service.tombs import Tombs
 from service.vault import Damaged, UnknownKey, Vault
-from service.vello import UPDATE_METADATA, Event, Rank, Record
+from service.vello import UPDATE_METADATA, Event
 from service.verbs import (
     DIRECT,
     NOTHING,
@@ -39,7 +54,6 @@ from service.verbs import (
     Page,
     Telling,
     Told,
-    page_of,
     told_by,
 )
 
@@ -52,11 +66,13 @@ TOMBSTONE: Final = 90 * 86_400
 _log = structlog.get_logger(__name__)
 _SCRIPTS = ("order", "tombs", "note", "failed", "found", "ledger", "links", "asked")
 _SCRIPT = Script("".join(resources.files("service").joinpath(f"{name}.lua").read_text() for name in _SCRIPTS))
-_CONTENT = ("company", "office", "resource", "service", "user", "customer", "start", "duration")
-_STORED = (*_CONTENT, "language", "record_number", "archived")
-_wish_of = attrgetter(*_STORED)
-_MEETING = ("meeting", "entrance", "marked")
-_KEPT = 1024  # wishes and placements kept as they were read: a run reads the same ones at each of its steps
+
+
+def _random() -> Iterator[str]:
+    """22 random letters (132 bits) again and again; many at once, since asking costs more than they do."""
+    while True:
+        block = secrets.token_urlsafe(1056)
+        yield from (block[at : at + 22] for at in range(0, len(block), 22))
 
 
 class Ledger:
@@ -72,9 +88,9 @@ class Ledger:
     ) -> None:
         self._store, self._vault, self._tombs = store, vault, tombs or Tombs()
         self._lease_ms, self._retention = int(lease_seconds * 1000), retention
+        self._random = _random()
         self._name, self._names = secrets.token_hex(8), itertools.count(1)
-        self._placement = lru_cache(_KEPT)(self._open_placement)
-        self._standing = lru_cache(_KEPT)(self._open_standing)
+        self._rows = Rows(vault)
         self.lease_seconds = lease_seconds
 
     async def accept(
@@ -84,21 +100,22 @@ class Ledger:
         hosted_prefix: str,
         *,
         inline: bool,
+        known: Known = NOTHING,
         note: tuple[str, int, int] = ("", 0, 0),
         foreign: str | None = None,
-        known: Known = NOTHING,
     ) -> Accepted:
         """Store what `event` says if it is newer, and mark its record due.
 
         `realm` is the company in the webhook's URL ('' for the installation's own). A video link below
         `hosted_prefix` is ours; `foreign` is the digest of one that is not and is not known itself. With `inline` the
-        caller gets the lease when there is something to do now. `note` goes to the delivery log in the same step. What
-        is `known` of a record from elsewhere is taken on if nothing in the ledger says otherwise.
+        caller gets the lease when there is something to do now. What is `known` of a record from elsewhere is taken on
+        if nothing in the ledger says otherwise. `note` goes to the delivery log in the same step.
         """
         record = event.record
         assert record is not None  # noqa: S101 - the caller sorts out events without a record
         foreign = foreign_link(record, hosted_prefix) if foreign is None else foreign
-        content = b"" if record.partial else orjson.dumps(_wish_of(record))
+        page = link if (link := record.video_link) and link.startswith(hosted_prefix) else ""
+        content = content_of(record)
         answer = await self._call(
             "accept",
             record.id,
@@ -107,30 +124,42 @@ class Ledger:
             int(record.rank),
             "" if record.version is None else record.version,
             "" if record.changed is None else record.changed,
-            hashlib.sha256(content).hexdigest()[:16] if content else "",
+            digest_of(content),
             foreign,
             content,
             record.start or 0,
             (record.start or 0) + (record.duration or 0),
-            new_token(record.id) if event.type == UPDATE_METADATA else "",
+            self._new_token(record.id) if event.type == UPDATE_METADATA else "",
             self._owner() if inline else "",
             self._lease_ms,
             told_by(event),
             self._retention,
             TOMBSTONE,
             self._tombs.name(record.id),
-            *note,
-            *known.arguments(partial(self.seal, record.id)),
-            *page_of(record, hosted_prefix),
+            *self._recalled(record.id, known),
+            token_in(record.id, page.removeprefix(hosted_prefix)),
+            digest(page),
             int(known.older),
+            *note,
         )
         verdict, fence, inherited, now, revision, flat, *rest = answer
         if fence < 0:
             told = self._told(record.id, flat, *rest)
             return Accepted(verdict, None, None, revision, now // 1000, told, noted=fence == -1)
-        entry = self._entry(record.id, flat, now)
+        entry = self._rows.entry(record.id, flat, now)
         lease = Lease(entry, fence, bool(inherited)) if entry and fence else None
         return Accepted(verdict, entry, lease, revision, now // 1000, noted=entry is not None)
+
+    async def weigh(self, event: Event, realm: str) -> tuple[str, Entry | None, str]:
+        """What `accept` would make of an event: its verdict, or erased; the entry as it is, the settings' revision."""
+        record = event.record
+        assert record is not None  # noqa: S101 - the caller sorts out events without a record
+        orders = ("" if record.version is None else record.version, "" if record.changed is None else record.changed)
+        fingerprint, tomb = digest_of(content_of(record)), self._tombs.name(record.id)
+        verdict, now, revision, flat = await self._call(
+            "weigh", record.id, realm, int(record.rank), *orders, fingerprint, tomb
+        )
+        return verdict, self._rows.entry(record.id, flat, now), revision
 
     async def claim(self, shards: Sequence[int], limit: int) -> list[Claimed]:
         """Lease up to `limit` due records in each of `shards`, in one round trip."""
@@ -144,7 +173,7 @@ class Ledger:
     async def commit(self, lease: Lease, change: Change) -> Committed:
         """Write what a run found out, if its lease still holds."""
         verdict, now, revision, flat = await self._write(lease, change, blind=False)
-        return Committed(verdict, self._entry(lease.entry.record, flat, now), revision)
+        return Committed(verdict, self._rows.entry(lease.entry.record, flat, now), revision)
 
     async def begin(self, lease: Lease, change: Change) -> bool:
         """Write what a run is about to do and keep the lease; False when somebody else has the record by now."""
@@ -194,10 +223,11 @@ class Ledger:
         rest = (self.seal(record, placement), self._retention, TOMBSTONE, self._tombs.name(record), text)
         await self._call("orphan", record, placement.name, *rest)
 
-    async def adopt(self, entry: Entry, known: Known, text: str) -> bool:
+    async def adopt(self, entry: Entry, placement: Placement, text: str, *, doubt: bool) -> bool:
         """Have a record take on a meeting that stands; False while somebody works on it or knows more of it."""
-        before, seen = entry.meeting.name if entry.meeting else "", known.arguments(partial(self.seal, entry.record))
-        return bool(await self._call("adopt", entry.record, text, before, str(entry.generation), *seen) == 1)
+        before = entry.meeting.name if entry.meeting else ""
+        known = (placement.name, *self._recalled(entry.record, Known(placement, doubt)), str(entry.generation), before)
+        return bool(await self._call("adopt", entry.record, text, *known) == 1)
 
     async def erase(self, record: str) -> str:
         """Forget a record for good: 'unknown', 'gone', or 'pending' until nothing of it stands at a provider."""
@@ -229,7 +259,7 @@ class Ledger:
         flat, lines, due = await self._store.pipeline(
             [("HGETALL", row), ("LRANGE", lines_of, 0, -1), ("ZSCORE", due_set, record)]
         )
-        entry = self._entry(record, flat)
+        entry = self._rows.entry(record, flat)
         if entry is None:
             return None
         journal = [JournalLine(**orjson.loads(line)) for line in lines]
@@ -248,7 +278,7 @@ class Ledger:
             return None
         named = (name_of(token), "h") if host else (token, "m")
         record, now, revision, flat = await self._store.call(_SCRIPT, shard_keys(shard), ("resolve", *named))
-        entry = self._entry(record, flat)
+        entry = self._rows.entry(record, flat)
         return (entry, revision, now // 1000) if entry else None
 
     async def host_token(self, record: str) -> str | None:
@@ -256,7 +286,7 @@ class Ledger:
 
         The store holds it sealed, and knows it again by its hash.
         """
-        token, purpose = new_token(record), host_purpose(record)
+        token, purpose = self._new_token(record), host_purpose(record)
         held = await self._call("host", record, name_of(token), self._vault.seal(token, purpose))
         return self._vault.open(held, purpose) if held else None
 
@@ -289,7 +319,7 @@ class Ledger:
         flats = await self._store.pipeline([("HGETALL", entry_key(record)) for _, record in rows])
         found, vanished = [], []
         for (at, record), flat in zip(rows, flats, strict=True):
-            entry = self._entry(record, flat)
+            entry = self._rows.entry(record, flat)
             if entry:
                 found.append((at, entry))
             else:
@@ -298,25 +328,41 @@ class Ledger:
             await self._store.pipeline(vanished)
         return Page(found, rows[-1])
 
+    async def records(self) -> AsyncIterator[list[str]]:
+        """The ids of all records, a shard at a time."""
+        for shard in range(SHARDS):
+            found = await self._store.pipeline([("ZRANGE", key, 0, -1) for key in shard_sets(shard)])
+            yield sorted({str(record) for each in found for record in each})
+
     async def bump_revision(self) -> str:
         """Tell every shard that the settings changed; the next call about any record says so."""
         revision = secrets.token_hex(8)
         await self._store.pipeline([("SET", f"{base(shard)}rev", revision) for shard in range(SHARDS)])
         return revision
 
+    def _new_token(self, record: str) -> str:
+        """A link token: one character that names the record's shard, then random ones."""
+        return letter_of(record) + next(self._random)
+
     def _owner(self) -> str:
         """A name for a lease or a commit that no other has, here or in another process."""
         return f"{self._name}.{next(self._names)}"
 
+    def _recalled(self, record: str, known: Known) -> tuple[str, str, str, str]:
+        """The envelope, generation and link's digest of a meeting that is known, and whether it is in doubt."""
+        placed = known.placement
+        if placed is None or placed.meeting is None:
+            return "", "", "", ""
+        generation, link = str(placed.spec.generation), digest(placed.meeting.join_url)
+        return self.seal(record, placed), generation, link, str(int(known.doubt))
+
     def seal(self, record: str, placement: Placement) -> str:
         """A placement as an envelope: its join URL is nobody's business."""
-        return self._vault.seal(orjson.dumps(placement.dump()).decode(), meeting_purpose(record))
+        return self._rows.seal(record, placement)
 
     def standing(self, record: str, placement: Placement) -> dict[str, str]:
         """The fields of an entry whose meeting stands; its entrance, '' for none, in an envelope of its own."""
-        kept = placement.meeting and placement.meeting.entrance and orjson.dumps(placement.dump_entrance()).decode()
-        entrance = self._vault.seal(kept, entrance_purpose(record)) if kept else ""
-        return {"meeting": self.seal(record, placement), "entrance": entrance, "marked": placement.marked}
+        return self._rows.standing(record, placement)
 
     def _call(self, verb: str, record: str, *rest: str | int | bytes) -> Awaitable[Any]:
         return self._store.call(_SCRIPT, record_keys(record), (verb, record, *rest))
@@ -326,7 +372,7 @@ class Ledger:
         leases = []
         for record, fence, inherited, flat in zip(*(rest[at::4] for at in range(4)), strict=True):
             try:
-                entry = self._entry(record, flat, now)
+                entry = self._rows.entry(record, flat, now)
             except (UnknownKey, Damaged) as error:  # one unreadable record must not stop its whole shard
                 _log.error("record_unreadable", record=record, reason=str(error))
                 continue
@@ -334,59 +380,7 @@ class Ledger:
                 leases.append(Lease(entry, fence, bool(inherited)))
         return Claimed(leases, max(0.0, (float(due) - now) / 1000) if due else None, revision)
 
-    def _entry(self, record: str, flat: Any, now: int = 0) -> Entry | None:
-        row = dict(flat) if isinstance(flat, dict) else dict(zip(flat[0::2], flat[1::2], strict=True))
-        if "rank" not in row:
-            return None
-        reason = row.get("reason")
-        entry = Entry(
-            record=record,
-            rank=Rank(int(row["rank"])),
-            realm=row.get("realm", ""),
-            wish=_wish(record, row["wish"]) if "wish" in row else None,
-            foreign=row.get("foreign", ""),
-            version=int(row["version"]) if "version" in row else None,
-            changed=int(row["changed"]) if "changed" in row else None,
-            asked=int(row.get("asked", 0)),
-            before=int(row["before"]) if "before" in row else None,
-            generation=int(row.get("generation", 0)),
-            settled=int(row.get("settled", 0)),
-            token=row.get("token"),
-            meeting=self._standing(record, *(row.get(name, "") for name in _MEETING)) if "meeting" in row else None,
-            intent=self._placement(record, row["intent"]) if "intent" in row else None,
-            intent_age=(now - int(row["intended"])) / 1000 if "intended" in row else math.inf,
-            made=int(row.get("made", 0)),
-            doubt="doubt" in row,
-            released="released" in row,
-            older="older" in row,
-            told=tuple(row["told"].split(",")) if row.get("told") else (),
-            hosted="hosted" in row,
-            answer=row.get("answer", ""),
-            state=State(row.get("state", "none")),
-            reason=Reason(**orjson.loads(reason)) if reason else None,
-            attempts=int(row.get("attempts", 0)),
-            refusals=int(row.get("refusals", 0)),
-            leased_until=int(row.get("lease", 0)) // 1000,
-            parked=row.get("parked"),
-        )
-        names = sorted(name for name in row if name.startswith("x:"))
-        retired = tuple(self._placement(record, row[name]) for name in names)
-        return entry._replace(retired=retired) if names else entry
-
     def _told(self, record: str, answer: str, token: str, envelope: str) -> Told:
-        placed = self._placement(record, envelope) if answer[0] == DIRECT else None
+        placed = self._rows.placement(record, envelope) if answer[0] == DIRECT else None
         direct = placed.meeting.join_url if placed and placed.meeting else None
         return Told(answer[1:] or None, None if direct else token, direct)
-
-    def _open_placement(self, record: str, envelope: str) -> Placement:
-        return Placement.load(orjson.loads(self._vault.open(envelope, meeting_purpose(record))))
-
-    def _open_standing(self, record: str, envelope: str, entrance: str, marked: str) -> Placement:
-        placed = self._placement(record, envelope).owned(marked)
-        kept = self._vault.open(entrance, entrance_purpose(record)) if entrance else ""
-        return placed.entered(orjson.loads(kept)) if kept else placed
-
-
-@lru_cache(_KEPT)
-def _wish(record: str, content: str) -> Record:
-    return Record(id=record, **dict(zip(_STORED, orjson.loads(content), strict=True)))

@@ -105,7 +105,7 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class Silence:
     """A way of telling people that does not work, since when (unix seconds), and what it answered."""
 
     since: int
@@ -118,9 +118,9 @@ def matters(
     now: float,
     *,
     skew: float = 0.0,
-    troubles: Mapping[str, Trouble] | None = None,
+    silences: Mapping[str, Silence] | None = None,
 ) -> list[Matter]:
-    """Everything that needs a person, the worst first; `troubles` are of ways to tell people, by name."""
+    """Everything that needs a person, the worst first; `silences` are of ways to tell people, by name."""
     found: list[Matter] = []
     for each in conditions:
         found += _of(each, int(now))
@@ -128,7 +128,7 @@ def matters(
     if abs(skew) >= SKEWED:
         text = f"The clocks of this service and of its store differ by {abs(skew):.0f} seconds."
         found.append(Matter("clock", int(now), text, "Let both machines set their clocks by NTP.", "/notices"))
-    found += undelivered(troubles or {})
+    found += undelivered(silences or {})
     return sorted(found, key=lambda each: ([*PATIENCE].index(each.code), each.since, each.about))
 
 
@@ -155,12 +155,12 @@ def health_matter(each: Condition) -> Matter | None:
     return None
 
 
-def undelivered(troubles: Mapping[str, Trouble]) -> Iterator[Matter]:
+def undelivered(silences: Mapping[str, Silence]) -> Iterator[Matter]:
     """The ways to tell people that do not work."""
     cure = "The page of notices shows what was answered; send a test notice there when it is mended."
-    if mail := troubles.get("mail"):
+    if mail := silences.get("mail"):
         yield Matter("notices.mail", mail.since, "Notices cannot be mailed.", cure, "/notices", "mail")
-    if hook := troubles.get("webhook"):
+    if hook := silences.get("webhook"):
         yield Matter("notices.webhook", hook.since, "The webhook for notices takes none.", cure, "/notices", "webhook")
 
 

@@ -33,5 +33,5 @@ def _stands_elsewhere(entry: Entry, settings: Settings, office: str, now: float)
     wish, placed = entry.wish, entry.meeting
     if wish is None or placed is None or (wish.start or 0) + (wish.duration or 0) < now:
         return False
-    chosen, asked = settings.choices.of(wish.office), settings.choices.own(office)
+    chosen, asked = settings.choice_of(entry), settings.choices.own(office)
     return chosen is not None and chosen == asked and placed.connection != chosen.connection

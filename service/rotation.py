@@ -15,6 +15,7 @@ from service.companies import COMPANIES, company_purpose
 from service.connections import CONNECTIONS, connection_purpose
 from service.deliveries import Deliveries
 from service.entry import entrance_purpose, host_purpose, meeting_purpose
+from service.errands import ERRANDS, errand_purpose
 from service.grants import grant_id, grant_key, token_purpose
 from service.shards import SHARDS, entry_key, shard_sets
 from service.store import Script, Store
@@ -90,15 +91,17 @@ class Rotation:
             for key in shard_sets(shard):
                 done["records"] += await self._records(key)
         done["tombs"] = await self._tombs()
+        errands = await self._store.execute("HGETALL", ERRANDS)
+        done["errands"] = await self._swap(list(self._rows(ERRANDS, errands, "what")))
         done["deliveries"] = await self._deliveries.reseal(self._anew)
         return done
 
     def _rows(self, key: str, rows: Mapping[str, str], name: str) -> Iterator[_Swap]:
         """Rows that are JSON with an envelope in it."""
-        purpose = connection_purpose if key == CONNECTIONS else company_purpose
+        purpose = {CONNECTIONS: connection_purpose, COMPANIES: company_purpose, ERRANDS: errand_purpose}[key]
         for id_, row in rows.items():
             fields = json.loads(row)
-            if anew := self._anew(fields[name], purpose(id_)):
+            if fields[name] and (anew := self._anew(fields[name], purpose(id_))):
                 yield (key,), (id_, row, json.dumps({**fields, name: anew}))
 
     async def _grants(self, connections: Mapping[str, str]) -> int:

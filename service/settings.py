@@ -17,6 +17,10 @@ class Settings:
     connections: Connections
     revision: str = field(default="", init=False)
 
+    def choice_of(self, entry: Entry) -> Choice | None:
+        """The choice that serves a record: its office's own, where that is of the same company, else the default's."""
+        return self.choices.of(entry.wish.office if entry.wish else None, entry.realm)
+
     def promises(self, entry: Entry, choice: Choice | None) -> tuple[Capabilities | None, Capabilities | None]:
         """What the chosen connection can promise, and what the one can where the record's meeting stands."""
         chosen = self.connections.capabilities(choice.connection if choice else None)

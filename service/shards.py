@@ -16,9 +16,8 @@ number::
 """
 
 import hashlib
-import secrets
 import zlib
-from collections.abc import Iterator
+from functools import cache
 from typing import Final
 
 SHARDS: Final = 64
@@ -40,30 +39,15 @@ def shard_behind(token: str) -> int:
     return _ALPHABET.find(token[:1]) if len(token) == 23 else -1
 
 
-def token_in(record: str, name: str) -> str:
-    """The link token that a page of ours has, '' if no page of this record can have it."""
-    plain = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
-    return name if plain and shard_behind(name) == shard_of(record) else ""
-
-
 def name_of(token: str) -> str:
     """What the token of a host's link is known by, so that no link can be read in a key."""
     return hashlib.sha256(token.encode()).hexdigest()[:32]
 
 
-def _random() -> Iterator[str]:
-    """22 random letters (132 bits) again and again; many at once, since asking costs more than they do."""
-    while True:
-        block = secrets.token_urlsafe(1056)
-        yield from (block[at : at + 22] for at in range(0, len(block), 22))
-
-
-_letters = _random()
-
-
-def new_token(record: str) -> str:
-    """A link token: one character that names the record's shard, then random ones."""
-    return letter_of(record) + next(_letters)
+def token_in(record: str, name: str) -> str:
+    """The link token that a page of ours has, '' if no page of this record can have it."""
+    plain = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
+    return name if plain and shard_behind(name) == shard_of(record) else ""
 
 
 def base(shard: int) -> str:
@@ -71,6 +55,7 @@ def base(shard: int) -> str:
     return f"vm:{{s{shard}}}:"
 
 
+@cache
 def shard_keys(shard: int) -> tuple[str, ...]:
     """What every script of a shard is given: its due set, its index, its revision of the settings."""
     begin = base(shard)

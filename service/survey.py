@@ -12,7 +12,7 @@ from service.endpoint import missing
 from service.grants import Source
 from service.lacking import lacking
 from service.ledger import Ledger
-from service.matters import Condition, Matter, Trouble, matters
+from service.matters import Condition, Matter, Silence, matters
 from service.oauth import Broker
 from service.settings import Settings
 from service.store import Store
@@ -47,13 +47,13 @@ class Survey:
         self._budgets = budgets
         self._clock = clock
 
-    async def look(self, troubles: Mapping[str, Trouble] | None = None) -> Outlook:
+    async def look(self, silences: Mapping[str, Silence] | None = None) -> Outlook:
         """How everything is now. Raises: StoreUnavailable."""
         await self._settings.load()
         conditions = await self._conditions()
         shortfall = await lacking(self._store, self._clock())
         ahead = await skew(self._store)
-        found = matters(conditions, shortfall, self._clock(), skew=ahead, troubles=troubles)
+        found = matters(conditions, shortfall, self._clock(), skew=ahead, silences=silences)
         working = {each.id: each.name for each in conditions if each.usable and each.health.state == "ready"}
         return Outlook(tuple(found), working)
 

@@ -30,12 +30,9 @@ from service.lookout import Lookout, Seen
 from service.meetings import Meetings
 from service.plan import key_of, plan
 from service.settings import Settings
-from service.shards import SHARDS, shard_sets
 from service.sightings import Sighting, is_at, keys_of
-from service.store import Store
 from service.swept import GLANCE, Kind, Lock, SweepReport, Swept
 from service.vello import MAX_DURATION, Rank, Record
-from service.verbs import Known
 
 SCAN: Final = 500_000
 """Upcoming bookings that one sweep knows of."""
@@ -80,7 +77,6 @@ class Sweep:
 
     def __init__(
         self,
-        store: Store,
         ledger: Ledger,
         settings: Settings,
         calls: Calls,
@@ -90,7 +86,6 @@ class Sweep:
         swept: Swept,
         owner: str,
     ) -> None:
-        self._store = store
         self._ledger = ledger
         self._settings = settings
         self._calls = calls
@@ -183,10 +178,8 @@ class Sweep:
         """Every difference between the ledger and the lists."""
         records = {key: record for key, record in keys_of(expected).items() if key in seen.by_key}
         if len(records) < len(seen.by_key):
-            for shard in range(SHARDS):
-                found = await self._store.pipeline([("ZRANGE", key, 0, -1) for key in shard_sets(shard)])
-                ids = keys_of(str(record) for each in found for record in each)
-                records |= {key: record for key, record in ids.items() if key in seen.by_key}
+            async for ids in self._ledger.records():
+                records |= {key: record for key, record in keys_of(ids).items() if key in seen.by_key}
         asked = set(records.values())
         asked |= {record for record, row in expected.items() if row.given_up or self._misses(row, seen)}
         for record in sorted(asked, key=lambda each: expected[each].start if each in expected else 0):
@@ -217,14 +210,14 @@ class Sweep:
             return []  # a run has been at it since
         entry = found[0]
         wish = entry.wish or Record(record)
-        choice = self._settings.choices.of(wish.office)
+        choice = self._settings.choice_of(entry)
         own = [each for each in sightings if each.listed.owner in ("", self._owner)]
         longest = self._settings.connections.promises(entry.meeting) if entry.meeting else None
         around = Surroundings(
             owner=self._owner,
             now=time.time(),
             action=plan(entry, choice, *self._settings.promises(entry, choice)),
-            recalled=self._found.recalled(wish._replace(rank=entry.rank), own) if own else None,
+            recalled=self._found.recalled(wish._replace(rank=entry.rank), entry.realm, own) if own else None,
             longest=longest.max_duration if longest else None,
             missing=missing,
         )
@@ -242,10 +235,10 @@ class Sweep:
         keys = sorted(notes)
         for at in range(0, len(keys), _BATCH):
             await self._found.note({key: notes[key] for key in keys[at : at + _BATCH]}, began)
-        whole = [name for name in names if name not in seen.broken]
+        whole = [name for name in names if name not in seen.left]
         if notes or (everything and len(whole) == len(names)):
             await self._swept.found(any_=bool(notes))
-        await asyncio.sleep(1.2 * GLANCE if notes else 0)  # until every process sees that there are notes
+        await asyncio.sleep(GLANCE if notes else 0)  # until every process sees that there are notes
         for name in whole:
             await self._swept.done(name, began)
 
@@ -271,7 +264,7 @@ class Sweep:
             await self._ledger.orphan(record, sighting.placement, text)
         elif finding.kind is Kind.ADOPT and finding.recalled and finding.entry:
             placed = finding.recalled.placement
-            if await self._ledger.adopt(finding.entry, Known(placed, finding.recalled.doubt), text):
+            if await self._ledger.adopt(finding.entry, placed, text, doubt=finding.recalled.doubt):
                 await self._agendas.noted(self._settings.connections, placed)
                 if self._settings.connections.gives_notice(placed.connection):
                     await self._meetings.touched(record, placed)

@@ -208,15 +208,6 @@ def seconds(least: float, most: float) -> Callable[[str], float]:
     return check
 
 
-def hour(value: str) -> int | None:
-    """An hour of the day; None for never."""
-    if value.lower() == "never":
-        return None
-    if not value.isdecimal() or int(value[:4]) > 23:
-        raise ValueError("is no hour of the day from 0 to 23 (UTC), and not 'never'")
-    return int(value)
-
-
 def whole(least: int, most: int, what: str) -> Callable[[str], int]:
     def check(value: str) -> int:
         number = int(value) if re.fullmatch(r"[0-9]{1,12}", value) else -1
@@ -225,6 +216,15 @@ def whole(least: int, most: int, what: str) -> Callable[[str], int]:
         return number
 
     return check
+
+
+def hour(value: str) -> int | None:
+    """An hour of the day; None for never."""
+    if value.lower() == "never":
+        return None
+    if not value.isdecimal() or int(value[:4]) > 23:
+        raise ValueError("is no hour of the day from 0 to 23 (UTC), and not 'never'")
+    return int(value)
 
 
 def one_of(words: Any) -> Callable[[str], str]:

@@ -1,12 +1,10 @@
 """What the ledger's verbs take and answer. Pure."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from service.entry import Entry, Placement, State, digest
-from service.shards import token_in
-from service.vello import Event, Record
+from service.vello import Event
 
 HOSTED: Final = "h"
 DIRECT: Final = "d"
@@ -36,14 +34,6 @@ class Known(NamedTuple):
     placement: Placement | None = None
     doubt: bool = False
     older: bool = False
-
-    def arguments(self, seal: Callable[[Placement], str]) -> tuple[str, str, str, str, str, str]:
-        """The meeting as the scripts take it: its name, envelope, generation, link's digest, doubt, and whose it is."""
-        placed = self.placement
-        if placed is None or placed.meeting is None:
-            return "", "", "", "", "", ""
-        generation, link = str(placed.spec.generation), digest(placed.meeting.join_url)
-        return placed.name, seal(placed), generation, link, str(int(self.doubt)), placed.marked
 
 
 NOTHING: Final = Known()
@@ -154,13 +144,6 @@ def telling(entry: Entry, link: str, revision: str, *, hosted: bool) -> Telling:
         return Telling(digest(link), hosted, "")
     office = entry.wish.office or ""
     return Telling(digest(link), hosted, f"{entry.generation}:{revision}:{HOSTED if hosted else DIRECT}{office}")
-
-
-def page_of(record: Record, hosted_prefix: str) -> tuple[str, str]:
-    """The token and the digest of the booking's page that Vello has for a record, '' where it has none of ours."""
-    link = record.video_link or ""
-    token = token_in(record.id, link.removeprefix(hosted_prefix)) if link.startswith(hosted_prefix) else ""
-    return token, digest(link) if token else ""
 
 
 def told_by(event: Event) -> str:

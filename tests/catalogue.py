@@ -51,7 +51,14 @@ UNSEEN = {
     *("service/embedded.py", "service/generated.py", "service/logs.py", "service/metrics.py", "service/observer.py"),
     *(f"service/doctor/{name}.py" for name in ("accounts", "address", "configuration", "examination", "finding")),
     *("service/doctor/keys.py", "service/doctor/notices.py", "service/doctor/server.py"),
-    *("service/rotation.py", "service/store.py", "service/store_address.py", "service/store_node.py"),
+    *(f"service/outages/{name}.py" for name in ("acts", "people", "rehearse", "story", "zoom")),
+    *(
+        "service/throwaway.py",
+        "service/rotation.py",
+        "service/store.py",
+        "service/store_address.py",
+        "service/store_node.py",
+    ),
     *("service/store_routes.py", "service/store_server.py", "service/traces.py", "service/trigger.py"),
     *(
         "service/values.py",
@@ -93,6 +100,9 @@ FRAGMENTS = (
     "no version",
     "Ready: {0}.",
     "As many calls of the connection as may be are in flight",
+    "something newer is known",
+    "nothing changed",
+    "the record belongs to another company or was erased",
     "The answer of a create was lost, and the provider may still carry it out",
 )
 """Pieces of sentences that do not read like one."""

@@ -142,6 +142,8 @@ async def test_every_answer_is_what_the_openapi_document_says(service: Running, 
         await call("PUT", "/offices/{office}", office=office, json={"options": {"x": 1}})
         await call("POST", "/offices/{office}/preview", office=office, json={"connection": connection})
         await call("POST", "/offices/{office}/preview", office=office, json={"connection": "x"})
+        await call("PUT", "/offices/{office}/company", office=office, json={"company": "own"})
+        await call("PUT", "/offices/{office}/company", office=office, json={"company": str(uuid.uuid4())})
     await call("GET", "/offices")
     for one in (ready["id"], failed["id"], gone["id"], str(uuid.uuid4()), "x"):
         await call("GET", "/records/{record}", record=one)
@@ -153,6 +155,8 @@ async def test_every_answer_is_what_the_openapi_document_says(service: Running, 
     await call("POST", "/connections", json={"provider": "jitsi", "url": JITSI})
     await call("POST", "/connections", json={"provider": "jitsi"})
     await call("POST", "/connections", json=[])
+    for wanted in ({"provider": "memory", "url": meeting_server.url}, {"provider": "jitsi"}, {"provider": "x"}):
+        await call("POST", "/connections/check", json=wanted)
     await call("GET", "/connections")
     for one in (connection, "jitsi", "x"):
         await call("GET", "/connections/{connection}", connection=one)

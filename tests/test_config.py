@@ -360,3 +360,51 @@ def test_a_client_that_fits_no_header_is_refused() -> None:
     with pytest.raises(ConfigError, match="ZOOM_CLIENT_SECRET") as caught:
         load(**pair)
     assert "se cret" not in str(caught.value)
+
+
+MAIL = {"SMTP_HOST": "mail.example.org", "SMTP_FROM": "a@example.org", "NOTICE_EMAILS": "b@example.org, c@example.org"}
+HOOK = {"NOTICE_WEBHOOK_URL": "https://hooks.example.org/v?key=hush", "NOTICE_WEBHOOK_SECRET": "whsec_" + "A" * 32}
+
+
+def test_mail_is_encrypted_unless_told_otherwise_and_port_465_is_from_the_first_byte() -> None:
+    assert load(**MAIL).smtp_tls == "starttls"
+    assert load(**MAIL, SMTP_PORT="465").smtp_tls == "implicit"
+    assert load(**MAIL, SMTP_PORT="465", SMTP_TLS="starttls").smtp_tls == "starttls"
+    assert load(**MAIL).notice_emails == ("b@example.org", "c@example.org")
+    assert load().notice_language == "en"
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("SMTP_TLS", {**MAIL, "SMTP_TLS": "none", "SMTP_USERNAME": "u", "SMTP_PASSWORD": "hush"}),
+        ("SMTP_TLS", {**MAIL, "SMTP_TLS": "maybe"}),
+        ("SMTP_PASSWORD", {**MAIL, "SMTP_USERNAME": "u"}),
+        ("SMTP_FROM", {**MAIL, "SMTP_FROM": "Rooms <a@example.org>"}),
+        ("SMTP_FROM", {name: MAIL[name] for name in ("SMTP_HOST", "NOTICE_EMAILS")}),
+        ("NOTICE_EMAILS", {**MAIL, "NOTICE_EMAILS": "b@example.org\r\nBcc: c@example.org"}),
+        ("SMTP_HOST", {**MAIL, "SMTP_HOST": "mail.example.org:587"}),
+        ("SMTP_PORT", {**MAIL, "SMTP_PORT": "0"}),
+        ("SMTP_CA", {**MAIL, "SMTP_CA": "-----BEGIN CERTIFICATE-----hush"}),
+        ("NOTICE_WEBHOOK_URL", {**HOOK, "NOTICE_WEBHOOK_URL": "http://hooks.example.org/hush"}),
+        ("NOTICE_WEBHOOK_URL", {**HOOK, "NOTICE_WEBHOOK_URL": "https://u:hush@hooks.example.org"}),
+        ("NOTICE_WEBHOOK_SECRET", {**HOOK, "NOTICE_WEBHOOK_SECRET": "whsec_hush"}),
+        ("NOTICE_WEBHOOK_SECRET", {"NOTICE_WEBHOOK_URL": HOOK["NOTICE_WEBHOOK_URL"]}),
+        ("NOTICE_LANGUAGE", {"NOTICE_LANGUAGE": "de"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else ",".join(value),
+)
+def test_notices_that_could_not_be_sent_safely_are_refused_at_the_start(name: str, given: dict[str, str]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(**given)
+    assert name in refused.value.problems
+    assert "hush" not in str(refused.value)
+
+
+def test_to_a_relay_on_this_machine_a_password_may_go_and_a_program_here_needs_no_https() -> None:
+    given = {**MAIL, "SMTP_HOST": "127.0.0.1", "SMTP_TLS": "none", "SMTP_USERNAME": "u", "SMTP_PASSWORD": "two words"}
+    config = load(**given, **{**HOOK, "NOTICE_WEBHOOK_URL": "http://localhost:9/hush"})
+    assert config.smtp_password
+    assert config.smtp_password.get_secret_value() == "two words"
+    assert "two words" not in repr(config)
+    assert "hush" not in repr(config)

@@ -166,6 +166,15 @@ async def test_old_lines_go_and_the_log_never_outgrows_its_room(store: Store) ->
     assert await store.execute("ZCARD", "vm:{s0}:apart") == APART
 
 
+async def test_old_lines_go_where_nothing_is_written_too(store: Store) -> None:
+    line = '["0000000001","c","old","","c","p","create","ok",1,1,null]'
+    keys = [f"vm:{{s{shard_of('old')}}}:log", "vm:{s0}:apart"]
+    for key in keys:
+        await store.execute("ZADD", key, int(time.time() * 1000) - 15 * 86_400_000, line)
+    await Deliveries(store, VAULT, Tombs()).trim()
+    assert [await store.execute("EXISTS", key) for key in keys] == [0, 0]
+
+
 async def test_the_ledgers_own_step_keeps_to_the_room_too(store: Store, store_url: str) -> None:
     async with running(store_url, DELIVERY_LOG_LINES="6400") as service:
         data = record()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.app import erase, export, rotate_keys
+from service.commands import erase, export, rotate_keys
 from service.config import Config
 from service.entry import Placement
 from service.ledger import Ledger
@@ -209,9 +209,10 @@ async def test_the_commands_work_beside_a_service_and_without_one(tmp_path: Any,
         await service.connect(meeting_server.url)
         for data in (one, two):
             await service.say("record.update_metadata", data)
-        shown = await asyncio.to_thread(command, "export", "--customer", one["customer"], **environment)
-        assert shown.returncode == 0, shown.stderr
-        assert [each["id"] for each in json.loads(shown.stdout)["records"]] == [one["id"]]
+        for whose in (("--customer", one["customer"]), ("--record", one["id"])):
+            shown = await asyncio.to_thread(command, "export", *whose, **environment)
+            assert shown.returncode == 0, shown.stderr
+            assert [each["id"] for each in json.loads(shown.stdout)["records"]] == [one["id"]]
         done = await asyncio.to_thread(command, "erase", "--record", one["id"], **environment)
         assert (done.returncode, done.stdout) == (0, "Erased with their meetings: 1.\n"), done.stderr
         assert (await service.admin("GET", f"/records/{one['id']}")).status_code == 404

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 import jwt
 import pytest
 
-from service.app import erase
+from service.commands import erase
 from service.store import Store
 from service.web.recent import GUESSES
 from tests.events import record

@@ -1,5 +1,6 @@
 """What needs a person: each state says what it should, and the look at all of them costs what it should."""
 
+import json
 import time
 from dataclasses import replace
 from typing import Any, get_args
@@ -8,12 +9,14 @@ import pytest
 
 from service.connections import Health
 from service.lacking import Lacking, Shortfall, lacking
-from service.matters import EXPIRES_SOON, PATIENCE, Code, Condition, Trouble, matters
+from service.matters import EXPIRES_SOON, PATIENCE, Code, Condition, Silence, matters
 from service.shards import SHARDS, base, shard_of
 from service.store import Store
+from tests.authority import Authority
 from tests.events import START, record
 from tests.running import running, together
 from tests.servers import MemoryServer
+from tests.test_connect import CALLBACK, choose, connected, served
 from tests.waiting import wait_until
 
 NOW = 1_800_000_000
@@ -80,8 +83,8 @@ def test_bookings_are_counted_by_company_and_told_apart() -> None:
 
 
 def test_clocks_and_ways_to_tell_people_are_matters_too() -> None:
-    troubles = {"mail": Trouble(NOW - 9, "550 no"), "webhook": Trouble(NOW - 8, "status 500")}
-    found = matters([], Shortfall(), NOW, skew=-7.0, troubles=troubles)
+    silences = {"mail": Silence(NOW - 9, "550 no"), "webhook": Silence(NOW - 8, "status 500")}
+    found = matters([], Shortfall(), NOW, skew=-7.0, silences=silences)
     assert [each.code for each in found] == ["clock", "notices.mail", "notices.webhook"]
     assert not any("550" in each.text for each in found)
     assert matters([], Shortfall(), NOW, skew=4.9) == []
@@ -180,3 +183,31 @@ async def test_the_survey_sees_all_of_it_in_use_and_nothing_else(
 
 async def _seen(survey: Any, codes: list[str]) -> bool:
     return [each.code for each in (await survey.look()).matters] == codes
+
+
+async def test_an_account_that_was_not_renewed_for_weeks_is_in_danger(
+    store: Store, store_url: str, meeting_server: MemoryServer
+) -> None:
+    async with (
+        Authority(CALLBACK, meetings_url=meeting_server.url) as authority,
+        served(store_url, authority) as service,
+    ):
+        await choose(service, await connected(service))
+        survey = service.app.app.state.survey
+        assert (await survey.look()).matters == ()
+        (grant,) = await store.execute("KEYS", "vm:grant:*")
+        await store.execute("HSET", grant, "refreshed", int((time.time() - 30 * 86_400) * 1000))
+        (stale,) = (await survey.look()).matters
+        assert (stale.code, "30 days" in stale.text) == ("connection.expiring", True)
+
+
+async def test_a_connection_whose_key_is_gone_is_named_and_hides_no_other(
+    store: Store, store_url: str, meeting_server: MemoryServer
+) -> None:
+    async with running(store_url) as service:
+        connection = await service.connect(meeting_server.url, name="Reception")
+        row = json.loads(await store.execute("HGET", "vm:connections", connection))
+        row["envelope"] = row["envelope"].replace("k1", "k9", 1)
+        await store.execute("HSET", "vm:connections", connection, json.dumps(row))
+        found = (await service.app.app.state.survey.look()).matters
+        assert [(each.code, each.about) for each in found] == [("connection.unusable", connection)]

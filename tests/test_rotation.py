@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.app import rotate_keys
+from service.commands import rotate_keys
 from service.config import Config, ConfigError
 from service.deliveries import Deliveries
 from service.endpoint import Tokens
@@ -78,6 +78,7 @@ async def test_everything_is_sealed_anew_and_the_old_key_is_forgotten(
         "grants": 1,
         "tombs": 1,
         "records": 13,
+        "errands": 0,
         "deliveries": said,
     }
     assert (done.unreadable, done.retired) == ({}, ("old",))

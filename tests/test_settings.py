@@ -151,6 +151,9 @@ async def test_every_page_forbids_what_it_does_not_need(service: Running) -> Non
         "/bookings",
         "/connections",
         "/companies",
+        "/deliveries",
+        "/errands",
+        "/privacy",
         "/nowhere/x",
         "/login",
     ):
@@ -190,6 +193,11 @@ async def test_nothing_that_others_wrote_becomes_part_of_a_page(service: Running
     await service.admin("POST", "/companies", json={"id": str(uuid.uuid4()), "name": EVIL})
     paths = ["/", "/offices", f"/offices/{data['office']}", "/bookings", f"/bookings/{data['id']}", "/connections"]
     paths += [f"/connections/{connection}", f"/connections/{connection}/leave", "/companies"]
+    asked = "&".join(
+        f"{name}={EVIL}" for name in ("record", "type", "verdict", "since", "connection", "kind", "failing")
+    )
+    lines = (await service.admin("GET", "/deliveries")).json()["deliveries"]
+    paths += [f"/deliveries?{asked}", "/deliveries", *(f"/deliveries/{line['id']}" for line in lines)]
     for path in [*paths, f"/bookings?q={EVIL}&day={EVIL}", f"/connect/{EVIL}", f"/login?next={EVIL}"]:
         answer = await page(service, path)
         assert "<script>alert" not in answer.text, path
@@ -594,3 +602,35 @@ async def test_what_an_office_left_on_a_connection_moves_to_the_one_it_chose_whe
     row = await service.settled(data["id"])
     assert (row["state"], row["connection"]) == ("ready", new)
     assert len(await meeting_server.meetings()) == 1
+
+
+async def test_bookings_that_wait_for_somebody_come_first_each_with_its_cure(
+    service: Running, store: Store, meeting_server: MemoryServer
+) -> None:
+    """Those of a dead account too, which count as in work until it lives again."""
+    await log_in(service)
+    await service.say("connection.test", {})
+    assert '<a href="/#step4">Make a test booking</a>' in (await page(service, "/bookings")).text
+    connection = await service.connect(meeting_server.url)
+    await service.link(record(record_number="fine"))
+    await meeting_server.faults(fail=[{"status": 401, "times": 9}], only="create")
+    await service.link(record(record_number="waits"))
+    text = (await page(service, "/bookings")).text
+    first = text.split("These need somebody")[1].split("Coming up")[0]
+    assert ("No. waits" in first, "No. fine" in first) == (True, False)
+    assert f'<a href="/connections/{connection}">Mend it</a>' in first
+    assert "Next: make an account work again." in (await page(service, "/")).text
+    await become(service, store, "own")
+    text = (await page(service, "/bookings")).text
+    assert "An admin of all companies can mend it." in text
+    assert f"/connections/{connection}" not in text
+
+
+async def test_who_takes_an_account_out_of_use_removes_no_meetings_by_mistake(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    await log_in(service)
+    connection = await service.connect(meeting_server.url)
+    await service.link(record())
+    text = (await page(service, f"/connections/{connection}/leave")).text
+    assert re.findall(r'name="how" value="(\w+)" checked', text) == ["keep"]

@@ -284,6 +284,8 @@ async def test_zoom_is_connected_on_its_own_consent_page_and_makes_a_meeting(
             await page.get_by_role("link", name="Choose it for all offices").click()
             await page.get_by_label("Who makes the meetings").select_option(index=1)
             await expect(page.get_by_label("Waiting room")).to_be_visible()
+            await expect(page.locator("#people option").first).to_be_attached()
+            await expect(page.locator("#impact")).to_contain_text("A meeting's title will read")
             await page.get_by_label("Waiting room").select_option(label="Yes")
             await page.get_by_label("Join before host").select_option(label="Yes")
             await page.get_by_role("button", name="Save").click()
@@ -365,6 +367,8 @@ async def test_every_page_is_for_everybody(
         await meeting_server.faults(fail=[{"status": 400, "times": 1}])
         await at.vello("record.update_metadata", broken)
         await at.vello("connection.test", {})
+        log = (await at.api("GET", f"/deliveries?record={data['id']}")).json()["deliveries"]
+        assert (await at.api("POST", "/replays", {"since": 0})).status_code == 202
         for name, path in {
             "start-done": "/",
             "offices": "/offices",
@@ -379,6 +383,11 @@ async def test_every_page_is_for_everybody(
             "booking": f"/bookings/{data['id']}",
             "booking-failed": f"/bookings/{broken['id']}",
             "errors": "/errors",
+            "deliveries": f"/deliveries?record={data['id']}",
+            "delivery": f"/deliveries/{log[-1]['id']}",
+            "call": f"/deliveries/{next(line['id'] for line in log if line['kind'] == 'call')}",
+            "privacy": "/privacy",
+            "errands": "/errands",
             "nothing": "/bookings/nothing",
         }.items():
             await page.goto(f"{at.public}{path}")
@@ -389,3 +398,28 @@ async def test_every_page_is_for_everybody(
             await page.goto(f"{at.public}{path}")
             await expect(page.get_by_role("link", name="no longer lets this service in")).to_be_visible()
             await sound(page, f"{name}-{scheme}")
+
+
+async def test_events_are_looked_through_and_replayed(at: At, tmp_path: Path, meeting_server: MemoryServer) -> None:
+    connection = await at.connect(meeting_server.url, "Our server")
+    await at.api("PUT", "/offices/default", {"connection": connection})
+    data = record()
+    await at.vello("record.update_metadata", data)
+    async with browser(tmp_path) as (page, complaints):
+        await log_in(page, at.public, f"/bookings/{data['id']}")
+        await page.get_by_role("link", name="Its events and calls").click()
+        await expect(page.get_by_label("Record")).to_have_value(data["id"])
+        await page.get_by_label("What", exact=True).select_option(label="Events")
+        await page.get_by_role("button", name="Search").click()
+        await page.get_by_role("button", name="What would happen").click()
+        await expect(page.get_by_role("status")).to_contain_text("1 event would be replayed.")
+        await sound(page, "outlook")
+        await page.get_by_role("button", name="Replay them").click()
+        await expect(page.locator("#errands")).to_contain_text("1 event replayed")
+        await expect(page.locator("#errands")).to_contain_text("Done")
+        await page.get_by_role("link", name="Privacy").click()
+        await page.get_by_label("Id", exact=True).fill("Aino")
+        await page.get_by_role("button", name="Erase it").click()
+        await expect(page.get_by_text("Write the id as Vello shows it")).to_be_visible()
+        await sound(page, "privacy-wrong")
+        assert [each for each in complaints if "422" not in each] == []

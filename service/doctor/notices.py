@@ -41,7 +41,7 @@ async def look(report: Report, channels: Sequence[Channel], write: Writer, *, se
 async def history(report: Report, channels: Sequence[Channel], store: Store) -> None:
     """The ways by which notices do not arrive at present. Raises: StoreUnavailable."""
     for each in await standing(store, channels):
-        if each.trouble:
-            since = time.strftime("%Y-%m-%d %H:%M", time.gmtime(each.trouble.since))
-            text = f"No notice has arrived since {since} UTC: {each.trouble.text}"
+        if each.silence:
+            since = time.strftime("%Y-%m-%d %H:%M", time.gmtime(each.silence.since))
+            text = f"No notice has arrived since {since} UTC: {each.silence.text}"
             report.warning(f"notices.{each.channel}", text, _CURE[each.channel])

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from service.matters import BAD_HEALTH, PATIENCE, Matter, Trouble
+from service.matters import BAD_HEALTH, PATIENCE, Matter, Silence
 from service.notices.summary import ChannelName, Line, Summary, Why
 from service.survey import Outlook
 
@@ -67,12 +67,16 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """All of it. `sent` are the times of the day's notices; `trouble` is there while notices do not arrive."""
+    """All of it. `sent` are the times of the day's notices, `last` is that of the last one at all (0: none).
+
+    `silence` is there while notices do not arrive.
+    """
 
     known: Mapping[str, Known] = field(default_factory=dict)
     sent: tuple[int, ...] = ()
+    last: int = 0
     pending: Pending | None = None
-    trouble: Trouble | None = None
+    silence: Silence | None = None
 
     def dump(self) -> str:
         """As it is stored."""
@@ -80,8 +84,11 @@ class Book:
 
     @classmethod
     def load(cls, text: str | None) -> "Book":
-        """The inverse of `dump`; an empty book where there is none."""
-        return _BOOK.validate_json(text) if text else cls()
+        """The inverse of `dump`; an empty book where there is none, or one of a version that this one cannot read."""
+        try:
+            return _BOOK.validate_json(text) if text else cls()
+        except ValidationError:  # told once more is better than never again
+            return cls()
 
 
 _BOOK = TypeAdapter(Book)
@@ -157,16 +164,18 @@ def arrived(book: Book, pending: Pending, now: int) -> Book:
     known = dict(book.known)
     for key, items in pending.items.items():
         before = known.get(key)
-        if before:
-            told = pending.summary.at if before.told is None else before.told
-            known[key] = replace(before, told=told, last=now, step=_step(told, now), items=items, joined=None)
+        if before is None and key.partition(":")[0] not in BAD_HEALTH:
+            continue
+        before = before or Known(pending.summary.at)  # it is over by now, which has to be told as well
+        told = pending.summary.at if before.told is None else before.told
+        known[key] = replace(before, told=told, last=now, step=_step(told, now), items=items, joined=None)
     for about, _ in pending.summary.over:
         for key in [key for key, each in known.items() if key.endswith(f":{about}") and key not in pending.items]:
             if _is_over(key, known[key]):
                 del known[key]
             elif key.partition(":")[0] in BAD_HEALTH:  # it broke again, and people have just read that it works
                 known[key] = Known(known[key].since)
-    return replace(book, known=known, sent=(*book.sent, now)[-A_DAY:], pending=None, trouble=None)
+    return replace(book, known=known, sent=(*book.sent, now)[-A_DAY:], last=now, pending=None, silence=None)
 
 
 def failed(book: Book, text: str, now: int, wait: float | None) -> Book:
@@ -175,14 +184,19 @@ def failed(book: Book, text: str, now: int, wait: float | None) -> Book:
         return book
     pause = max(min(60 * 2**book.pending.tries, LONGEST_PAUSE), min(int(wait or 0), STALE))
     pending = replace(book.pending, tries=book.pending.tries + 1, next=now + pause, owner="", held=0)
-    return replace(book, pending=pending, trouble=Trouble(book.trouble.since if book.trouble else now, text))
+    return replace(book, pending=pending, silence=Silence(book.silence.since if book.silence else now, text))
 
 
 def fit(book: Book, now: int) -> Book:
-    """The book without a notice that has waited too long: another one is written from how things are."""
+    """The book without a notice that could not be brought and says nothing that holds, or has waited too long.
+
+    Another one is written from how things are. `book` is as `noted` made it.
+    """
     pending = book.pending
-    stale = pending is not None and pending.held <= now and pending.tries and now - pending.summary.at > STALE
-    return replace(book, pending=None) if stale else book
+    if pending is None or pending.held > now or not pending.tries:
+        return book
+    holds = bool(pending.summary.over) or any(key in book.known for key in pending.items)
+    return book if holds and now - pending.summary.at <= STALE else replace(book, pending=None)
 
 
 def concerning(channel: ChannelName, matters: Iterable[Matter]) -> list[Matter]:

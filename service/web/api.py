@@ -4,55 +4,43 @@ from typing import Any
 
 from fastapi import APIRouter, Depends
 
-from service.changes import Changes
-from service.companies import Companies
-from service.deliveries import Deliveries
-from service.farewell import Farewells
-from service.ledger import Ledger
-from service.logos import Logos
-from service.oauth import Broker
-from service.rehearsal import Rehearsals
 from service.settings import Settings
 from service.web.api_companies import CompaniesApi
 from service.web.api_connections import ConnectionsApi
 from service.web.api_deliveries import DeliveriesApi
+from service.web.api_errands import ErrandsApi
 from service.web.api_logos import UPLOAD, LogosApi
 from service.web.api_offices import OfficesApi
+from service.web.api_privacy import EXPORTED, PrivacyApi
 from service.web.api_records import RecordsApi
 from service.web.guard import BEARER, guarded
 from service.web.schema import (
     Failure,
 )
-from service.web.views import Views
 
 
 class Api:
-    """The API's operations over the parts that do the work."""
+    """The API: every operation at its address."""
 
     def __init__(
         self,
-        ledger: Ledger,
         settings: Settings,
-        companies: Companies,
-        broker: Broker,
-        views: Views,
-        changes: Changes,
-        farewells: Farewells,
-        rehearsals: Rehearsals,
-        deliveries: Deliveries,
-        logos: Logos,
         public_url: str,
         admin_token: str,
+        *,
+        offices: OfficesApi,
+        logos: LogosApi,
+        records: RecordsApi,
+        connections: ConnectionsApi,
+        companies: CompaniesApi,
+        deliveries: DeliveriesApi,
+        errands: ErrandsApi,
+        privacy: PrivacyApi,
     ) -> None:
-        self.offices = OfficesApi(ledger, settings, changes, logos)
-        self.logos = LogosApi(logos, settings)
-        self.records = RecordsApi(ledger, settings, views, public_url)
-        self.connections = ConnectionsApi(ledger, settings, broker, views, changes, farewells, rehearsals, public_url)
-        self.deliveries = DeliveriesApi(deliveries)
-        self._settings = settings
-        self.companies = CompaniesApi(companies, changes, public_url)
-        self._public_url = public_url
-        self._admin_token = admin_token
+        self._settings, self._public_url, self._admin_token = settings, public_url, admin_token
+        self.offices, self.logos, self.records = offices, logos, records
+        self.connections, self.companies = connections, companies
+        self.deliveries, self.errands, self.privacy = deliveries, errands, privacy
 
     def router(self) -> APIRouter:
         """All routes; each asks for the bearer token and works on settings read just now."""
@@ -73,6 +61,7 @@ class Api:
         get("/offices/{office}", tags=["offices"])(self.offices.get_office)
         put("/offices/{office}", tags=["offices"])(self.offices.put_office)
         delete("/offices/{office}", tags=["offices"], status_code=204)(self.offices.delete_office)
+        put("/offices/{office}/company", tags=["offices"])(self.offices.give_office)
         post("/offices/{office}/preview", tags=["offices"])(self.offices.preview_office)
         post("/logos", tags=["offices"], status_code=201, openapi_extra=UPLOAD)(self.logos.add_logo)
         get("/connections", tags=["connections"])(self.connections.list_connections)
@@ -104,4 +93,13 @@ class Api:
             post(f"/records/{{record}}/{verb}", tags=["records"], status_code=202)(act)
         get("/deliveries", tags=["deliveries"])(self.deliveries.list_deliveries)
         get("/deliveries/{delivery}", tags=["deliveries"])(self.deliveries.get_delivery)
+        post("/deliveries/{delivery}/preview", tags=["deliveries"])(self.deliveries.preview_delivery)
+        post("/deliveries/{delivery}/replay", tags=["deliveries"], status_code=202)(self.deliveries.replay_delivery)
+        post("/replays/preview", tags=["deliveries"])(self.deliveries.preview_deliveries)
+        post("/replays", tags=["deliveries"], status_code=202)(self.deliveries.replay_deliveries)
+        get("/errands", tags=["errands"])(self.errands.list_errands)
+        get("/errands/{errand}", tags=["errands"])(self.errands.get_errand)
+        post("/errands/{errand}/stop", tags=["errands"])(self.errands.stop_errand)
+        post("/erasures", tags=["privacy"], status_code=202)(self.privacy.erase)
+        get("/export", tags=["privacy"], response_model=None, responses=EXPORTED)(self.privacy.export)
         return router

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from providers.base import Capabilities, Options
 from service.changes import Change, Changes, difference
 from service.choices import DEFAULT, Choice, Choices
+from service.companies import Companies
 from service.connections import Connections, UnknownConnection
 from service.entry import Entry
 from service.impact import Impact, impact
@@ -19,7 +20,7 @@ from service.logos import Logos
 from service.moving import moved
 from service.settings import Settings
 from service.web.errors import BY_API, IfMatch, Problem, invalid, meanwhile, version_in
-from service.web.schema import Office, OfficePage
+from service.web.schema import Office, OfficeCompany, OfficePage
 
 SCAN = 5_000
 """Upcoming bookings that are looked at, however many there are."""
@@ -40,9 +41,12 @@ class Seen:
 class OfficesApi:
     """The API's operations on offices."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, changes: Changes, logos: Logos) -> None:
+    def __init__(
+        self, ledger: Ledger, settings: Settings, companies: Companies, changes: Changes, logos: Logos
+    ) -> None:
         self._ledger = ledger
         self._settings = settings
+        self._companies = companies
         self._changes = changes
         self._logos = logos
 
@@ -56,7 +60,8 @@ class OfficesApi:
 
     async def list_offices(self) -> OfficePage:
         """Every office with a choice, or seen in an event."""
-        return OfficePage(offices=[self._office(office) for office in await self._choices.listed()])
+        realms, claims = await self._choices.realms(), await self._choices.claims()
+        return OfficePage(offices=[self._office(each, realms, claims) for each in await self._choices.listed()])
 
     async def get_office(self, office: OfficeId, response: Response) -> Office:
         """One office; 404 when it neither chose anything nor was seen in an event."""
@@ -71,6 +76,14 @@ class OfficesApi:
         response.headers["ETag"] = f'"{self.version(office)}"'
         return chosen
 
+    async def give_office(
+        self, office: OfficeId, to: OfficeCompany, response: Response, if_match: IfMatch = None
+    ) -> Office:
+        """Make an office another company's; what was chosen for it is forgotten."""
+        given = await self.give(office, to.company, BY_API, version_in(if_match))
+        response.headers["ETag"] = f'"{self.version(office)}"'
+        return given
+
     async def delete_office(self, office: OfficeId, if_match: IfMatch = None) -> Response:
         """Forget an office's own choice; the default serves it from now on."""
         await self.forget(office, BY_API, version_in(if_match))
@@ -81,21 +94,28 @@ class OfficesApi:
         self._check(choice)
         return await self.weigh(office, choice)
 
-    def choice(self, office: str) -> Choice | None:
-        """The choice that serves an office."""
-        return self._choices.of(office.lower())
+    def choice(self, office: str, realm: str | None = None) -> Choice | None:
+        """The choice that serves an office, or its bookings of a company."""
+        return self._choices.of(office.lower(), realm)
 
     async def realms(self) -> Mapping[str, str]:
         """Whose each office is that was seen in an event; '' is the installation's own company."""
         return await self._choices.realms()
 
+    async def claims(self) -> Mapping[str, str]:
+        """The company whose events name an office of another one, and are refused."""
+        return await self._choices.claims()
+
     async def may_use(self, office: str, connection: str) -> bool:
-        """Whether a connection is there for an office: it is for all or of its company, or the office has it."""
+        """Whether a connection is there for an office: it is for all or of its company, or the office has it.
+
+        What is one company's serves neither all other offices nor one of which nobody knows whose it is.
+        """
         own, company = self._choices.own(office), self._connections.get(connection).company
         if company is None or (own and own.connection == connection):
             return True
         realm = (await self._choices.realms()).get(office)
-        return realm is None or company == (realm or "own")
+        return realm is not None and company == (realm or "own")
 
     def own(self, office: str) -> Choice | None:
         """The choice an office made itself."""
@@ -109,7 +129,25 @@ class OfficesApi:
         """One office; 404 when it neither chose anything nor was seen in an event."""
         if office.lower() not in await self._choices.listed():
             raise Problem(404, "unknown_office", "This office has no choice and was not seen in an event.")
-        return self._office(office.lower())
+        return self._office(office.lower(), await self._choices.realms(), await self._choices.claims())
+
+    async def give(self, office: str, company: str, who: str, version: str | None = None) -> Office:
+        """Make an office another company's, with `version` only while that is its choice."""
+        office, realm = office.lower(), "" if company == "own" else company.lower()
+        before = await self.office(office)
+        if before.company is None:
+            raise Problem(404, "unknown_office", "No event named this office yet, so it is nobody's.")
+        if realm and await self._companies.get(realm) is None:
+            raise Problem(404, "unknown_company", "No company with this id has been added.")
+        if version is not None and version != self.version(office):
+            raise meanwhile()
+        if before.company == (realm or "own"):
+            await self._choices.dismiss(office)
+            return await self.office(office)
+        await self._choices.give(office, realm)
+        await self._changes.note(who, "office", office, "given", {"company": (before.company, company.lower())})
+        await self._settings.announce(self._ledger)
+        return await self.office(office)
 
     async def choose(self, office: str, choice: Choice, who: str, version: str | None = None) -> Office:
         """Store an office's choice, with `version` only in place of that one."""
@@ -117,7 +155,7 @@ class OfficesApi:
         self._check(choice)
         before, own = self._choices.of(office), self._choices.own(office)
         if choice.connection is not None and not await self.may_use(office, choice.connection):
-            raise Problem(422, "invalid", "`connection`: this connection is another company's.")
+            raise Problem(422, "invalid", "`connection`: this connection is another company's, or only for one.")
         if choice.logo is not None and not await self._logos.use(choice.logo):
             raise Problem(422, "invalid", "`logo`: no logo has this name; upload it first.")
         if version is None:
@@ -131,7 +169,7 @@ class OfficesApi:
         await self._settings.announce(self._ledger, before)
         if choice.move:
             await moved(self._ledger, self._settings, office)
-        return self._office(office)
+        return await self.office(office)
 
     async def forget(self, office: str, who: str, version: str | None = None) -> None:
         """Forget an office's own choice, with `version` only that one."""
@@ -171,9 +209,11 @@ class OfficesApi:
                 found.services.add(entry.wish.service)
         return found
 
-    async def history(self, office: str, limit: int = 20) -> list[Change]:
-        """Who changed an office's choice, the latest first."""
-        return await self._changes.of("office", office.lower(), limit)
+    async def history(self, office: str, limit: int = 20, *, everything: bool = True) -> list[Change]:
+        """Who changed an office's choice, the latest first; else only since it is the company's that has it now."""
+        found = await self._changes.of("office", office.lower(), limit)
+        mine = next((at for at, change in enumerate(found) if change.did == "given"), None)
+        return found if everything else found[:mine]
 
     def problems(self, choice: Choice) -> ValidationError | Problem | None:
         """What is wrong with a choice beyond its form: its connection must exist, and declare its options."""
@@ -203,19 +243,23 @@ class OfficesApi:
     async def _upcoming(self, office: str, since: int) -> AsyncIterator[Entry]:
         """Entries of the bookings that an office's choice serves, by their start."""
         after, looked = (since, ""), 0
+        realm = (await self._choices.realms()).get(office)
         while looked < SCAN:
             rows = await self._ledger.page(after, 200)
             for _, entry in rows.entries:
                 looked += 1
-                if self._serves(office, entry):
+                if self._serves(office, realm, entry):
                     yield entry
             if rows.last is None:
                 return
             after = rows.last
 
-    def _serves(self, office: str, entry: Entry) -> bool:
+    def _serves(self, office: str, realm: str | None, entry: Entry) -> bool:
         mine = entry.wish.office if entry.wish else None
-        return mine == office or (office == DEFAULT and (mine is None or self._choices.own(mine) is None))
+        if office == DEFAULT:
+            own = self._choices.own(mine) if mine else None
+            return own is None or self._settings.choice_of(entry) is not own
+        return mine == office and realm in (None, entry.realm)
 
     def _check(self, choice: Choice) -> None:
         problem = self.problems(choice)
@@ -224,8 +268,10 @@ class OfficesApi:
         if problem:
             raise problem
 
-    def _office(self, office: str) -> Office:
+    def _office(self, office: str, realms: Mapping[str, str], claims: Mapping[str, str]) -> Office:
         own = self._choices.own(office)
         shown = own or (self._choices.of(office) if office != DEFAULT else None) or Choice()
         fields = shown.model_dump() if own else {**shown.model_dump(), "name": None}
-        return Office(id=office, own=own is not None, **fields)
+        company = realms[office] or "own" if office in realms else None
+        claim = claims[office] or "own" if office in claims else None
+        return Office(id=office, own=own is not None, company=company, claimed_by=claim, **fields)

@@ -58,8 +58,9 @@ class RecordsApi:
         cursor: str | None = None,
         *,
         sees: Callable[[str], bool] = lambda _: True,
+        stuck: bool = False,
     ) -> RecordPage:
-        """Records by the start of their meeting, those of companies that somebody `sees`."""
+        """Records by their start, of companies that somebody `sees`; only those that are `stuck`."""
         found: list[RecordRead] = []
         start, _, last = (cursor or f"{since}.").partition(".")
         after, looked, batch = (int(start), last), 0, limit
@@ -71,7 +72,10 @@ class RecordsApi:
             mine = [
                 (at, each)
                 for at, each in wanted
-                if (state is None or each.state is state) and sees(each.realm) and _is_of(each, office, number)
+                if (state is None or each.state is state)
+                and sees(each.realm)
+                and (not stuck or _is_stuck(each))
+                and _is_of(each, office, number)
             ]
             for (at, each), read in zip(mine, await self._views.records([each for _, each in mine]), strict=True):
                 if warned is None or bool(read.warnings) == warned:
@@ -137,6 +141,12 @@ class RecordsApi:
         if found is None:
             raise Problem(404, "unknown_record", "Vello has not told us of this record, or it was long ago.")
         return found
+
+
+def _is_stuck(entry: Entry) -> bool:
+    """Whether a record goes on only when an admin does something: it failed, or waits for an account."""
+    waits = entry.state is State.PENDING and entry.reason is not None and entry.reason.who_can_fix == "admin"
+    return entry.state is State.FAILED or waits
 
 
 def _is_of(entry: Entry, office: str | None, number: str | None) -> bool:

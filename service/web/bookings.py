@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -12,25 +13,39 @@ from starlette.routing import Route
 
 from service.choices import DEFAULT
 from service.entry import State
+from service.vault import Damaged, UnknownKey, Vault
 from service.web.api_connections import ConnectionsApi
 from service.web.api_offices import OfficesApi
 from service.web.api_records import RecordsApi
 from service.web.errors import Problem
-from service.web.schema import RecordPage, RecordRead
+from service.web.schema import ConnectionRead, RecordPage, RecordRead
 from service.web.settings import Frame, Visit
 from service.web.words import _
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _CURSOR = re.compile(r"\d{1,11}\.[0-9a-f-]{0,36}")
+_PURPOSE = "cursor"  # it names a booking, which may be another company's: only we read it
 _RUNNING = 12 * 3600  # seconds after its start for which a booking counts as current
 _FAILING = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Cure:
+    """What helps: a sentence, and the page where it is done if there is one here."""
+
+    text: str
+    href: str | None = None
+    label: str = ""
 
 
 class Bookings:
     """The list, a booking's page, and its buttons."""
 
-    def __init__(self, frame: Frame, records: RecordsApi, offices: OfficesApi, connections: ConnectionsApi) -> None:
+    def __init__(
+        self, frame: Frame, vault: Vault, records: RecordsApi, offices: OfficesApi, connections: ConnectionsApi
+    ) -> None:
         self._frame = frame
+        self._vault = vault
         self._records = records
         self._offices = offices
         self._connections = connections
@@ -53,7 +68,7 @@ class Bookings:
         zone = self._zone()
         since, until = _day(visit.asked("day"), zone)
         filtered = bool(asked or state or office or until)
-        cursor = visit.asked("cursor") if _CURSOR.fullmatch(visit.asked("cursor")) else None
+        cursor = self._cursor(visit.asked("cursor"))
         if not filtered:
             since = int(time.time()) - _RUNNING
         page = await self._records.find(
@@ -68,18 +83,29 @@ class Bookings:
         )
         failing = RecordPage(records=[], cursor=None)
         if not filtered and cursor is None:
-            failing = await self._records.find(state=State.FAILED, since=since, limit=_FAILING, sees=visit.sees)
+            failing = await self._records.find(stuck=True, since=since, limit=_FAILING, sees=visit.sees)
+        known = {row.id: row for row in (await self._connections.list_connections()).connections}
+        shown = {each.id: each for each in [*failing.records, *page.records]}
         return visit.show(
             "bookings.html",
             page=page,
             failing=failing.records,
+            cures={id_: self._cure(visit, each, known) for id_, each in shown.items()},
             filtered=filtered,
             asked={"q": asked, "state": state or "", "office": office or "", "day": visit.asked("day")},
             states=_states(),
             offices=await self._names(visit),
             zone=zone,
-            more=_more(visit.request, page.cursor),
+            more=more(visit.request, self._vault.seal(page.cursor, _PURPOSE) if page.cursor else None),
         )
+
+    def _cursor(self, sealed: str) -> str | None:
+        """Where a list goes on; from its beginning where nobody can tell."""
+        try:
+            cursor = self._vault.open(sealed, _PURPOSE) if sealed else ""
+        except (Damaged, UnknownKey):
+            return None
+        return cursor if _CURSOR.fullmatch(cursor) else None
 
     async def _show(self, visit: Visit) -> Response:
         record = await self._known(visit)
@@ -88,23 +114,42 @@ class Bookings:
         return await self._page(visit, record)
 
     async def _page(self, visit: Visit, record: RecordRead, status: int = 200, trouble: str | None = None) -> Response:
-        choice = self._offices.choice(record.office or DEFAULT)
+        choice = self._offices.choice(record.office or DEFAULT, record.realm)
         connections = {row.id: row for row in (await self._connections.list_connections()).connections}
-        chosen = connections.get(choice.connection or "") if choice else None
         return visit.show(
             "booking.html",
             status,
             record=record,
             states=_states(),
-            choice=choice,
-            chosen=chosen,
-            mends=chosen is not None and visit.owns(chosen.company),
+            cure=self._cure(visit, record, connections),
             connection=connections.get(record.connection or ""),
             office=(await self._names(visit)).get(record.office or ""),
             zone=choice.time_zone if choice else "UTC",
             trouble=trouble,
             did=visit.asked("did"),
         )
+
+    def _cure(self, visit: Visit, record: RecordRead, connections: Mapping[str, ConnectionRead]) -> Cure | None:
+        """What helps a booking that has no meeting yet although it should."""
+        if record.state is not State.FAILED and not (record.state is State.PENDING and record.who_can_fix):
+            return None
+        choice = self._offices.choice(record.office or DEFAULT, record.realm)
+        chosen = connections.get(choice.connection or "") if choice else None
+        if chosen and chosen.state != "ready":
+            text = _("The account does not work at the moment.")
+            if visit.owns(chosen.company):
+                return Cure(text, f"/connections/{chosen.id}", _("Mend it"))
+            return Cure(f"{text} {_('An admin of all companies can mend it.')}")
+        if record.state is State.PENDING and record.who_can_fix == "operator":
+            return Cure(_("It is tried again by itself. If this lasts, the operator of this service can look into it."))
+        if record.who_can_fix == "operator":
+            return Cure(_("The operator of this service can mend that; then press “Look again now”."))
+        if record.who_can_fix == "developer":
+            return Cure(_("This is a fault of the service. Please tell its maker what stands here."))
+        text = _("Mend it in the office's settings or at the provider, then press “Look again now”.")
+        if record.office or visit.all_companies:
+            return Cure(text, f"/offices/{record.office or DEFAULT}", _("The office's settings"))
+        return Cure(text)
 
     async def _act(self, visit: Visit) -> Response:
         record = await self._known(visit)
@@ -176,7 +221,7 @@ def _day(text: str, zone: str) -> tuple[int, int | None]:
         return 0, None
 
 
-def _more(request: Request, cursor: str | None) -> str | None:
+def more(request: Request, cursor: str | None) -> str | None:
     """The address of what follows in a list."""
     if cursor is None:
         return None

@@ -281,6 +281,8 @@ class Connect:
             for scope in lacking
         ]
         action = ("/offices/default", _("Choose it for all offices"))
+        if row.company is not None:
+            action = ("/offices", _("Choose it for your offices"))
         return _page(visit, 200, _("%(title)s is connected", title=title), *texts, points=points, actions=[action])
 
 

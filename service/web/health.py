@@ -69,13 +69,14 @@ class Health:
             budgets = await self._budgets.part_left(self._connections)
             ahead = await skew(self._store)
             matters: Counter[str] = Counter(each.code for each in await self._sender.seen())
-            standing, sweep = await self._sender.standing(), await self._swept.last()
+            standing = await self._sender.standing()
+            sweep = await self._swept.last()
         except StoreUnavailable:
             return self._answer(self._metrics.render(None, {}))
         states = {row.id: health.get(row.id, State()).state for row in self._connections.all()}
         now = time.time()
         silent: dict[str, float] = {
-            each.channel: max(0.0, now - each.trouble.since) if each.trouble else 0.0 for each in standing
+            each.channel: max(0.0, now - each.silence.since) if each.silence else 0.0 for each in standing
         }
         return self._answer(self._metrics.render(backlog, breakers, states, budgets, ahead, matters, silent, sweep))
 

@@ -18,7 +18,7 @@ async def way_in(entry: Entry, settings: Settings, now: int) -> str:
     placed = entry.meeting
     if placed is None or placed.meeting is None:
         raise UnknownConnection("none")
-    until = window(entry, settings.choices.of(entry.wish.office if entry.wish else None))[1]
+    until = window(entry, settings.choice_of(entry))[1]
     provider = settings.connections.provider(placed.connection)
     if isinstance(provider, HostLinks):
         return await provider.host_url(placed.meeting)

@@ -90,6 +90,6 @@ class Lookup:
 
     def promise(self, entry: Entry) -> tuple[Choice | None, Capabilities | None]:
         """The office's choice, and what the connection that holds the meeting can promise."""
-        choice = self._settings.choices.of(entry.wish.office if entry.wish else None)
+        choice = self._settings.choice_of(entry)
         chosen, standing = self._settings.promises(entry, choice)
         return choice, standing if entry.meeting else chosen

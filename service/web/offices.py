@@ -64,8 +64,18 @@ class Offices:
         names = {row.id: row.name for row in (await self._connections.list_connections()).connections}
         mine = None if visit.all_companies else await self._mine(visit)
         rest = [each for each in offices if each.id != DEFAULT and (mine is None or each.id in mine)]
+        claims = [office for office, realm in (await self._offices.claims()).items() if visit.sees(realm)]
         default = next((each for each in offices if each.id == DEFAULT), None)
-        return visit.show("offices.html", offices=rest, default=default, names=names, saved=visit.asked("saved"))
+        companies = await self._frame.companies() if visit.all_companies else {}
+        return visit.show(
+            "offices.html",
+            offices=rest,
+            default=default,
+            names=names,
+            companies=companies,
+            refused=[] if visit.all_companies else claims,
+            saved=visit.asked("saved"),
+        )
 
     async def _show(self, visit: Visit) -> Response:
         office = await self._known(visit)
@@ -77,7 +87,11 @@ class Offices:
     async def _save(self, visit: Visit) -> Response:
         office, who = await self._known(visit), visit.session.person.name
         version = visit.text("version")
+        if visit.text("do") == "give":
+            return await self._give(visit, office)
         if visit.text("do") == "forget":
+            if self._offices.own(office) is None:
+                raise Problem(404, "unknown_office", "This office has no choice and was not seen in an event.")
             try:
                 await self._offices.forget(office, who, version)
             except Problem as problem:
@@ -95,6 +109,15 @@ class Offices:
         if visit.text("carry_out"):
             await self._offices.carry_out(office, who)
         return visit.go(f"/offices/{office}?saved=1")
+
+    async def _give(self, visit: Visit, office: str) -> Response:
+        """Make it another company's."""
+        visit.demand_all()
+        try:
+            await self._offices.give(office, visit.text("company"), visit.session.person.name, visit.text("version"))
+        except Problem as problem:
+            return await self._refused(visit, office, _stored(self._begun(visit, office)), problem)
+        return visit.go(f"/offices/{office}?saved=given")
 
     async def _preview(self, visit: Visit) -> Response:
         office = await self._known(visit)
@@ -136,7 +159,8 @@ class Offices:
         saved: str = "",
     ) -> Response:
         seen, connections = await self._offices.seen(office), await self._connected(visit, office)
-        history = await self._offices.history(office)
+        history = await self._offices.history(office, everything=visit.all_companies)
+        companies = await self._frame.companies() if visit.all_companies else {}
         return visit.show(
             "office.html",
             status,
@@ -153,6 +177,8 @@ class Offices:
             stood=visit.stood(self._offices.version(office), status),
             impact=await self._offices.weigh(office, choice) if choice else None,
             title=_title(choice or self._begun(visit, office)),
+            row=None if office == DEFAULT else await self._offices.office(office),
+            companies=companies,
             history=history,
             meanwhile=since(history, visit.text("read_at")) if status == 412 else [],
             trouble=trouble,

@@ -62,7 +62,8 @@ class Pages:
         **values: Any,
     ) -> Response:
         """A page, with navigation for whoever is logged in; `matters` need a person."""
-        asked = request.url.query if request.url.path in ("/bookings", "/login") else ""  # others may hold a secret
+        listing = request.url.path in ("/bookings", "/deliveries", "/login")
+        asked = request.url.query if listing else ""  # others may hold a secret
         here = request.url.path + (f"?{asked}" if asked else "")
         body = self._templates.get_template(template).render(
             session=session,

@@ -1,8 +1,8 @@
 """What the API takes and gives, as its OpenAPI document says it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from providers.base import Remark
 from service.choices import Choice, Line, Uuid
@@ -11,10 +11,24 @@ from service.rehearsal import Step
 
 
 class Office(Choice):
-    """An office and its choice; `own` is false when the choice is the default's."""
+    """An office and its choice; `own` is false when the choice is the default's.
+
+    `company` is whose it is, `own` the installation's own, None while no event named it; `claimed_by` another company
+    whose events name it and are refused.
+    """
 
     id: str
     own: bool
+    company: str | None
+    claimed_by: str | None
+
+
+class OfficeCompany(BaseModel):
+    """Whose an office is to be; `own` is the installation's own company."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    company: Literal["own"] | Uuid
 
 
 class Logo(BaseModel):
@@ -222,6 +236,81 @@ class DeliveryPage(BaseModel):
 
     deliveries: list[DeliveryRead]
     cursor: str | None
+
+
+class DeliveriesWanted(BaseModel):
+    """Which events of the log are to be replayed: those that came from `since` on and fit all else that is given."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    since: float = Field(ge=0, le=99_999_999_999)
+    until: float | None = Field(default=None, ge=0, le=99_999_999_999)
+    record: Uuid | None = None
+    type: str | None = Field(default=None, max_length=200)
+    verdict: str | None = Field(default=None, max_length=64)
+    connection: str | None = Field(default=None, max_length=64)
+    failing: bool = False
+
+
+class ReplayRead(BaseModel):
+    """What a replay did, or would do: the `verdict` on the event; `does`: what becomes of its meeting, and `why`."""
+
+    verdict: str
+    does: Literal["nothing", "made", "changed", "replaced", "removed"] | None = None
+    why: str | None = None
+
+
+class OutlookRead(BaseModel):
+    """What a replay of many would do; `complete` is false when there were more than were looked at."""
+
+    events: int
+    stale: int
+    made: int
+    changed: int
+    replaced: int
+    removed: int
+    complete: bool
+
+
+class ErrandRead(BaseModel):
+    """What takes a while: a replay or an erasure, how far it is, and what came of it."""
+
+    id: str
+    kind: str
+    who: str
+    at: int
+    ended_at: int | None
+    state: Literal["running", "done", "stopped", "failed"]
+    counts: dict[str, int]
+
+
+class ErrandPage(BaseModel):
+    """All that are remembered, the newest first."""
+
+    errands: list[ErrandRead]
+
+
+class ErasureNew(BaseModel):
+    """What is to be erased: a record, or all records of a customer."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    record: Uuid | None = None
+    customer: Uuid | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.record is None) == (self.customer is None):
+            raise ValueError("Name either a `record` or a `customer`.")
+        return self
+
+
+class Export(BaseModel):
+    """What is known; `complete` is false when there were more records than are looked through."""
+
+    customer: str | None
+    records: list[dict[str, Any]]
+    complete: bool
 
 
 class Error(BaseModel):

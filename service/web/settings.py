@@ -152,8 +152,12 @@ class Frame:
         mine = visit.session.person.companies or ()
         if len(mine) < 2:
             return {}
-        names = {each.id: each.name for each in await self._companies.all()}
-        return {each: names.get(each, _("This installation") if each == "own" else each) for each in mine}
+        names = await self.companies()
+        return {each: names.get(each, each) for each in mine}
+
+    async def companies(self) -> dict[str, str]:
+        """The names of all companies by their ids; the installation's own is called `own`."""
+        return {"own": _("This installation"), **{each.id: each.name for each in await self._companies.all()}}
 
     def _answering(self, endpoint: _Endpoint) -> _Endpoint:
         async def answered(request: Request) -> Response:

@@ -114,7 +114,7 @@ class Views:
 
     def _record(self, entry: Entry, taken: str | None) -> RecordRead:
         wish, placed = entry.wish, entry.meeting
-        choice = self._choices.of(wish.office if wish else None)
+        choice = self._settings.choice_of(entry)
         chosen, standing = self._settings.promises(entry, choice)
         link = link_for(entry, choice, chosen, self._public_url, standing)
         connection = placed.connection if placed else None
@@ -122,7 +122,7 @@ class Views:
             provider = self._connections.get(connection).provider if connection else None
         except UnknownConnection:
             provider = None
-        own = wish is not None and wish.office is not None and self._choices.own(wish.office) is not None
+        own = choice is not None and wish is not None and choice is self._choices.own(wish.office or "")
         named = choice is not None and wish is not None and (wish.resource or "") in choice.hosts
         return RecordRead(
             id=entry.record,

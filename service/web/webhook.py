@@ -45,7 +45,7 @@ _WRONG_SIGNATURE = (
 )
 _WRONG_OFFICE = (
     "The record's office belongs to another company than this URL: another company's event named it before. If it "
-    "changed hands, an admin can forget it in the settings."
+    "changed hands, an admin of all companies can give it to this one in the settings."
 )
 _HEADER = SIGNATURE_HEADER.encode()
 
@@ -80,8 +80,8 @@ class Webhook:
         public_url: str,
         deadline: float,
         observer: Observer,
-        deliveries: Deliveries,
         found: Found,
+        deliveries: Deliveries,
     ) -> None:
         self._ledger = ledger
         self._found = found
@@ -146,15 +146,15 @@ class Webhook:
             if event.type == CONNECTION_TEST:
                 await self._companies.reached(realm)
             return _NOTHING
+        seen.note, seen.foreign = self._deliveries.note(event, realm), foreign_link(record, self._hosted_prefix)
         if realm != OWN and record.company not in (None, realm):
             raise InvalidEvent("wrong_company", "The record belongs to another company than this URL.")
         if not await self._settings.choices.saw(record.office, realm):
             raise InvalidEvent("wrong_company", _WRONG_OFFICE)
         seen.record, inline = record.id, event.type == UPDATE_METADATA
-        seen.note, seen.foreign = self._deliveries.note(event, realm), foreign_link(record, self._hosted_prefix)
-        known, prefix = await self._found.known(record), self._hosted_prefix
+        known = await self._found.known(record, realm)
         accepted = await self._ledger.accept(
-            event, realm, prefix, inline=inline, note=seen.note, foreign=seen.foreign, known=known
+            event, realm, self._hosted_prefix, inline=inline, known=known, note=seen.note, foreign=seen.foreign
         )
         seen.noted = accepted.verdict if accepted.noted else ""
         if accepted.verdict == "foreign":
@@ -162,7 +162,7 @@ class Webhook:
         await self._settings.refresh(accepted.revision)
         answer: ASGIApp = _NOTHING
         if accepted.told:
-            answer = self._again(accepted.told, seen)
+            answer = self._again(accepted.told, realm, seen)
         elif accepted.entry is None:  # the record was erased: not even its id is left, here or in the log
             seen.record, seen.erased, answer = None, True, _NO_LINK if inline else _NOTHING
         elif inline:
@@ -172,8 +172,8 @@ class Webhook:
         seen.outcome = accepted.verdict
         return answer
 
-    def _again(self, told: Told, seen: Seen) -> Answer:
-        choice = self._settings.choices.of(told.office)
+    def _again(self, told: Told, realm: str, seen: Seen) -> Answer:
+        choice = self._settings.choices.of(told.office, realm)
         return self._metadata(told.direct or hosted_url(self._public_url, told.token or ""), choice, seen)
 
     async def _link(self, record: Record, accepted: Accepted, due: float, seen: Seen) -> Answer:
@@ -186,7 +186,7 @@ class Webhook:
             return told and told[1]
 
         entry = await self._settled(record.id, accepted, due, tell)
-        choice = self._choice_of(entry)
+        choice = self._settings.choice_of(entry)
         if told and told[1].answer and told[1].answer == entry.answer:  # the ledger kept what the run told it
             return self._metadata(told[0].url, choice, seen)
         link = self._link_of(entry)
@@ -198,11 +198,8 @@ class Webhook:
     def _telling(self, entry: Entry, link: Link) -> Telling:
         return telling(entry, link.url, self._settings.revision, hosted=link.hosted)
 
-    def _choice_of(self, entry: Entry) -> Choice | None:
-        return self._settings.choices.of(entry.wish.office if entry.wish else None)
-
     def _link_of(self, entry: Entry) -> Link | None:
-        choice = self._choice_of(entry)
+        choice = self._settings.choice_of(entry)
         chosen, standing = self._settings.promises(entry, choice)
         return link_for(entry, choice, chosen, self._public_url, standing)
 

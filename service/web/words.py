@@ -71,7 +71,15 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.install_gettext_callables(_, several, newstyle=True)  # type: ignore[attr-defined] # the extension's
-    made.globals |= {"languages": LANGUAGES, "language": language, "when": when, "day": day, "ago": ago, "said": said}
+    made.globals |= {
+        "languages": LANGUAGES,
+        "language": language,
+        "locale": locale,
+        "when": when,
+        "day": day,
+        "ago": ago,
+        "said": said,
+    }
     return made
 
 
@@ -83,6 +91,11 @@ def speak(language: str) -> None:
 def language() -> str:
     """The language of this request."""
     return _language.get()
+
+
+def locale() -> str:
+    """The language of this request with its country, as browsers name it."""
+    return _LOCALES[_language.get()].replace("_", "-")
 
 
 def wanted(chosen: str | None, accepted: str, among: Collection[str] = tuple(LANGUAGES)) -> str:
@@ -154,4 +167,4 @@ def day(at: int, zone: str = "UTC") -> str:
 
 def ago(at: float) -> str:
     """How long ago a moment was, or how soon it comes."""
-    return format_timedelta(int(at - time.time()), add_direction=True, locale=_language.get())
+    return format_timedelta(int(at - time.time()) or -1, add_direction=True, locale=_language.get())

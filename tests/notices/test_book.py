@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from service.matters import Matter, Trouble
+from service.matters import Matter, Silence
 from service.notices.book import (
     A_DAY,
     JOIN,
@@ -192,10 +192,10 @@ def test_one_that_does_not_arrive_is_tried_after_1_2_4_minutes_up_to_an_hour_as_
         pauses.append(book.pending.next - now)
         now = book.pending.next
     assert pauses == [60, 120, 240, 480, 960, 1920, 3600, 3600]
-    assert book.trouble == Trouble(NOW, "421 busy")
+    assert book.silence == Silence(NOW, "421 busy")
     assert failed(book, "429", now, 5000).pending.next == now + 5000  # type: ignore[union-attr] # it has one
     later = arrived(book, book.pending, now)  # type: ignore[arg-type] # as above
-    assert (later.trouble, later.pending, later.sent) == (None, None, (now,))
+    assert (later.silence, later.pending, later.sent) == (None, None, (now,))
 
 
 def test_one_that_never_arrived_is_written_anew_and_so_lost_never() -> None:
@@ -204,8 +204,10 @@ def test_one_that_never_arrived_is_written_anew_and_so_lost_never() -> None:
     book = replace(book, pending=due(book, look.matters, look, NOW, "first"))
     book = failed(book, "421 busy", NOW, None)
     assert fit(book, NOW + STALE).pending
+    gone = noted(book, (), outlook(working=("c1",)), NOW + 60)
+    assert fit(gone, NOW + 60).pending is None  # nothing it says holds any more
     anew = fit(book, NOW + STALE + 1)
-    assert (anew.pending, anew.trouble) == (None, book.trouble)
+    assert (anew.pending, anew.silence) == (None, book.silence)
     again = due(anew, look.matters, look, NOW + STALE + 1, "second")
     assert again
     assert [line.why for line in again.summary.lines] == ["new"]
@@ -217,3 +219,18 @@ def test_one_that_never_arrived_is_written_anew_and_so_lost_never() -> None:
 def test_no_channel_tells_of_its_own_trouble(channel: str, left: list[str]) -> None:
     both: list[Matter] = [matter("notices.mail", "mail"), matter("notices.webhook", "webhook")]
     assert [each.about for each in concerning(channel, both)] == left  # type: ignore[arg-type] # both are names
+
+
+def test_one_that_may_have_arrived_late_is_followed_by_what_has_become_of_it() -> None:
+    reader, dead, well = Reader(), outlook(matter()), outlook(working=("c1",))
+    book = noted(Book(), dead.matters, dead, NOW)
+    pending = due(book, dead.matters, dead, NOW, "m")
+    assert pending
+    reader.book = arrived(noted(book, (), well, NOW + 60), pending, NOW + 90)
+    assert reader.through(NOW + 120, NOW + DAY, well, MINUTE) == [90 + QUIET + 30]
+    assert reader.got[0].over == (("c1", "Name of c1"),)
+
+
+@pytest.mark.parametrize("text", ["{", '{"known": 1}', '{"pending": {"summary": {"id": "m"}}}', ""])
+def test_a_book_that_cannot_be_read_is_begun_anew(text: str) -> None:
+    assert Book.load(text) == Book()

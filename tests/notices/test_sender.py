@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from service.matters import Trouble
+from service.matters import Silence
 from service.metrics import Metrics
 from service.notices.mail import Mail, MailServer
 from service.notices.sender import HELD, Sender, standing
@@ -34,17 +34,20 @@ class World:
 
     def __init__(self, look: Outlook = DEAD) -> None:
         self.look, self.now = look, NOW
-        self.troubles: dict[str, Trouble] = {}
+        self.silences: dict[str, Silence] = {}
 
-    async def survey(self, troubles: object) -> Outlook:
-        assert isinstance(troubles, dict)
-        self.troubles = troubles
+    async def survey(self, silences: object) -> Outlook:
+        assert isinstance(silences, dict)
+        self.silences = silences
         return self.look
 
     def process(self, store: Store, *channels: Channel) -> Sender:
         """One more process."""
         write = lambda summary: letter(summary, "en", PUBLIC)  # noqa: E731 - a whole function for less
-        return Sender(store, self.survey, channels, write, Metrics(), lambda: self.now)
+        return Sender(store, self.survey, channels, write, Metrics(), self.clock)
+
+    async def clock(self, _store: Store) -> float:
+        return self.now
 
 
 def mail(box: Mailbox, deadline: float = 10.0) -> Mail:
@@ -77,7 +80,7 @@ async def test_many_processes_at_once_send_one_by_each_channel(store: Store, sto
 async def test_of_all_rounds_of_a_minute_one_looks(store: Store) -> None:
     looks = []
 
-    async def survey(_troubles: object) -> Outlook:
+    async def survey(_silences: object) -> Outlook:
         looks.append(1)
         return outlook()
 
@@ -139,17 +142,17 @@ async def test_one_that_does_not_arrive_is_tried_again_and_says_since_when_while
             world.now += 60
         assert len(took) == 1
         by_mail, by_hook = await standing(store, sender.channels)
-        assert by_mail.trouble == Trouble(NOW, "127.0.0.1 refuses the message: 451 4.3.0 try again later.")
+        assert by_mail.silence == Silence(NOW, "127.0.0.1 refuses the message: 451 4.3.0 try again later.")
         assert (by_mail.waiting, by_mail.last) == (True, None)
-        assert (by_hook.trouble, by_hook.last) == (None, NOW)
-        assert world.troubles == {"mail": by_mail.trouble}
+        assert (by_hook.silence, by_hook.last) == (None, NOW)
+        assert world.silences == {"mail": by_mail.silence}
         box.data = ""
         world.now += HOUR
         await sender.look()
         (message,) = box.messages
         assert "Something is wrong with c1." in message.get_content()
         (by_mail, _) = await sender.standing()
-        assert (by_mail.trouble, by_mail.last, by_mail.waiting) == (None, world.now, False)
+        assert (by_mail.silence, by_mail.last, by_mail.waiting) == (None, world.now, False)
         assert (await store.execute("TTL", "vm:notices")) > 80 * DAY
 
 
@@ -208,7 +211,7 @@ async def test_a_test_notice_says_what_was_answered_and_lets_what_waits_follow(s
         assert (by_mail.ok, by_mail.text) == (True, "250 2.0.0 queued as 4711.")
         assert "test notice" in box.messages[-1]["Subject"]
         assert [each.code for each in await sender.seen()] == ["connection.reconnect"]
-        assert (await sender.standing())[0].trouble is None
+        assert (await sender.standing())[0].silence is None
         await sender.look()  # no hour of back-off any more
         assert [len(box.messages), len(took), answers] == [2, 3, []]
 
@@ -220,3 +223,24 @@ async def test_what_is_kept_and_said_names_no_booking(store: Store, capfd: pytes
         said = box.bodies[0] + str(took) + (await store.execute("GET", "vm:matters"))
         assert "digest" not in said
         assert "digest" not in "".join(capfd.readouterr())
+
+
+async def test_when_the_last_notice_arrived_is_known_long_after(store: Store) -> None:
+    async with mailbox() as box:
+        world = World()
+        sender = world.process(store, mail(box))
+        await sender.look()
+        world.look, world.now = outlook(), NOW + 5 * DAY
+        await sender.look()
+        assert [each.last for each in await sender.standing()] == [NOW]
+
+
+async def test_a_way_that_is_no_longer_set_up_is_no_trouble_any_more(store: Store) -> None:
+    async with mailbox() as box, program() as (hook, _, _):
+        world = World()
+        box.data = "554 5.7.1 no"
+        await world.process(store, mail(box), hook).look()
+        await world.process(store, mail(box), hook).look()
+        assert [*world.silences] == ["mail"]
+        await world.process(store, hook).look()
+        assert world.silences == {}

@@ -1,0 +1,114 @@
+"""An entry as the store keeps it: its fields, and the envelopes with what is nobody's business."""
+
+import hashlib
+import math
+from collections import OrderedDict
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any
+
+import orjson
+
+from service.entry import Entry, Placement, Reason, State, entrance_purpose, meeting_purpose
+from service.vault import Vault
+from service.vello import Rank, Record
+
+_CONTENT = ("company", "office", "resource", "service", "user", "customer", "start", "duration")
+_STORED = (*_CONTENT, "language", "record_number", "archived")
+_wish_of = attrgetter(*_STORED)
+_KEPT = 1024  # wishes and placements kept as they were read or sealed: a run reads the same ones at each of its steps
+
+
+class Rows:
+    """Reads entries, and seals what of them is sealed. Reading raises UnknownKey and Damaged."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._kept: OrderedDict[tuple[str, str], Placement] = OrderedDict()  # by record and envelope, the oldest first
+        self._standing = lru_cache(_KEPT)(self._open_standing)
+
+    def entry(self, record: str, flat: Any, now: int = 0) -> Entry | None:
+        """The entry that a script or HGETALL answered, None where there is none; `now` in ms, of the store."""
+        row = dict(flat) if isinstance(flat, dict) else dict(zip(flat[0::2], flat[1::2], strict=True))
+        if "rank" not in row:
+            return None
+        reason = row.get("reason")
+        entry = Entry(
+            record=record,
+            rank=Rank(int(row["rank"])),
+            realm=row.get("realm", ""),
+            wish=_wish(record, row["wish"]) if "wish" in row else None,
+            foreign=row.get("foreign", ""),
+            version=int(row["version"]) if "version" in row else None,
+            changed=int(row["changed"]) if "changed" in row else None,
+            asked=int(row.get("asked", 0)),
+            before=int(row["before"]) if "before" in row else None,
+            generation=int(row.get("generation", 0)),
+            settled=int(row.get("settled", 0)),
+            token=row.get("token"),
+            meeting=self._standing(record, row["meeting"], row.get("entrance", "")) if "meeting" in row else None,
+            intent=self.placement(record, row["intent"]) if "intent" in row else None,
+            intent_age=(now - int(row["intended"])) / 1000 if "intended" in row else math.inf,
+            made=int(row.get("made", 0)),
+            doubt="doubt" in row,
+            released="released" in row,
+            older="older" in row,
+            told=tuple(row["told"].split(",")) if row.get("told") else (),
+            hosted="hosted" in row,
+            answer=row.get("answer", ""),
+            state=State(row.get("state", "none")),
+            reason=Reason(**orjson.loads(reason)) if reason else None,
+            attempts=int(row.get("attempts", 0)),
+            refusals=int(row.get("refusals", 0)),
+            leased_until=int(row.get("lease", 0)) // 1000,
+            parked=row.get("parked"),
+        )
+        names = sorted(name for name in row if name.startswith("x:"))
+        retired = tuple(self.placement(record, row[name]) for name in names)
+        return entry._replace(retired=retired) if names else entry
+
+    def seal(self, record: str, placement: Placement) -> str:
+        """A placement as an envelope: its join URL is nobody's business."""
+        envelope = self._vault.seal(orjson.dumps(placement.dump()).decode(), meeting_purpose(record))
+        self._keep(record, envelope, placement.bare())
+        return envelope
+
+    def standing(self, record: str, placement: Placement) -> dict[str, str]:
+        """The fields of an entry whose meeting stands; its entrance, '' for none, in an envelope of its own."""
+        kept = placement.meeting and placement.meeting.entrance and orjson.dumps(placement.dump_entrance()).decode()
+        entrance = self._vault.seal(kept, entrance_purpose(record)) if kept else ""
+        return {"meeting": self.seal(record, placement), "entrance": entrance}
+
+    def placement(self, record: str, envelope: str) -> Placement:
+        """What `seal` sealed, without its entrance."""
+        placed = self._kept.get((record, envelope))
+        if placed is None:
+            placed = Placement.load(orjson.loads(self._vault.open(envelope, meeting_purpose(record))))
+            self._keep(record, envelope, placed)
+        return placed
+
+    def _keep(self, record: str, envelope: str, placed: Placement) -> None:
+        self._kept[record, envelope] = placed
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+
+    def _open_standing(self, record: str, envelope: str, entrance: str) -> Placement:
+        placed = self.placement(record, envelope)
+        return (
+            placed.entered(orjson.loads(self._vault.open(entrance, entrance_purpose(record)))) if entrance else placed
+        )
+
+
+@lru_cache(_KEPT)
+def _wish(record: str, content: str) -> Record:
+    return Record(id=record, **dict(zip(_STORED, orjson.loads(content), strict=True)))
+
+
+def content_of(record: Record) -> bytes:
+    """What of a record is stored as its wish; nothing of one of which only the end is known."""
+    return b"" if record.partial else orjson.dumps(_wish_of(record))
+
+
+def digest_of(content: bytes) -> str:
+    """By which the same wish is known again, '' for none."""
+    return hashlib.sha256(content).hexdigest()[:16] if content else ""
