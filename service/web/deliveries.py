@@ -17,6 +17,7 @@ from service.web.api_deliveries import DeliveriesApi, shown
 from service.web.api_errands import ErrandsApi
 from service.web.api_offices import OfficesApi
 from service.web.bookings import more
+from service.web.cursors import Cursors
 from service.web.errors import Problem
 from service.web.schema import DeliveryRead, ErrandRead, OutlookRead
 from service.web.settings import Frame, Visit
@@ -32,12 +33,14 @@ class DeliveryPages:
     def __init__(
         self,
         frame: Frame,
+        cursors: Cursors,
         deliveries: DeliveriesApi,
         errands: ErrandsApi,
         connections: ConnectionsApi,
         offices: OfficesApi,
     ) -> None:
         self._frame = frame
+        self._cursors = cursors
         self._deliveries = deliveries
         self._errands = errands
         self._connections = connections
@@ -68,7 +71,8 @@ class DeliveryPages:
         return await self._page(visit, asked, await self._deliveries.outlook(wanted, visit.sees))
 
     async def _page(self, visit: Visit, asked: Mapping[str, str], outlook: OutlookRead | None = None) -> Response:
-        cursor = visit.asked("cursor") if is_delivery(visit.asked("cursor")) else None
+        cursor = self._cursors.open(visit.asked("cursor"))
+        cursor = cursor if cursor and is_delivery(cursor) else None
         page = await self._deliveries.find(self._wanted(asked), 50, cursor, sees=visit.sees)
         return visit.show(
             "deliveries.html",
@@ -76,7 +80,7 @@ class DeliveryPages:
             asked=asked,
             filtered=any(asked.values()),
             outlook=outlook,
-            more=None if outlook else more(visit.request, page.cursor),
+            more=None if outlook else more(visit.request, self._cursors.seal(page.cursor)),
             kinds={"event": _("Events"), "call": _("Calls")},
             types=sorted({*RECORD_EVENTS, CONNECTION_TEST}),
             **await self._words(visit),
