@@ -158,7 +158,7 @@ async def opened(
         survey = Survey(store, ledger, settings, broker, budgets)
         channels = channels_of(config, http_for("notices"))
         sender = Sender(store, survey.look, channels, writer_of(config), observer.metrics)
-        replays = Replays(ledger, settings, companies, deliveries, config.public_url)
+        replays = Replays(ledger, settings, companies, found, deliveries, config.public_url)
         erasure = Erasure(ledger, connections, deliveries, found)
         errands = Errands(store, vault, changes, {REPLAY: replays.step, ERASE: erasure.step})
         errands.start()
@@ -205,17 +205,8 @@ async def opened(
                 *login.routes(),
                 *Connect(store, vault, ledger, settings, broker, changes, frame).routes(),
                 *Start(frame, operations, companies, Trial(webhook, own)).routes(),
-                *Bookings(
-                    frame, Cursors(vault), operations.records, operations.offices, operations.connections
-                ).routes(),
-                *DeliveryPages(
-                    frame,
-                    cursors,
-                    operations.deliveries,
-                    operations.errands,
-                    operations.connections,
-                    operations.offices,
-                ).routes(),
+                *Bookings(frame, cursors, operations.records, operations.offices, operations.connections).routes(),
+                *DeliveryPages(frame, cursors, operations).routes(),
                 *PrivacyPages(frame, operations.privacy).routes(),
                 *CompanyPages(frame, operations.companies).routes(),
                 *ConnectionPages(frame, operations.connections, operations.offices, swept).routes(),

@@ -12,10 +12,8 @@ from starlette.routing import Route
 from service.choices import DEFAULT
 from service.delivery import UUID, Wanted, is_delivery
 from service.vello import CONNECTION_TEST, RECORD_EVENTS
-from service.web.api_connections import ConnectionsApi
-from service.web.api_deliveries import DeliveriesApi, shown
-from service.web.api_errands import ErrandsApi
-from service.web.api_offices import OfficesApi
+from service.web.api import Api
+from service.web.api_deliveries import shown
 from service.web.bookings import more
 from service.web.cursors import Cursors
 from service.web.errors import Problem
@@ -30,21 +28,13 @@ _KINDS = ("event", "call")
 class DeliveryPages:
     """The log, one of its lines, and what is under way."""
 
-    def __init__(
-        self,
-        frame: Frame,
-        cursors: Cursors,
-        deliveries: DeliveriesApi,
-        errands: ErrandsApi,
-        connections: ConnectionsApi,
-        offices: OfficesApi,
-    ) -> None:
+    def __init__(self, frame: Frame, cursors: Cursors, operations: Api) -> None:
         self._frame = frame
         self._cursors = cursors
-        self._deliveries = deliveries
-        self._errands = errands
-        self._connections = connections
-        self._offices = offices
+        self._deliveries = operations.deliveries
+        self._errands = operations.errands
+        self._connections = operations.connections
+        self._offices = operations.offices
 
     def routes(self) -> list[Route]:
         """The pages and what their forms do."""
