@@ -1,6 +1,6 @@
 """Bookings that are to have a meeting and have none: those that begin soon, and those that were given up.
 
-The index and the failed ones of each shard are read, never all records: one script for each shard, a few in one round trip.
+The index and the failed ones of each shard are read, never all records: one script a shard, a few in one round trip.
 """
 
 import hashlib
