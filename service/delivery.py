@@ -1,7 +1,7 @@
 """A line of the delivery log: one event that came in, or one call of a provider that went out. Pure.
 
 A line is JSON, short names of its fields first, because there are many of them. What an event said stands in it sealed,
-as little as it takes to apply it again: no name, no link and no metadata.
+as little as it takes to apply it again: no name, no metadata, and of links only that of the booking's page here.
 """
 
 import base64
@@ -167,20 +167,31 @@ def read(line: str, at_ms: int, shard: str) -> Delivery:
 
 
 def packed(record: Record, foreign: str) -> str:
-    """What an event said of a record, to be sealed; `foreign` is the digest of a video link that is not ours."""
-    return orjson.dumps(
-        [int(record.rank), record.changed, foreign, [_short(each) for each in _ids(record)], *_rest(record)]
-    ).decode()
+    """What an event said of a record, to be sealed; `foreign` is the digest of a video link that is not ours.
+
+    One of ours is the page's of the booking, and stays it.
+    """
+    page = None if foreign else record.video_link
+    ids = [_short(each) for each in _ids(record)]
+    return orjson.dumps([int(record.rank), record.changed, foreign, record.created, page, ids, *_rest(record)]).decode()
 
 
 def unpacked(line: Delivery, content: str) -> tuple[Event, str]:
     """The event and the digest of its foreign link, from what `packed` made."""
-    rank, changed, foreign, ids, *rest = orjson.loads(content)
+    rank, changed, foreign, created, link, ids, *rest = orjson.loads(content)
     fields: Mapping[str, Any] = {
         **dict(zip(_IDS, (_long(each) for each in ids), strict=True)),
         **dict(zip(_REST, rest, strict=True)),
     }
-    record = Record(id=line.record or "", rank=Rank(rank), version=line.version, changed=changed, **fields)
+    record = Record(
+        id=line.record or "",
+        rank=Rank(rank),
+        version=line.version,
+        changed=changed,
+        created=created,
+        video_link=link,
+        **fields,
+    )
     return Event(line.event or "", line.type or "", record), foreign
 
 

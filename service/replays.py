@@ -13,6 +13,7 @@ from service.deliveries import NEWEST, Answered, Deliveries
 from service.delivery import Delivery, Wanted
 from service.entry import Entry
 from service.errands import Errand, Step
+from service.found import Found
 from service.ledger import Ledger
 from service.plan import Action, Verdict, plan
 from service.settings import Settings
@@ -60,11 +61,18 @@ class Replays:
     """Applies events again. All raise StoreUnavailable."""
 
     def __init__(
-        self, ledger: Ledger, settings: Settings, companies: Companies, deliveries: Deliveries, public_url: str
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        companies: Companies,
+        found: Found,
+        deliveries: Deliveries,
+        public_url: str,
     ) -> None:
         self._ledger = ledger
         self._settings = settings
         self._companies = companies
+        self._found = found
         self._deliveries = deliveries
         self._hosted_prefix = f"{public_url}/m/"
 
@@ -79,8 +87,9 @@ class Replays:
         if not await self._welcome(line.realm, record.office):
             return "refused"
         note = self._deliveries.note(event, line.realm)
+        known = await self._found.known(record, line.realm)
         accepted = await self._ledger.accept(
-            event, line.realm, self._hosted_prefix, inline=False, note=note, foreign=foreign
+            event, line.realm, self._hosted_prefix, inline=False, known=known, note=note, foreign=foreign
         )
         await self._settings.refresh(accepted.revision)
         erased = accepted.entry is None and accepted.told is None and accepted.verdict == "old"
@@ -123,7 +132,9 @@ class Replays:
         await self._settings.refresh(revision)
         if verdict in ("foreign", "erased"):
             return Foreseen(verdict, "nothing", "the record belongs to another company or was erased")
-        after = foreseen(entry, event, verdict, foreign)
+        after = foreseen(entry, event, line.realm, verdict, foreign)
+        if entry is None:
+            after = after._replace(meeting=(await self._found.known(record, line.realm)).placement)
         if known is not None:
             known[record.id] = after
         if entry is not None and verdict != "new" and (after.asked or 0) == (entry.asked or 0):
@@ -133,7 +144,7 @@ class Replays:
         return Foreseen(verdict, does, action.why)
 
     def _plan(self, entry: Entry) -> Action:
-        choice = self._settings.choices.of(entry.wish.office if entry.wish else None)
+        choice = self._settings.choices.of(entry.wish.office if entry.wish else None, entry.realm)
         return plan(entry, choice, *self._settings.promises(entry, choice))
 
     async def outlook(self, wanted: Wanted, sees: Callable[[str], bool] = lambda _: True) -> Outlook:
@@ -191,11 +202,11 @@ def _before(wanted: Wanted) -> str:
     return NEWEST if wanted.until is None else str(int(wanted.until * 1000))
 
 
-def foreseen(entry: Entry | None, event: Event, verdict: str, foreign: str) -> Entry:
+def foreseen(entry: Entry | None, event: Event, realm: str, verdict: str, foreign: str) -> Entry:
     """The entry as the ledger would leave it, as far as the plan looks at it."""
     record = event.record
     assert record is not None  # noqa: S101 - only events about records are weighed
-    after = entry or Entry(record.id, record.rank)
+    after = entry or Entry(record.id, record.rank, realm)
     if verdict == "new" and record.rank is Rank.DELETED:
         after = after._replace(rank=record.rank, wish=None, foreign="")
     elif verdict == "new":
