@@ -54,6 +54,7 @@ from providers.jitsi_keys import hmac_key
 from providers.jitsi_keys import private_key as rsa_private_key
 from providers.jitsi_keys import secret as app_secret
 from providers.jitsi_server import look
+from providers.jitsi_troubles import TROUBLES
 
 JAAS_HOST = "8x8.vc"
 JAAS_ISSUER = "chat"
@@ -391,4 +392,5 @@ PROVIDER = ProviderInfo(
     app="Jitsi Meet",
     asks=("url", "app_id", "secret"),
     asks_more=("private_key", "key_id", "tenant", "subject", "audience", "token_in", "host_features", "room_prefix"),
+    troubles=TROUBLES,
 )

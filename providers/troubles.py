@@ -29,7 +29,7 @@ COMMON: tuple[Trouble, ...] = (
     Trouble(
         "provider_unreachable",
         "provider",
-        ("{host} cannot be reached{why}.",),
+        ("{host} cannot be reached{why}.", "{host} cannot be reached."),
         "It is tried again by itself. If it lasts and the provider's status page is green, the operator looks at DNS, "
         "firewall and proxy between this service and the provider.",
     ),

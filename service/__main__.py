@@ -1,4 +1,4 @@
-"""Commands: `vello-meetings serve`, `demo`, `trigger`, `doctor`, `sweep`, `replay`, `keys`, `erase`, `export`."""
+"""The command line: `vello-meetings serve`, `demo`, `trigger`, `doctor` and the rest."""
 
 import argparse
 import asyncio
@@ -18,8 +18,8 @@ import structlog
 from pydantic import SecretStr
 
 from service import logs, traces
-from service.app import Role, examine, opened, rotate_keys, sweep_once
-from service.commands import erase, export, replay
+from service.app import Role, opened
+from service.commands import erase, examine, export, replay, rotate_keys, sweep_once
 from service.config import GOOD_TOKEN, Config, ConfigError
 from service.connections import UnknownConnection
 from service.delivery import Wanted, is_delivery
@@ -29,6 +29,8 @@ from service.erasure import TooMany
 from service.errands import Errand
 from service.generated import FILE_NAME
 from service.observer import Observer
+from service.outages.acts import ACTS
+from service.outages.rehearse import rehearse
 from service.replays import Foreseen, Outlook
 from service.store import StoreRefused, StoreUnavailable
 from service.sweep import SweepElsewhere
@@ -259,6 +261,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--metrics-port", metavar="PORT", type=_port, help="port for /metrics alone (default: --port)")
     run.add_argument("--role", default="all", choices=get_args(Role))
     commands.add_parser("demo", help="walk one booking through its life on a throw-away store")
+    play = commands.add_parser("rehearse", help="play outages on a throw-away store and say what people saw")
+    play.add_argument("--only", action="append", default=[], choices=list(ACTS), help="this outage; may be repeated")
     one = commands.add_parser("trigger", help="sign one event as Vello does and send it")
     one.add_argument("type", help="such as connection.test or record.update_metadata")
     one.add_argument("--url", help="endpoint URL to sign for and send to (default: VELLO_ENDPOINT_URL)")
@@ -316,6 +320,8 @@ def main(argv: list[str] | None = None) -> int:
             return serve(arguments.host, arguments.port, cast(Role, arguments.role), arguments.metrics_port)
         if arguments.command == "demo":
             return demo()
+        if arguments.command == "rehearse":
+            return rehearse(arguments.only)
         if arguments.command == "doctor":
             return doctor(arguments)
         if arguments.command == "sweep":

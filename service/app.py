@@ -1,6 +1,5 @@
 """The composition root: builds everything, closes everything; nothing imports it but the command line."""
 
-import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import metadata
@@ -14,7 +13,6 @@ from starlette.staticfiles import StaticFiles
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from providers.base import DAY, ProviderInfo
-from providers.http import Http
 from service.agenda import Agendas
 from service.budget import Budgets
 from service.calls import Calls
@@ -22,17 +20,14 @@ from service.changes import Changes
 from service.choices import DEFAULT, Choice, Choices
 from service.companies import Companies, Company
 from service.config import Config, ConfigError
-from service.connections import BUILT_IN, ROBOT, Connections, ensure_built_in
+from service.connections import BUILT_IN, ROBOT, ensure_built_in
 from service.deliveries import Deliveries
-from service.doctor.examination import Examination
-from service.doctor.finding import Report
 from service.embedded import EmbeddedValkey
 from service.erasure import KIND as ERASE
 from service.erasure import Erasure
 from service.errands import Errands
 from service.errors import Catalogue
 from service.farewell import Farewells
-from service.findings import SweepResult
 from service.found import Found
 from service.gate import Gate
 from service.ledger import Ledger
@@ -41,13 +36,12 @@ from service.meetings import Meetings
 from service.nightly import Nightly
 from service.notices.sender import Sender
 from service.notices.summary import Writer
-from service.oauth import Broker
 from service.observer import Observer
 from service.reconcile import Reconciler
 from service.rehearsal import Rehearsals
 from service.replays import KIND as REPLAY
 from service.replays import Replays
-from service.rotation import KEYS, Rotated, Rotation
+from service.rotation import KEYS
 from service.rounds import Rounds
 from service.runs import Runs
 from service.settings import Settings
@@ -61,6 +55,14 @@ from service.vault import Vault, fingerprint
 from service.vendors import accounts_of, channels_of, oidc_of, providers_of
 from service.watch import Watch
 from service.web.api import Api
+from service.web.api_companies import CompaniesApi
+from service.web.api_connections import ConnectionsApi
+from service.web.api_deliveries import DeliveriesApi
+from service.web.api_errands import ErrandsApi
+from service.web.api_logos import LogosApi
+from service.web.api_offices import OfficesApi
+from service.web.api_privacy import PrivacyApi
+from service.web.api_records import RecordsApi
 from service.web.banner import Banner
 from service.web.bookings import Bookings
 from service.web.brand import Brand
@@ -100,6 +102,7 @@ DRAIN: Final = 10.0
 RENEWAL: Final = 30.0
 """Seconds that renewals of grants may take to finish at a stop: longer than a call may take."""
 
+
 Role = Literal["all", "web", "worker"]
 
 _log = structlog.get_logger(__name__)
@@ -121,8 +124,8 @@ async def opened(
     """
     observer = observer or Observer()
     async with AsyncExitStack() as stack:
-        store = await _store(config, stack)
-        await _check_keys(store, config)
+        store = await store_of(config, stack)
+        await check_keys(store, config)
         vault = Vault(config.secret_keys)
         known = providers_of(config, providers)
         clients = await stack.enter_async_context(AsyncExitStack())  # closed after the runs that use them
@@ -151,14 +154,14 @@ async def opened(
         stack.push_async_callback(runs.drain, DRAIN)
         own = Company("own", "This installation", config.endpoint_urls, _plain(config.webhook_tokens))
         companies = Companies(store, vault, own)
+        survey = Survey(store, ledger, settings, broker, budgets)
+        channels = channels_of(config, http_for("notices"))
+        sender = Sender(store, survey.look, channels, writer_of(config), observer.metrics)
         replays = Replays(ledger, settings, companies, found, deliveries, config.public_url)
         erasure = Erasure(ledger, connections, deliveries, found)
         errands = Errands(store, vault, changes, {REPLAY: replays.step, ERASE: erasure.step})
         errands.start()
         stack.push_async_callback(errands.stop)
-        survey = Survey(store, ledger, settings, broker, budgets)
-        channels = channels_of(config, http_for("notices"))
-        sender = Sender(store, survey.look, channels, _writer(config), observer.metrics)
         routes: list[BaseRoute] = [
             *Health(store, ledger, gate, budgets, connections, swept, observer.metrics, sender).routes()
         ]
@@ -178,9 +181,19 @@ async def opened(
             views = Views(ledger, settings, broker, budgets, agendas, public, catalogue)
             rehearsals = Rehearsals(store, ledger, settings)
             stack.push_async_callback(rehearsals.drain, RENEWAL)
-            parts = (ledger, settings, companies, broker, views, changes, farewells, rehearsals)
-            log = (deliveries, replays, errands, erasure)
-            operations = Api(*parts, *log, logos, public, token)
+            operations = Api(
+                settings,
+                public,
+                token,
+                offices=OfficesApi(ledger, settings, companies, changes, logos),
+                logos=LogosApi(logos, settings),
+                records=RecordsApi(ledger, settings, views, public),
+                connections=ConnectionsApi(ledger, settings, broker, views, changes, farewells, rehearsals, public),
+                companies=CompaniesApi(companies, changes, public),
+                deliveries=DeliveriesApi(deliveries, replays, errands, changes),
+                errands=ErrandsApi(errands),
+                privacy=PrivacyApi(erasure, errands),
+            )
             pages, sessions = Pages(public, catalogue), Sessions(store, public)
             oidc = oidc_of(config, http_for("oidc"))
             login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
@@ -191,7 +204,13 @@ async def opened(
                 *Connect(store, vault, ledger, settings, broker, changes, frame).routes(),
                 *Start(frame, operations, companies, Trial(webhook, own)).routes(),
                 *Bookings(frame, vault, operations.records, operations.offices, operations.connections).routes(),
-                *DeliveryPages(frame, operations).routes(),
+                *DeliveryPages(
+                    frame,
+                    operations.deliveries,
+                    operations.errands,
+                    operations.connections,
+                    operations.offices,
+                ).routes(),
                 *PrivacyPages(frame, operations.privacy).routes(),
                 *CompanyPages(frame, operations.companies).routes(),
                 *ConnectionPages(frame, operations.connections, operations.offices, swept).routes(),
@@ -240,68 +259,25 @@ async def opened(
         yield Door(app, webhook)
 
 
-async def rotate_keys(config: Config) -> Rotated:
-    """Seal everything with the newest key; services may run meanwhile.
-
-    Raises: ConfigError, EmbeddedUnavailable, StoreRefused, StoreUnavailable.
-    """
-    async with AsyncExitStack() as stack:
-        store = await _store(config, stack)
-        await _check_keys(store, config)
-        vault = Vault(config.secret_keys)
-        log = Deliveries(store, vault, Tombs(), config.delivery_log_days, config.delivery_log_lines)
-        return await Rotation(store, vault, config.secret_keys[0][0], log).run()
-
-
-async def examine(
-    connection: str | None = None,
-    environ: Mapping[str, str] = os.environ,
-    *,
-    notice: bool = False,
-    providers: Mapping[str, ProviderInfo] | None = None,
-) -> Report:
-    """What is wrong with this installation, whether or not services run.
-
-    `connection` is tried with a real meeting, with `notice` a test notice is sent.
-    """
-    async with AsyncExitStack() as stack:
-        clients = await stack.enter_async_context(AsyncExitStack())
-
-        def accounts(config: Config, store: Store) -> tuple[Broker, Connections]:
-            known = providers_of(config, providers)
-            _, broker, connections = accounts_of(config, store, known, Observer(), clients)
-            stack.push_async_callback(broker.drain, RENEWAL)
-            return broker, connections
-
-        http = Http()
-        clients.push_async_callback(http.close)
-        examination = Examination(
-            environ,
-            http,
-            lambda config: _store(config, stack),
-            accounts,
-            lambda config: (channels_of(config, http), _writer(config)),
-        )
-        return await examination.run(connection, notice=notice)
-
-
-async def sweep_once(config: Config, only: str | None, *, dry: bool, remove_unknown: bool) -> SweepResult:
-    """One sweep of everything or of one connection; services may run meanwhile. `dry` changes nothing.
-
-    Raises: what `opened` does, UnknownConnection, SweepElsewhere.
-    """
-    async with opened(config, "web" if dry else "worker") as door:
-        sweep: Sweep = door.app.state.sweep
-        return await (sweep.look if dry else sweep.run)(only, remove_unknown=remove_unknown)
-
-
 def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
-    nothing: Any = None  # no operation is called
-    return _application([], Api(*((nothing,) * 13), public_url="", admin_token="").router()).openapi()
+    parts: dict[str, type[Any]] = {
+        "offices": OfficesApi,
+        "logos": LogosApi,
+        "records": RecordsApi,
+        "connections": ConnectionsApi,
+        "companies": CompaniesApi,
+        "deliveries": DeliveriesApi,
+        "errands": ErrandsApi,
+        "privacy": PrivacyApi,
+    }
+    nothing: Any = None
+    # No operation is called, so none needs what it works with.
+    api = Api(nothing, "", "", **{name: object.__new__(part) for name, part in parts.items()})
+    return _application([], api.router()).openapi()
 
 
-def _writer(config: Config) -> Writer:
+def writer_of(config: Config) -> Writer:
     """What puts notices into the words of the operator's language."""
     return lambda summary: letter(summary, config.notice_language, config.public_url)
 
@@ -325,7 +301,11 @@ def _application(
     return app
 
 
-async def _store(config: Config, stack: AsyncExitStack) -> Store:
+async def store_of(config: Config, stack: AsyncExitStack) -> Store:
+    """The store, open until `stack` closes; the embedded one where no other is given.
+
+    Raises: EmbeddedUnavailable, StoreRefused, StoreUnavailable.
+    """
     url = config.redis_url
     if url is None:
         valkey = EmbeddedValkey(config.data_dir)
@@ -360,7 +340,7 @@ async def _built_in(settings: Settings, ledger: Ledger, config: Config) -> None:
             _log.warning(provider, warning=warning)
 
 
-async def _check_keys(store: Store, config: Config) -> None:
+async def check_keys(store: Store, config: Config) -> None:
     """Refuse keys other than those that sealed what is in the store.
 
     Two services that each made up their own keys would otherwise lose each other's secrets.

@@ -2,20 +2,15 @@
 
 import json
 import os
-import secrets
-import socket
-import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from typing import Any
 
+from service.throwaway import NotStarted, throwaway
 from service.trigger import NotSent, Sent, call, event, sample_record, send
 
-_START = 20.0  # seconds the service may take to start
 _SETTLE = 10.0  # seconds a change may take to be carried out
 _STEP = 0.05
 _JITSI = "https://meet.jit.si"
@@ -85,55 +80,13 @@ class Demo:
 
 def demo() -> int:
     """Start a service, walk the booking through it, stop it; 0 only if every answer was right."""
-    with ExitStack() as stack:
-        data = stack.enter_context(tempfile.TemporaryDirectory(prefix="vello-meetings-"))
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        base, webhook_token, admin_token = (
-            f"http://127.0.0.1:{port}",
-            secrets.token_hex(16),
-            secrets.token_hex(16),
-        )
-        environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SYSTEMROOT") if name in os.environ}
-        environment |= {
-            "PUBLIC_URL": base,
-            "DATA_DIR": data,
-            "JITSI_URL": os.environ.get("JITSI_URL", _JITSI),
-            "VELLO_WEBHOOK_TOKEN": webhook_token,
-            "ADMIN_TOKEN": admin_token,
-            "LOG_LEVEL": "error",
-        }
-        print(f"Starting a service at {base} with an embedded store that is thrown away afterwards.")
-        command = [sys.executable, "-P", "-m", "service", "serve", "--port", str(port)]
-        service = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)  # noqa: S603 - ourselves
-        stack.callback(_stop, service)
-        try:
-            _await_ready(base, service)
-            Demo(base, webhook_token, admin_token).run()
-        except (DemoFailed, NotSent) as error:
-            print(f"\nThe demo failed: {error}", file=sys.stderr)
-            return 1
+    print("Starting a service with an embedded store that is thrown away afterwards.")
+    try:
+        with throwaway(JITSI_URL=os.environ.get("JITSI_URL", _JITSI)) as service:
+            print(f"It is at {service.base}.")
+            Demo(service.base, service.webhook_token, service.admin_token).run()
+    except (DemoFailed, NotStarted, NotSent) as error:
+        print(f"\nThe demo failed: {error}", file=sys.stderr)
+        return 1
     print("\nEvery answer was right.")
     return 0
-
-
-def _await_ready(base: str, service: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + _START
-    while time.monotonic() < until:
-        if service.poll() is not None:
-            raise DemoFailed(f"the service stopped with exit code {service.returncode}")
-        try:
-            if call(urllib.request.Request(f"{base}/readyz")).status == 200:  # noqa: S310 - our own
-                return
-        except NotSent:
-            time.sleep(_STEP)
-    raise DemoFailed(f"the service was not ready within {_START:.0f} seconds")
-
-
-def _stop(service: subprocess.Popen[bytes]) -> None:
-    service.terminate()
-    try:
-        service.wait(20)
-    except subprocess.TimeoutExpired:
-        service.kill()
-        service.wait()

@@ -97,7 +97,7 @@ class EmbeddedValkey:
 
     def _prepare(self) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._socket = _socket_path(self._directory)
+        self._socket = socket_path(self._directory)
         with suppress(FileNotFoundError):
             if self._log_path.stat().st_size > _LARGEST_LOG:
                 self._log_path.unlink()
@@ -239,7 +239,7 @@ def _lead() -> list[str]:
     return [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())]
 
 
-def _socket_path(directory: Path) -> Path:
+def socket_path(directory: Path) -> Path:
     """Return the socket's path, in a private directory for temporary files when `directory` is too deep."""
     path = directory / "valkey.sock"
     if len(os.fsencode(path)) < _LONGEST_SOCKET_PATH:

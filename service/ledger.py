@@ -21,7 +21,7 @@ from service.entry import (
     host_purpose,
 )
 from service.parked import paced
-from service.rows import Rows, content_of, fingerprint_of
+from service.rows import Rows, content_of, digest_of
 from service.shards import (
     SHARDS,
     base,
@@ -124,7 +124,7 @@ class Ledger:
             int(record.rank),
             "" if record.version is None else record.version,
             "" if record.changed is None else record.changed,
-            fingerprint_of(content),
+            digest_of(content),
             foreign,
             content,
             record.start or 0,
@@ -155,8 +155,10 @@ class Ledger:
         record = event.record
         assert record is not None  # noqa: S101 - the caller sorts out events without a record
         orders = ("" if record.version is None else record.version, "" if record.changed is None else record.changed)
-        rest = (*orders, fingerprint_of(content_of(record)), self._tombs.name(record.id))
-        verdict, now, revision, flat = await self._call("weigh", record.id, realm, int(record.rank), *rest)
+        fingerprint, tomb = digest_of(content_of(record)), self._tombs.name(record.id)
+        verdict, now, revision, flat = await self._call(
+            "weigh", record.id, realm, int(record.rank), *orders, fingerprint, tomb
+        )
         return verdict, self._rows.entry(record.id, flat, now), revision
 
     async def claim(self, shards: Sequence[int], limit: int) -> list[Claimed]:

@@ -24,7 +24,7 @@ from service.verbs import Change
 
 REFUSALS: Final = 3
 """Permanent errors in a row after which a record is given up, loudly, until something about it changes."""
-_LONGEST_WAIT: Final = 900.0
+LONGEST_WAIT: Final = 900.0
 
 _log = structlog.get_logger(__name__)
 
@@ -56,7 +56,7 @@ class Step:
 
 def back_off(attempts: int) -> float:
     """Seconds until the next try: doubled each time, capped, with jitter."""
-    return float(min(_LONGEST_WAIT, 2 ** min(attempts, 12))) * random.uniform(0.5, 1.0)  # noqa: S311
+    return float(min(LONGEST_WAIT, 2 ** min(attempts, 12))) * random.uniform(0.5, 1.0)  # noqa: S311
 
 
 def warned(meeting: Meeting) -> tuple[tuple[str, str], ...]:

@@ -14,18 +14,8 @@ from service.vello import Rank, Record
 
 _CONTENT = ("company", "office", "resource", "service", "user", "customer", "start", "duration")
 _STORED = (*_CONTENT, "language", "record_number", "archived")
-_stored = attrgetter(*_STORED)
+_wish_of = attrgetter(*_STORED)
 _KEPT = 1024  # wishes and placements kept as they were read: a run reads the same ones at each of its steps
-
-
-def content_of(record: Record) -> bytes:
-    """What of a record is stored as its wish, nothing where an event told only that it ended."""
-    return b"" if record.partial else orjson.dumps(_stored(record))
-
-
-def fingerprint_of(content: bytes) -> str:
-    """By which the same content is known again, '' for none."""
-    return hashlib.sha256(content).hexdigest()[:16] if content else ""
 
 
 class Rows:
@@ -99,3 +89,13 @@ class Rows:
 @lru_cache(_KEPT)
 def _wish(record: str, content: str) -> Record:
     return Record(id=record, **dict(zip(_STORED, orjson.loads(content), strict=True)))
+
+
+def content_of(record: Record) -> bytes:
+    """What of a record is stored as its wish; nothing of one of which only the end is known."""
+    return b"" if record.partial else orjson.dumps(_wish_of(record))
+
+
+def digest_of(content: bytes) -> str:
+    """By which the same wish is known again, '' for none."""
+    return hashlib.sha256(content).hexdigest()[:16] if content else ""

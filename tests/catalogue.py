@@ -51,7 +51,14 @@ UNSEEN = {
     *("service/embedded.py", "service/generated.py", "service/logs.py", "service/metrics.py", "service/observer.py"),
     *(f"service/doctor/{name}.py" for name in ("accounts", "address", "configuration", "examination", "finding")),
     *("service/doctor/keys.py", "service/doctor/notices.py", "service/doctor/server.py"),
-    *("service/rotation.py", "service/store.py", "service/store_address.py", "service/store_node.py"),
+    *(f"service/outages/{name}.py" for name in ("acts", "people", "rehearse", "story", "zoom")),
+    *(
+        "service/throwaway.py",
+        "service/rotation.py",
+        "service/store.py",
+        "service/store_address.py",
+        "service/store_node.py",
+    ),
     *("service/store_routes.py", "service/store_server.py", "service/traces.py", "service/trigger.py"),
     *(
         "service/values.py",

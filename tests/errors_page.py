@@ -55,7 +55,7 @@ class Raised:
 
 OURS = {
     *("NoticeRefused", "StoreUnavailable", "StoreRefused", "EmbeddedUnavailable", "GeneratedRefused", "RegistryError"),
-    *("Held", "Spent", "UnknownKey", "Damaged", "TooMany", "NotSent"),
+    *("Held", "Spent", "UnknownKey", "Damaged", "TooMany", "NotSent", "NotTold", "Unusable"),
 }
 """Exceptions whose first argument is a sentence, besides those of providers."""
 CODED = {"Problem", "problem", "_refuse"}
@@ -66,7 +66,7 @@ SAYING = {"why_dead", "why_refused"}
 """Functions of adapters that answer with a sentence."""
 SETTINGS = {"service/config.py", "service/values.py", "service/store_address.py", "service/generated.py"}
 """Where what is wrong with a variable is said, with a semicolon before what to do."""
-UNSAID = {"providers/memory_server.py", "providers/testing.py", "service/demo.py"}
+UNSAID = {"providers/memory_server.py", "providers/testing.py", "service/demo.py", "service/throwaway.py"}
 """Sources whose errors meet nobody."""
 
 
@@ -74,7 +74,7 @@ def sources() -> Iterator[tuple[str, ast.Module]]:
     """Every file of ours with what it says."""
     for path in sorted([*ROOT.glob("service/**/*.py"), *ROOT.glob("providers/*.py")]):
         name = str(path.relative_to(ROOT))
-        if name not in UNSAID and not re.search(r"service/errors/|troubles\.py", name):
+        if name not in UNSAID and not re.search(r"service/errors/|service/outages/|troubles\.py", name):
             yield name, ast.parse(path.read_text())
 
 
@@ -134,6 +134,8 @@ def _of_call(where: str, call: ast.Call, tree: ast.Module, errors: set[str]) -> 
         yield from (Raised(where, each, code) for each in _said(arguments[at + 1], tree, call) or [""])
     elif called == "InvalidEvent":
         yield from (Raised(where, each, shape(arguments[0])) for each in _said(arguments[1], tree, call))
+    elif called == "Remark" and shape(arguments[0]) in ("wrong", "away"):
+        yield from (Raised(where, each) for each in _said(arguments[1], tree, call))
     elif called in LATER and len(arguments) > LATER[called]:
         yield from (Raised(where, each) for each in _said(arguments[LATER[called]], tree, call))
 

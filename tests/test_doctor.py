@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.app import examine
+from service.commands import examine
 from service.companies import Companies, Company
 from service.doctor import server
 from service.doctor.finding import CHECKS, Finding, Report

@@ -11,8 +11,7 @@ from providers.base import DialIn, Entrance, Meeting
 from providers.google_account import ROOMS
 from providers.google_entrance import of_event, of_space
 from providers.zoom_entrance import entrance_of
-from service.app import rotate_keys
-from service.commands import erase
+from service.commands import erase, rotate_keys
 from service.entry import Placement
 from service.plan import spec_of
 from service.store import Store

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.app import rotate_keys
-from service.commands import erase, export
+from service.commands import erase, export, rotate_keys
 from service.config import Config
 from service.entry import Placement
 from service.ledger import Ledger

@@ -4,12 +4,14 @@ import ast
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import get_args
 
 import pytest
 
 from providers import registry
 from providers.troubles import Trouble
 from service.errors import Catalogue, dotted
+from service.matters import Code
 from tests.catalogue import WEB
 from tests.errors_page import CATALOGUE, PAGE, everything_said, known_as, page, raised, shape, sources
 from tests.events import record
@@ -104,11 +106,11 @@ def test_every_trouble_of_the_customers_page_is_in_the_catalogue() -> None:
     said = {sentence for trouble in CATALOGUE.areas["Customers"] for sentence in trouble.says}
     template = (WEB / "templates" / "meeting.html").read_text()
     moments = re.findall(
-        r'{% (?:el)?if at == "([\w ]+)" %}(.*?)(?={% elif|{% else %}|{% endif %}\n{% if)', template, re.DOTALL
+        r"{% (?:el)?if at (?:==|in) (.+?) %}(.*?)(?={% elif|{% else %}|{% endif %}\n{% if)", template, re.DOTALL
     )
     assert len(moments) >= 8
     for moment, text in moments:
-        assert moment == "open" or said & set(re.findall(r'_\("([^"]+)"\)', text)), moment
+        assert moment == '"open"' or said & set(re.findall(r'_\("([^"]+)"\)', text)), moment
 
 
 def test_the_page_of_the_documentation_is_up_to_date() -> None:
@@ -120,6 +122,11 @@ def test_a_text_that_nobody_knows_has_no_code() -> None:
     assert CATALOGUE.find("All is well.") is None
     assert CATALOGUE.find("") is CATALOGUE.find(None) is None
     assert CATALOGUE.find("Zoom has no such user: choose another host." * 1000) is None
+
+
+def test_a_sentence_in_which_nothing_was_filled_in_has_its_code() -> None:
+    found = CATALOGUE.find("api.zoom.us cannot be reached. It is tried again.")
+    assert found is CATALOGUE.codes["provider_unreachable"]
 
 
 def test_adapters_of_others_bring_their_own_troubles() -> None:
@@ -177,3 +184,8 @@ async def test_a_page_that_is_not_there_leads_to_what_that_means(service: Runnin
     assert 'href="/errors#unknown_connection"' in answer.text
     wrong = await service.client.post(f"{PUBLIC}/login", data={"admin_token": "no", "next": "/"}, headers=OURS)
     assert 'href="/errors#login_wrong_token"' in wrong.text
+
+
+def test_every_matter_of_a_notice_is_in_the_catalogue() -> None:
+    codes = {trouble.code for trouble in CATALOGUE.areas["Notices"]}
+    assert codes - {"notice_not_mailed"} == {code.replace(".", "_") for code in get_args(Code)}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.app import rotate_keys
+from service.commands import rotate_keys
 from service.config import Config, ConfigError
 from service.deliveries import Deliveries
 from service.endpoint import Tokens

@@ -382,12 +382,12 @@ async def test_every_page_is_for_everybody(
             "bookings": "/bookings",
             "booking": f"/bookings/{data['id']}",
             "booking-failed": f"/bookings/{broken['id']}",
+            "errors": "/errors",
             "deliveries": f"/deliveries?record={data['id']}",
             "delivery": f"/deliveries/{log[-1]['id']}",
             "call": f"/deliveries/{next(line['id'] for line in log if line['kind'] == 'call')}",
             "privacy": "/privacy",
             "errands": "/errands",
-            "errors": "/errors",
             "nothing": "/bookings/nothing",
         }.items():
             await page.goto(f"{at.public}{path}")

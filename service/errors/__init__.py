@@ -15,8 +15,9 @@ from typing import Final
 from providers.base import ProviderInfo
 from providers.troubles import COMMON, Trouble
 from service.errors.core import CORE
+from service.errors.notices import NOTICES
 from service.errors.operation import OPERATION
-from service.errors.pages import CUSTOMERS, PAGES
+from service.errors.pages import CUSTOMERS, HOSTS, PAGES
 from service.errors.requests import REQUESTS
 
 _PLACE = re.compile(r"\{\w*\}|%\(\w+\)s")
@@ -28,6 +29,8 @@ OWN: Final[Mapping[str, tuple[Trouble, ...]]] = {
     "Bookings and connections": CORE,
     "Settings": PAGES,
     "Customers": CUSTOMERS,
+    "Hosts": HOSTS,
+    "Notices": NOTICES,
     "Every provider": COMMON,
     "Operation": OPERATION,
 }
@@ -82,5 +85,5 @@ def _shapes(troubles: Iterable[Trouble], translate: Callable[[str], str]) -> lis
             parts = _PLACE.split(translate(numbered(sentence)))
             known = sum(map(len, parts))
             if known >= _LEAST:
-                found.append((known, re.compile(".+?".join(map(re.escape, parts)), re.DOTALL), trouble))
+                found.append((known, re.compile(".*?".join(map(re.escape, parts)), re.DOTALL), trouble))
     return [(shape, trouble) for _, shape, trouble in sorted(found, key=lambda each: -each[0])]

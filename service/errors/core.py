@@ -73,6 +73,12 @@ CORE: Final = (
         "Find it in the log and tell the maker of this service what stands there; it is tried again meanwhile.",
     ),
     Trouble(
+        "test_broken_off",
+        "admin",
+        ("The test broke off. Please test again.",),
+        "Test the connection again; what the test had made is removed.",
+    ),
+    Trouble(
         "host_has_another",
         "admin",
         ("The host has another meeting at that time, until {time} UTC: joining the second one may fail.",),

@@ -173,3 +173,60 @@ CUSTOMERS: Final = (
         "Wait five minutes, then open the link from the office's message.",
     ),
 )
+
+HOSTS: Final = (
+    Trouble(
+        "host_provider_away",
+        "provider",
+        (
+            "The provider of the meeting does not answer at the moment. This page tries again by itself every few "
+            "seconds.",
+        ),
+        "Leave the page open: it looks again by itself.",
+    ),
+    Trouble(
+        "host_account_ended",
+        "admin",
+        (
+            "The provider of the meeting no longer lets us use the account. Who looks after the settings can connect "
+            "it again there; then open this link once more.",
+        ),
+        "Connect the account again in the settings, with the same account.",
+    ),
+    Trouble(
+        "host_not_ours",
+        "admin",
+        (
+            "We cannot start it as its host. Who looks after the settings can mend that: the account that holds the "
+            "meeting is named on the booking's page there.",
+        ),
+        "Look at the account that the booking's page names: what it may do, and whether it is connected.",
+    ),
+    Trouble(
+        "host_meeting_not_made",
+        "admin",
+        (
+            "The meeting could not be made. Who looks after the settings sees why on the booking's page there, and can "
+            "mend it.",
+        ),
+        "Look at the booking in the settings: its story says why, and “Look again now” makes what is missing.",
+    ),
+    Trouble(
+        "host_cancelled",
+        "customer",
+        ("It was cancelled or removed, so there is nothing to start.",),
+        "Contact the office if that is a surprise.",
+    ),
+    Trouble(
+        "host_no_meeting",
+        "admin",
+        ("The settings ask for none, or somebody took it out of this service's hands.",),
+        "The booking's page in the settings says why: no provider chosen, a service without video, or let go of.",
+    ),
+    Trouble(
+        "host_unknown_link",
+        "admin",
+        ("Please check that the whole address was copied. The booking's page in the settings shows the right one.",),
+        "Copy the whole address from the booking's page in the settings.",
+    ),
+)

@@ -106,6 +106,7 @@ REQUESTS: Final = (
         (
             "The store cannot be reached; nothing was changed. Please send this again.",
             "The store cannot be reached.",
+            "The connection is changed again and again.",
             "This service cannot reach its store at the moment. Please try again in a minute.",
         ),
         "Vello sends its events again by itself. The operator sees with `vello-meetings doctor` why the store does not "
@@ -114,7 +115,10 @@ REQUESTS: Final = (
     Trouble(
         "internal_error",
         "operator",
-        ("Something went wrong here; the operator's log says what.",),
+        (
+            "Something went wrong here; the operator's log says what.",
+            "What you saved before is still there. Go back and try once more.",
+        ),
         "Find the request in the log (`unexpected_error`) and tell the maker of this service what stands there.",
     ),
     Trouble(
@@ -138,7 +142,11 @@ REQUESTS: Final = (
     Trouble(
         "method_not_allowed",
         "admin",
-        ("This address does not take this method.", "Events are sent with POST."),
+        (
+            "This address does not take this method.",
+            "Events are sent with POST.",
+            "Only a button of a page leads here. Go back to that page and press it again.",
+        ),
         "Use one of the methods in the answer's `Allow` header.",
     ),
     Trouble(
@@ -163,6 +171,12 @@ REQUESTS: Final = (
         ("Vello has not told us of this record, or it was long ago.",),
         "Check the id. Bookings are forgotten 30 days after their end; save the booking in Vello to have it "
         "sent again.",
+    ),
+    Trouble(
+        "unknown_delivery",
+        "admin",
+        ("This is not in the delivery log, or not any more.",),
+        "Look at the list of deliveries: lines are kept for some days only.",
     ),
     Trouble(
         "in_use",
@@ -241,6 +255,20 @@ REQUESTS: Final = (
             "Choose what is to become of the meetings.",
         ),
         "Put the named field right and send it again; docs/api.md says what each may hold. Nothing was stored.",
+    ),
+    Trouble(
+        "invalid_logo",
+        "admin",
+        (
+            "This is no picture that can be read: send a PNG, JPEG, WebP or GIF.",
+            "An SVG can hold programs, so it is not taken: save the picture as a PNG.",
+            "The file is larger than 1 MB: save the picture smaller, 480 pixels wide is enough.",
+            "The picture has too many pixels: save it smaller, 480 pixels wide is enough.",
+            "The picture is too detailed to be made small enough: take a simpler one.",
+            "The picture is transparent all over: there is nothing to see in it.",
+            "There are {count} logos already: take some out of use, and try again tomorrow.",
+        ),
+        "Send a PNG, JPEG, WebP or GIF of at most 1 MB; 480 pixels wide is enough.",
     ),
     Trouble(
         "refused",

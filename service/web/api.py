@@ -4,17 +4,6 @@ from typing import Any
 
 from fastapi import APIRouter, Depends
 
-from service.changes import Changes
-from service.companies import Companies
-from service.deliveries import Deliveries
-from service.erasure import Erasure
-from service.errands import Errands
-from service.farewell import Farewells
-from service.ledger import Ledger
-from service.logos import Logos
-from service.oauth import Broker
-from service.rehearsal import Rehearsals
-from service.replays import Replays
 from service.settings import Settings
 from service.web.api_companies import CompaniesApi
 from service.web.api_connections import ConnectionsApi
@@ -28,41 +17,30 @@ from service.web.guard import BEARER, guarded
 from service.web.schema import (
     Failure,
 )
-from service.web.views import Views
 
 
 class Api:
-    """The API's operations over the parts that do the work."""
+    """The API: every operation at its address."""
 
     def __init__(
         self,
-        ledger: Ledger,
         settings: Settings,
-        companies: Companies,
-        broker: Broker,
-        views: Views,
-        changes: Changes,
-        farewells: Farewells,
-        rehearsals: Rehearsals,
-        deliveries: Deliveries,
-        replays: Replays,
-        errands: Errands,
-        erasure: Erasure,
-        logos: Logos,
         public_url: str,
         admin_token: str,
+        *,
+        offices: OfficesApi,
+        logos: LogosApi,
+        records: RecordsApi,
+        connections: ConnectionsApi,
+        companies: CompaniesApi,
+        deliveries: DeliveriesApi,
+        errands: ErrandsApi,
+        privacy: PrivacyApi,
     ) -> None:
-        self.offices = OfficesApi(ledger, settings, companies, changes, logos)
-        self.logos = LogosApi(logos, settings)
-        self.records = RecordsApi(ledger, settings, views, public_url)
-        self.connections = ConnectionsApi(ledger, settings, broker, views, changes, farewells, rehearsals, public_url)
-        self.deliveries = DeliveriesApi(deliveries, replays, errands, changes)
-        self.errands = ErrandsApi(errands)
-        self.privacy = PrivacyApi(erasure, errands)
-        self._settings = settings
-        self.companies = CompaniesApi(companies, changes, public_url)
-        self._public_url = public_url
-        self._admin_token = admin_token
+        self._settings, self._public_url, self._admin_token = settings, public_url, admin_token
+        self.offices, self.logos, self.records = offices, logos, records
+        self.connections, self.companies = connections, companies
+        self.deliveries, self.errands, self.privacy = deliveries, errands, privacy
 
     def router(self) -> APIRouter:
         """All routes; each asks for the bearer token and works on settings read just now."""

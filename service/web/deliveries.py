@@ -12,8 +12,10 @@ from starlette.routing import Route
 from service.choices import DEFAULT
 from service.delivery import UUID, Wanted, is_delivery
 from service.vello import CONNECTION_TEST, RECORD_EVENTS
-from service.web.api import Api
-from service.web.api_deliveries import shown
+from service.web.api_connections import ConnectionsApi
+from service.web.api_deliveries import DeliveriesApi, shown
+from service.web.api_errands import ErrandsApi
+from service.web.api_offices import OfficesApi
 from service.web.bookings import more
 from service.web.errors import Problem
 from service.web.schema import DeliveryRead, ErrandRead, OutlookRead
@@ -27,12 +29,19 @@ _KINDS = ("event", "call")
 class DeliveryPages:
     """The log, one of its lines, and what is under way."""
 
-    def __init__(self, frame: Frame, operations: Api) -> None:
+    def __init__(
+        self,
+        frame: Frame,
+        deliveries: DeliveriesApi,
+        errands: ErrandsApi,
+        connections: ConnectionsApi,
+        offices: OfficesApi,
+    ) -> None:
         self._frame = frame
-        self._deliveries = operations.deliveries
-        self._errands = operations.errands
-        self._connections = operations.connections
-        self._offices = operations.offices
+        self._deliveries = deliveries
+        self._errands = errands
+        self._connections = connections
+        self._offices = offices
 
     def routes(self) -> list[Route]:
         """The pages and what their forms do."""

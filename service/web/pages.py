@@ -62,8 +62,8 @@ class Pages:
         **values: Any,
     ) -> Response:
         """A page, with navigation for whoever is logged in; `matters` need a person."""
-        plain = request.url.path in ("/bookings", "/deliveries", "/login")  # in others there may be a secret
-        asked = request.url.query if plain else ""
+        listing = request.url.path in ("/bookings", "/deliveries", "/login")
+        asked = request.url.query if listing else ""  # others may hold a secret
         here = request.url.path + (f"?{asked}" if asked else "")
         body = self._templates.get_template(template).render(
             session=session,

@@ -37,6 +37,8 @@ class Troubles:
             "Bookings and connections": _("Bookings and connections"),
             "Settings": _("Settings"),
             "Customers": _("Customers' pages"),
+            "Hosts": _("Hosts' pages"),
+            "Notices": _("Notices to admins"),
             "Every provider": _("Every provider"),
             "Operation": _("Start and operation"),
         }

@@ -35,6 +35,7 @@ MUTANTS: dict[str, tuple[Cut, ...]] = {
             "found: Meeting | None = None",
         ),
     ),
+    "forgets_hosted": (Cut(" and not mints and not entry.hosted\n", " and not mints\n"),),
     "no_renewal": (Cut(".call_later(pause, lambda: tasks", ".call_later(86_400, lambda: tasks"),),
 }
 
