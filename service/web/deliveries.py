@@ -12,6 +12,7 @@ from starlette.routing import Route
 from service.choices import DEFAULT
 from service.delivery import UUID, Wanted, is_delivery
 from service.vello import CONNECTION_TEST, RECORD_EVENTS
+from service.web.api import Api
 from service.web.api_deliveries import shown
 from service.web.bookings import more
 from service.web.cursors import Cursors
