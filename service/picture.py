@@ -25,7 +25,7 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 _EDGE = 8  # pixels around a picture that had a transparent ground
 _LIGHT = 200  # of 255: what is lighter than that would not be seen on white
 _WHITE, _DARK = "#ffffff", "#1c2430"
-_TRIES = ((1.0, 256), (1.0, 64), (0.75, 256), (0.75, 64), (0.5, 256), (0.5, 64), (0.25, 64), (0.25, 16))
+_TRIES = ((1.0, 256), (1.0, 64), (0.75, 256), (0.75, 64), (0.5, 256), (0.5, 64), (0.4, 64), (0.25, 16))
 
 
 class Unusable(Exception):

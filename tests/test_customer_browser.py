@@ -184,13 +184,14 @@ async def test_every_state_of_the_customers_page(tmp_path: Path, meeting_server:
         await examined(page, "unavailable")
 
 
+@pytest.mark.parametrize("clicked", [False, True], ids=["opened", "clicked"])
 async def test_a_page_that_waits_changes_by_itself_once_there_is_news_and_not_before(
-    tmp_path: Path, meeting_server: MemoryServer
+    tmp_path: Path, meeting_server: MemoryServer, clicked: bool
 ) -> None:
-    """Nobody who has it read aloud is interrupted for nothing."""
+    """Nobody who has it read aloud is interrupted for nothing; who has clicked already is led in."""
     async with StoreServer() as store, clinic(store, meeting_server) as at, browser(tmp_path) as (page, _):
         await page.clock.install()
-        await page.goto(at.links["preparing"])
+        await page.goto(at.links["preparing"] + ("/join" if clicked else ""))
         await page.evaluate("document.body.dataset.mine = 'kept'")
 
         looks: list[str] = []
@@ -202,7 +203,8 @@ async def test_a_page_that_waits_changes_by_itself_once_there_is_news_and_not_be
 
         async def is_open() -> bool:
             await page.clock.run_for(1_000)
-            return bool(await page.get_by_role("link", name="Join the meeting").count())
+            into = page.get_by_text("You are in the meeting")
+            return bool(await (into if clicked else page.get_by_role("link", name="Join the meeting")).count())
 
         await wait_until(looked_twice, 20)
         assert await page.evaluate("document.body.dataset.mine") == "kept"

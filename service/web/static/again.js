@@ -4,6 +4,8 @@
   "use strict";
   var main = document.querySelector("main[data-state]");
   if (!main) return;
+  // After a click the address is that of the click, which leads elsewhere once it can: only the page itself is looked at.
+  var page = location.pathname.replace(/\/join\/?$/, "");
   var state = main.getAttribute("data-state"), every = Number(main.getAttribute("data-again")) * 1000;
   function look() {
     var request = new XMLHttpRequest();
@@ -14,7 +16,7 @@
     };
     request.onerror = request.ontimeout = later; // the phone may be without a network for a while
     request.timeout = 20000;
-    request.open("GET", location.href);
+    request.open("GET", page);
     request.send();
   }
   function later() {
