@@ -69,6 +69,7 @@ from service.web.brand import Brand
 from service.web.companies import CompanyPages
 from service.web.connect import Connect
 from service.web.connections import ConnectionPages
+from service.web.cursors import Cursors
 from service.web.deliveries import DeliveryPages
 from service.web.door import Door
 from service.web.errors import PageOf, answer_errors
@@ -199,18 +200,13 @@ async def opened(
             login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
             frame = Frame(pages, login, settings, companies, Banner(sender, settings))
             page_of = frame.error
+            cursors = Cursors(vault)
             admin: list[BaseRoute] = [
                 *login.routes(),
                 *Connect(store, vault, ledger, settings, broker, changes, frame).routes(),
                 *Start(frame, operations, companies, Trial(webhook, own)).routes(),
-                *Bookings(frame, vault, operations.records, operations.offices, operations.connections).routes(),
-                *DeliveryPages(
-                    frame,
-                    operations.deliveries,
-                    operations.errands,
-                    operations.connections,
-                    operations.offices,
-                ).routes(),
+                *Bookings(frame, cursors, operations.records, operations.offices, operations.connections).routes(),
+                *DeliveryPages(frame, cursors, operations).routes(),
                 *PrivacyPages(frame, operations.privacy).routes(),
                 *CompanyPages(frame, operations.companies).routes(),
                 *ConnectionPages(frame, operations.connections, operations.offices, swept).routes(),
@@ -261,6 +257,7 @@ async def opened(
 
 def describe() -> dict[str, Any]:
     """The OpenAPI document of the API, without anything running."""
+    nothing: Any = None
     parts: dict[str, type[Any]] = {
         "offices": OfficesApi,
         "logos": LogosApi,
@@ -271,10 +268,8 @@ def describe() -> dict[str, Any]:
         "errands": ErrandsApi,
         "privacy": PrivacyApi,
     }
-    nothing: Any = None
-    # No operation is called, so none needs what it works with.
-    api = Api(nothing, "", "", **{name: object.__new__(part) for name, part in parts.items()})
-    return _application([], api.router()).openapi()
+    bare = {name: object.__new__(part) for name, part in parts.items()}  # no operation is called
+    return _application([], Api(nothing, "", "", **bare).router()).openapi()
 
 
 def writer_of(config: Config) -> Writer:

@@ -13,5 +13,11 @@ _KEYS: Final = ("vm:clock",)  # only says which shard is asked; nothing is kept 
 async def skew(store: Store, now: Callable[[], float] = time.time) -> float:
     """Seconds by which the store's clock is ahead of ours, right to half the round trip. Raises StoreUnavailable."""
     before = now()
+    theirs = await store_time(store)
+    return theirs - (before + now()) / 2
+
+
+async def store_time(store: Store) -> float:
+    """The store's time (unix seconds), which is the same for all processes. Raises StoreUnavailable."""
     seconds, micros = await store.call(_SCRIPT, _KEYS, ())
-    return int(seconds) + int(micros) / 1_000_000 - (before + now()) / 2
+    return int(seconds) + int(micros) / 1_000_000

@@ -59,6 +59,12 @@ class Placement(NamedTuple):
         connection, spec, meeting, *rest = data
         return cls(connection, MeetingSpec(*spec), _loaded(meeting) if meeting else None, *rest)
 
+    def bare(self) -> "Placement":
+        """This without its entrance, as `load` gives it."""
+        if self.meeting is None or self.meeting.entrance is None:
+            return self
+        return self._replace(meeting=replace(self.meeting, entrance=None))
+
     def dump_entrance(self) -> tuple[Any, ...]:
         """What the vendor says of the meeting's entrance, for the vault, as JSON; bound to the meeting and its link.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from time import perf_counter
+from types import TracebackType
 from typing import Any
 
 import structlog
@@ -77,33 +78,15 @@ class Observer:
             finally:
                 span.set(outcome=outcome)
 
-    @contextmanager
     def call(
         self, record: str | None, attempt: int, connection: str, provider: str, verb: str, realm: str | None = None
-    ) -> Iterator[None]:
+    ) -> "_Call":
         """One call of a provider's verb; its outcome is `ok` or the name of the error."""
-        outcome, began, statuses = "ok", perf_counter(), list[int]()
-        watching = STATUSES.set(statuses)
-        with self._traces.span(f"{provider} {verb}", "client") as span:
-            try:
-                yield
-            except BaseException as error:
-                outcome = type(error).__name__
-                span.failed(outcome)
-                raise
-            finally:
-                took = perf_counter() - began
-                STATUSES.reset(watching)
-                self.metrics.call(provider, verb, outcome, took)
-                said = {"connection": connection, "provider": provider, "verb": verb, "outcome": outcome}
-                about = {"record": record} if record else {}  # a probe is about none
-                span.set(**about, attempt=attempt, **said)
-                line = {**about, **said, "milliseconds": round(took * 1000, 1), "attempt": attempt}
-                straight.info("provider_call", line)
-                if self.deliveries:
-                    status = statuses[-1] if statuses else None
-                    what = (connection, provider, verb, outcome, took * 1000, attempt, status)
-                    self.deliveries.called(record, realm, *what)
+        about = {"record": record} if record else {}  # a probe is about none
+        said = {**about, "connection": connection, "provider": provider, "verb": verb}
+        return _Call(
+            self.metrics, self._traces.span(f"{provider} {verb}", "client"), self.deliveries, said, attempt, realm
+        )
 
     def refresh(self, provider: str, outcome: str) -> None:
         """Access tokens were asked for; its outcome is ok, invalid_grant, unknown, late or the name of the error."""
@@ -160,3 +143,47 @@ def _answered(seen: Seen, took: float) -> Answered:
         seen.connection,
         seen.foreign,
     )
+
+
+class _Call:
+    """A class for the same reason."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        span: AbstractContextManager[Span],
+        log: Deliveries | None,
+        said: dict[str, str],
+        attempt: int,
+        realm: str | None,
+    ) -> None:
+        self._metrics = metrics
+        self._opened = span
+        self._log = log
+        self._said = said
+        self._attempt = attempt
+        self._realm = realm
+        self._statuses: list[int] = []
+        self._began = perf_counter()
+
+    def __enter__(self) -> None:
+        self._watching = STATUSES.set(self._statuses)
+        self._span = self._opened.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        took, said, outcome = perf_counter() - self._began, self._said, kind.__name__ if kind else "ok"
+        STATUSES.reset(self._watching)
+        said["outcome"] = outcome
+        if kind:
+            self._span.failed(outcome)
+        provider, verb, milliseconds = said["provider"], said["verb"], round(took * 1000, 1)
+        self._metrics.call(provider, verb, outcome, took)
+        self._span.set(attempt=self._attempt, **said)
+        straight.info("provider_call", {**said, "milliseconds": milliseconds, "attempt": self._attempt})
+        if self._log:
+            status = self._statuses[-1] if self._statuses else None
+            what = (said["connection"], provider, verb, outcome, milliseconds, self._attempt, status)
+            self._log.called(said.get("record"), self._realm, *what)
+        self._opened.__exit__(kind, error, trace)

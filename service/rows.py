@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections import OrderedDict
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
@@ -15,7 +16,7 @@ from service.vello import Rank, Record
 _CONTENT = ("company", "office", "resource", "service", "user", "customer", "start", "duration")
 _STORED = (*_CONTENT, "language", "record_number", "archived")
 _wish_of = attrgetter(*_STORED)
-_KEPT = 1024  # wishes and placements kept as they were read: a run reads the same ones at each of its steps
+_KEPT = 1024  # wishes and placements kept as they were read or sealed: a run reads the same ones at each of its steps
 
 
 class Rows:
@@ -23,7 +24,7 @@ class Rows:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self.placement = lru_cache(_KEPT)(self._open_placement)
+        self._kept: OrderedDict[tuple[str, str], Placement] = OrderedDict()  # by record and envelope, the oldest first
         self._standing = lru_cache(_KEPT)(self._open_standing)
 
     def entry(self, record: str, flat: Any, now: int = 0) -> Entry | None:
@@ -68,7 +69,9 @@ class Rows:
 
     def seal(self, record: str, placement: Placement) -> str:
         """A placement as an envelope: its join URL is nobody's business."""
-        return self._vault.seal(orjson.dumps(placement.dump()).decode(), meeting_purpose(record))
+        envelope = self._vault.seal(orjson.dumps(placement.dump()).decode(), meeting_purpose(record))
+        self._keep(record, envelope, placement.bare())
+        return envelope
 
     def standing(self, record: str, placement: Placement) -> dict[str, str]:
         """The fields of an entry whose meeting stands; its entrance, '' for none, in an envelope of its own."""
@@ -76,8 +79,18 @@ class Rows:
         entrance = self._vault.seal(kept, entrance_purpose(record)) if kept else ""
         return {"meeting": self.seal(record, placement), "entrance": entrance}
 
-    def _open_placement(self, record: str, envelope: str) -> Placement:
-        return Placement.load(orjson.loads(self._vault.open(envelope, meeting_purpose(record))))
+    def placement(self, record: str, envelope: str) -> Placement:
+        """What `seal` sealed, without its entrance."""
+        placed = self._kept.get((record, envelope))
+        if placed is None:
+            placed = Placement.load(orjson.loads(self._vault.open(envelope, meeting_purpose(record))))
+            self._keep(record, envelope, placed)
+        return placed
+
+    def _keep(self, record: str, envelope: str, placed: Placement) -> None:
+        self._kept[record, envelope] = placed
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
 
     def _open_standing(self, record: str, envelope: str, entrance: str) -> Placement:
         placed = self.placement(record, envelope)

@@ -17,6 +17,7 @@ number::
 
 import hashlib
 import zlib
+from functools import cache
 from typing import Final
 
 SHARDS: Final = 64
@@ -54,6 +55,7 @@ def base(shard: int) -> str:
     return f"vm:{{s{shard}}}:"
 
 
+@cache
 def shard_keys(shard: int) -> tuple[str, ...]:
     """What every script of a shard is given: its due set, its index, its revision of the settings."""
     begin = base(shard)

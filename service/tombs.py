@@ -6,6 +6,7 @@ Key: `vm:tombs` (a hash with the envelope); no TTL. Who has the store alone cann
 import base64
 import hmac
 import os
+from functools import lru_cache
 from typing import Final
 
 from service.store import Store
@@ -21,6 +22,7 @@ class Tombs:
 
     def __init__(self, key: bytes = b"") -> None:
         self._key = key
+        self.name = lru_cache(1024)(self._name)  # Vello asks about the same records again and again
 
     @classmethod
     async def load(cls, store: Store, vault: Vault) -> "Tombs":
@@ -30,6 +32,6 @@ class Tombs:
         held = await store.execute("HGET", TOMBS, TOMBS_FIELD)
         return cls(base64.b64decode(vault.open(held, TOMBS_PURPOSE)))
 
-    def name(self, record: str) -> str:
+    def _name(self, record: str) -> str:
         """The same record always has the same one."""
         return hmac.digest(self._key, record.encode(), "sha256").hex()[:32]

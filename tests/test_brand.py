@@ -41,7 +41,7 @@ async def upload(service: Running, file: bytes = PNG) -> httpx.Response:
 async def choose(service: Running, office: str = "default", **fields: Any) -> httpx.Response:
     """Change some of an office's choice."""
     now = (await service.admin("GET", "/offices/default")).json()
-    kept = {name: value for name, value in now.items() if name not in ("id", "own")}
+    kept = {name: value for name, value in now.items() if name not in ("id", "own", "company")}
     return await service.admin("PUT", f"/offices/{office}", json={**kept, **fields})
 
 

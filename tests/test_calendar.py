@@ -83,22 +83,26 @@ async def test_a_booking_keeps_its_uid_and_every_change_raises_the_sequence(
         await service.say("record.cancelled", {**data, "version": 3, "time": 1_900_003_600, "canceled": True})
         seen.append(await file(service, f"{link}.ics", data))
         await service.say("record.deleted", {"id": data["id"]})
-        gone = await service.client.get(f"{link}.ics")
+        gone = await file(service, f"{link}.ics", data, "CANCEL")
+        page = (await service.client.get(str(link))).text
         unknown = await service.client.get("/m/unknown.ics")
-    assert len({str(each["UID"]) for each in seen}) == 1
-    sequences = [each["SEQUENCE"] for each in seen]
+    assert len({str(each["UID"]) for each in [*seen, gone]}) == 1
+    sequences = [each["SEQUENCE"] for each in [*seen, gone]]
     assert sequences == sorted(set(sequences))
     assert [each.start.timestamp() for each in seen] == [1_900_000_000, 1_900_003_600, 1_900_003_600]
     assert [str(each["STATUS"]) for each in seen] == ["CONFIRMED", "CONFIRMED", "CANCELLED"]
-    assert (gone.status_code, unknown.status_code) == (410, 404)
+    assert (str(gone["STATUS"]), "DTSTART" in gone, "URL" in gone) == ("CANCELLED", False, False)
+    assert f"{urlsplit(str(link)).path}.ics" in page
+    assert unknown.status_code == 404
 
 
-async def file(service: Running, link: str, data: dict[str, Any]) -> Any:
+async def file(service: Running, link: str, data: dict[str, Any], method: str = "PUBLISH") -> Any:
     answer = await service.client.get(link)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/calendar; charset=utf-8")
     assert answer.headers["cache-control"] == "no-store"
     for name in ("id", "company", "office", "customer", "record_number"):
         assert data[name] not in answer.text
+    assert str(Calendar.from_ical(answer.text)["METHOD"]) == method
     return event(answer.text)
 
 

@@ -71,7 +71,8 @@ def assert_private(answer: httpx.Response) -> None:
         assert answer.headers["content-type"].startswith("text/html")
         scripts = re.findall(r"<script[^>]*>", answer.text)
         assert all(
-            re.fullmatch(r'<script src="(/[^/"]+)?/static/meeting\.[0-9a-f]{16}\.js">', each) for each in scripts
+            re.fullmatch(r'<script src="(/[^/"]+)?/static/(meeting|again)\.[0-9a-f]{16}\.js"( defer)?>', each)
+            for each in scripts
         )
         allowed = "script-src 'self'" in answer.headers["content-security-policy"]
         assert allowed is bool(scripts) or answer.request.method == "HEAD"
@@ -193,7 +194,7 @@ async def test_below_a_path_every_address_on_the_page_keeps_it(store_url: str, m
         assert link.startswith(f"{public}/m/")
         page = await service.client.get(link.removeprefix(public))
         addresses = re.findall(r'href="(/[^"]+)"', page.text)
-        assert len(addresses) == 3
+        assert len(addresses) == 4
         assert all(address.startswith("/video/") for address in addresses)
 
 
@@ -292,9 +293,9 @@ async def test_the_offices_contact_is_shown_when_something_is_wrong(
 
 async def test_a_page_is_small(hosted: Running) -> None:
     page = await hosted.client.get(await linked(hosted, record(language="de")))
-    parts = re.findall(r'<link rel="stylesheet" href="([^"]+)"|<script[^>]*src="([^"]+)"', page.text)
+    parts = re.findall(r'<link rel="(?:stylesheet|icon)" href="([^"]+)"|<script[^>]*src="([^"]+)"', page.text)
     size = len(page.content) + sum([len((await hosted.client.get(one or other)).content) for one, other in parts])
-    assert (len(parts), size < 30_000) == (2, True)
+    assert (len(parts), size < 30_000) == (3, True)
 
 
 async def minted(service: Running, link: str) -> tuple[str, str]:

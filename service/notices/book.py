@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from service.matters import BAD_HEALTH, PATIENCE, Matter, Silence
 from service.notices.summary import ChannelName, Line, Summary, Why
@@ -67,10 +67,14 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """All of it. `sent` are the times of the day's notices; `silence` is there while notices do not arrive."""
+    """All of it. `sent` are the times of the day's notices, `last` is that of the last one at all (0: none).
+
+    `silence` is there while notices do not arrive.
+    """
 
     known: Mapping[str, Known] = field(default_factory=dict)
     sent: tuple[int, ...] = ()
+    last: int = 0
     pending: Pending | None = None
     silence: Silence | None = None
 
@@ -80,8 +84,11 @@ class Book:
 
     @classmethod
     def load(cls, text: str | None) -> "Book":
-        """The inverse of `dump`; an empty book where there is none."""
-        return _BOOK.validate_json(text) if text else cls()
+        """The inverse of `dump`; an empty book where there is none, or one of a version that this one cannot read."""
+        try:
+            return _BOOK.validate_json(text) if text else cls()
+        except ValidationError:  # told once more is better than never again
+            return cls()
 
 
 _BOOK = TypeAdapter(Book)
@@ -157,16 +164,18 @@ def arrived(book: Book, pending: Pending, now: int) -> Book:
     known = dict(book.known)
     for key, items in pending.items.items():
         before = known.get(key)
-        if before:
-            told = pending.summary.at if before.told is None else before.told
-            known[key] = replace(before, told=told, last=now, step=_step(told, now), items=items, joined=None)
+        if before is None and key.partition(":")[0] not in BAD_HEALTH:
+            continue
+        before = before or Known(pending.summary.at)  # it is over by now, which has to be told as well
+        told = pending.summary.at if before.told is None else before.told
+        known[key] = replace(before, told=told, last=now, step=_step(told, now), items=items, joined=None)
     for about, _ in pending.summary.over:
         for key in [key for key, each in known.items() if key.endswith(f":{about}") and key not in pending.items]:
             if _is_over(key, known[key]):
                 del known[key]
             elif key.partition(":")[0] in BAD_HEALTH:  # it broke again, and people have just read that it works
                 known[key] = Known(known[key].since)
-    return replace(book, known=known, sent=(*book.sent, now)[-A_DAY:], pending=None, silence=None)
+    return replace(book, known=known, sent=(*book.sent, now)[-A_DAY:], last=now, pending=None, silence=None)
 
 
 def failed(book: Book, text: str, now: int, wait: float | None) -> Book:
@@ -179,10 +188,15 @@ def failed(book: Book, text: str, now: int, wait: float | None) -> Book:
 
 
 def fit(book: Book, now: int) -> Book:
-    """The book without a notice that has waited too long: another one is written from how things are."""
+    """The book without a notice that could not be brought and says nothing that holds, or has waited too long.
+
+    Another one is written from how things are. `book` is as `noted` made it.
+    """
     pending = book.pending
-    stale = pending is not None and pending.held <= now and pending.tries and now - pending.summary.at > STALE
-    return replace(book, pending=None) if stale else book
+    if pending is None or pending.held > now or not pending.tries:
+        return book
+    holds = bool(pending.summary.over) or any(key in book.known for key in pending.items)
+    return book if holds and now - pending.summary.at <= STALE else replace(book, pending=None)
 
 
 def concerning(channel: ChannelName, matters: Iterable[Matter]) -> list[Matter]:

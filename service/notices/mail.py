@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
+from ipaddress import ip_address
 from typing import Final, Literal
 
 import aiosmtplib
@@ -56,7 +57,7 @@ class Mail:
 
     def __init__(self, server: MailServer, name_of_ours: str, deadline: float = DEADLINE) -> None:
         self._server = server
-        self._ours = f"[{name_of_ours}]" if name_of_ours[:1].isdigit() else name_of_ours
+        self._ours = _greeting(name_of_ours)
         self._deadline = deadline
         self._trust: ssl.SSLContext | None = None
 
@@ -122,6 +123,15 @@ class Mail:
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
         message.set_content(letter.body)
         return message
+
+
+def _greeting(name: str) -> str:
+    """A name as EHLO takes it: a number stands in brackets (RFC 5321 4.1.3)."""
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return name
+    return f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"
 
 
 def _why(host: str, error: Exception) -> str:

@@ -9,14 +9,14 @@ last round, gone after an hour; `vm:notices:round`, there while nobody else need
 
 import asyncio
 import secrets
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from service.clock import store_time
 from service.matters import Matter, Silence
 from service.metrics import Metrics
 from service.notices.book import Book, Pending, arrived, concerning, due, failed, fit, noted
@@ -67,7 +67,7 @@ class Sender:
         channels: Sequence[Channel],
         write: Writer,
         metrics: Metrics,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[Store], Awaitable[float]] = store_time,
     ) -> None:
         self.channels = tuple(channels)
         self._store = store
@@ -85,7 +85,8 @@ class Sender:
     async def look(self) -> None:
         """The same, whoever else does it now."""
         books = await _books(self._store)
-        silences = {name: book.silence for name, book in books.items() if book.silence}
+        mine = {each.name: books.get(each.name, Book()) for each in self.channels}
+        silences: dict[str, Silence] = {name: book.silence for name, book in mine.items() if book.silence}
         outlook = await self._survey(silences)
         await self._show(outlook.matters)
         await self._store.execute("EXPIRE", _BOOKS, _KEPT)
@@ -97,7 +98,10 @@ class Sender:
     async def seen(self) -> list[Matter]:
         """What needed a person at the last round."""
         shown = await self._store.execute("GET", _MATTERS)
-        return _LIST.validate_json(shown) if shown else []
+        try:
+            return _LIST.validate_json(shown) if shown else []
+        except ValidationError:  # of another version; the next round writes it anew
+            return []
 
     async def standing(self) -> list[Standing]:
         """How each channel does."""
@@ -107,7 +111,7 @@ class Sender:
         """Send a test notice by every channel, and say what was answered. One that arrives lets what waits follow."""
 
         async def one(channel: Channel) -> Told:
-            told = await tested(channel, self._write, self._clock())
+            told = await tested(channel, self._write, await self._clock(self._store))
             self._metrics.notice(channel.name, _OUTCOME[told.ok])
             if told.ok:
                 await self._change(channel, lambda book: replace(book, silence=None, pending=_at_once(book.pending)))
@@ -126,7 +130,7 @@ class Sender:
     async def _serve(self, channel: Channel, outlook: Outlook) -> None:
         """Write down how things are, and bring what is to be brought, unless somebody else does."""
         found = concerning(channel.name, outlook.matters)
-        now, id_ = int(self._clock()), _new_id()
+        now, id_ = int(await self._clock(self._store)), _new_id()
 
         def planned(book: Book) -> Book:
             book = fit(noted(book, found, outlook, now), now)
@@ -145,11 +149,11 @@ class Sender:
             said = await channel.tell(pending.summary, self._write(pending.summary))
         except NotTold as error:
             ok, said, wait = False, str(error), error.retry_after
+        now = int(await self._clock(self._store))
 
         def noted(book: Book) -> Book:
             if book.pending is None or book.pending.owner != pending.owner:
                 return book  # it took so long that another one sends it
-            now = int(self._clock())
             return arrived(book, book.pending, now) if ok else failed(book, said, now, wait)
 
         await self._change(channel, noted)
@@ -177,8 +181,7 @@ async def standing(store: Store, channels: Sequence[Channel]) -> list[Standing]:
     found = []
     for channel in channels:
         book = books.get(channel.name, Book())
-        last = book.sent[-1] if book.sent else None
-        found.append(Standing(channel.name, last, book.silence, book.pending is not None))
+        found.append(Standing(channel.name, book.last or None, book.silence, book.pending is not None))
     return found
 
 

@@ -32,16 +32,11 @@ class Appointment:
     @property
     def uid(self) -> str:
         """The same for the life of the booking; it does not give the link away."""
-        return f"{hashlib.sha256(f'calendar:{self.token}'.encode()).hexdigest()[:32]}@vello-meetings"
+        return _uid(self.token)
 
     def file(self) -> str:
         """The calendar file."""
         lines = [
-            "BEGIN:VCALENDAR",
-            "VERSION:2.0",
-            "PRODID:-//vello-meetings//EN",
-            "METHOD:PUBLISH",
-            "BEGIN:VEVENT",
             f"UID:{self.uid}",
             f"SEQUENCE:{self.sequence}",
             f"DTSTAMP:{_utc(self.now)}",
@@ -56,8 +51,7 @@ class Appointment:
                 f"LOCATION:{self.url.translate(_ESCAPES)}",
                 f"URL:{self.url}",
             ]
-        lines += ["END:VEVENT", "END:VCALENDAR"]
-        return "".join(f"{part}\r\n" for line in lines for part in _folded(line))
+        return _file("PUBLISH", lines)
 
     @property
     def google(self) -> str:
@@ -72,6 +66,32 @@ class Appointment:
         times = {"startdt": _iso(self.start), "enddt": _iso(self.start + self.duration)}
         fields = {"subject": self.title, **times, "body": self.text, "location": self.url}
         return f"{_OUTLOOK}?{urlencode({'path': '/calendar/action/compose', 'rru': 'addevent', **fields})}"
+
+
+def withdrawn(token: str, title: str, sequence: int, now: int) -> str:
+    """The calendar file of a booking that was deleted, whose time nobody knows any more (RFC 5546, 3.2.5).
+
+    A calendar that fetches the file again would keep what it has if it got an error: so it is told to take it off.
+    Only CANCEL may be without a DTSTART.
+    """
+    lines = [
+        f"UID:{_uid(token)}",
+        f"SEQUENCE:{sequence}",
+        f"DTSTAMP:{_utc(now)}",
+        f"SUMMARY:{title.translate(_ESCAPES)}",
+        "STATUS:CANCELLED",
+    ]
+    return _file("CANCEL", lines)
+
+
+def _file(method: str, event: list[str]) -> str:
+    head = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//vello-meetings//EN", f"METHOD:{method}", "BEGIN:VEVENT"]
+    lines = [*head, *event, "END:VEVENT", "END:VCALENDAR"]
+    return "".join(f"{part}\r\n" for line in lines for part in _folded(line))
+
+
+def _uid(token: str) -> str:
+    return f"{hashlib.sha256(f'calendar:{token}'.encode()).hexdigest()[:32]}@vello-meetings"
 
 
 def _utc(at: int) -> str:

@@ -17,9 +17,10 @@ from service.connections import UnknownConnection
 from service.entry import Entry
 from service.links import Moment, hosted_url, moment, window
 from service.settings import Settings
+from service.vello import Rank
 from service.web.assets import Asset
 from service.web.brand import look_of
-from service.web.calendar import Appointment
+from service.web.calendar import Appointment, withdrawn
 from service.web.entrance import Way, way_of
 from service.web.lookup import REFRESH, Lookup, Missing
 from service.web.words import _, environment
@@ -39,6 +40,11 @@ STATUS: Mapping[Moment, int] = {Moment.CANCELLED: 410, Moment.OVER: 410, Moment.
 """Where the page is an error to programs; 200 elsewhere."""
 _LOOKS_AGAIN = (Moment.PENDING, Moment.LATE, Moment.TROUBLE, Missing.UNAVAILABLE)
 
+_WAITING: Mapping[str, str] = {
+    **HEADERS,
+    "Content-Security-Policy": f"{_SCRIPTED['Content-Security-Policy']}; connect-src 'self'",
+}
+
 
 class Join:
     """Shows where a booking's meeting stands and sends people into it."""
@@ -49,12 +55,13 @@ class Join:
         self._public_url = public_url
         self._root = urlsplit(public_url).path  # behind a proxy that serves us below a path
         self._page = environment().get_template("meeting.html")
-        self._script = Asset("meeting.js")
+        self._script, self._again = Asset("meeting.js"), Asset("again.js")
 
     def routes(self) -> list[Route]:
         """The page, its script, the calendar file and the click."""
         return [
             self._script.route(),
+            self._again.route(),
             Route("/m/{token}.ics", self._calendar, methods=["GET"]),
             Route("/m/{token}/join", self._join, methods=["GET"]),
             Route("/m/{token:path}", self._show, methods=["GET"]),  # whatever was copied with it: people get a page
@@ -88,10 +95,14 @@ class Join:
         token, entry, now = found.token, found.entry, found.now
         choice, capabilities = self._lookup.promise(entry)
         at, appointment = moment(entry, choice, capabilities, now), self._appointment(token, entry, choice, now)
-        if appointment is None or at is Moment.NONE:  # what was deleted has no time any more
+        if entry.rank is Rank.DELETED:
+            file = withdrawn(token, _("Your video meeting"), entry.generation, now)
+        elif appointment is None or at is Moment.NONE:
             return self._answer(at, STATUS.get(at, 200), token, appointment, entry, choice, found.fresh)
+        else:
+            file = appointment.file()
         headers = {**HEADERS, "Content-Disposition": 'attachment; filename="meeting.ics"'}
-        return Response(appointment.file(), 200, headers, media_type="text/calendar")
+        return Response(file, 200, headers, media_type="text/calendar")
 
     def _appointment(self, token: str, entry: Entry, choice: Choice | None, now: int) -> Appointment | None:
         """What a calendar is told, None while there is no time to tell."""
@@ -147,6 +158,7 @@ class Join:
         opens = datetime.fromtimestamp(window(entry, choice)[0], zone) if entry and start else None
         way = self._way(entry, at) if entry else None
         moved = entry.before if entry and appointment and entry.before != appointment.start else None
+        waits = at in _LOOKS_AGAIN
         body = self._page.render(
             at=str(at),
             root=self._root,
@@ -161,11 +173,12 @@ class Join:
             way=way,
             beside=_beside(entry, choice, at, appointment),
             script=self._script.path,
+            again=self._again.path,
             fresh=fresh,
-            refresh=REFRESH if at in _LOOKS_AGAIN else None,
+            refresh=REFRESH if waits else None,
         )
         wait = at.wait if isinstance(at, Missing) else None
-        base = _SCRIPTED if start else HEADERS
+        base = _WAITING if waits else _SCRIPTED if start else HEADERS
         headers = {**base, "Retry-After": str(wait)} if wait else base
         return Response(body, status, headers, media_type="text/html")
 

@@ -36,12 +36,13 @@ async def main(url: str, port: int) -> None:
     async def survey(_silences: object) -> Outlook:
         return outlook(matter())
 
+    async def clock(_store: Store) -> float:
+        return NOW
+
     server = MailServer("127.0.0.1", "vello@clinic.example", ("it@clinic.example",), port, "none")
     channel = Dying(Mail(server, "meetings.example.org"))
     store = await Store.open(url)
-    await Sender(
-        store, survey, [channel], lambda it: letter(it, "en", "https://x.example"), Metrics(), lambda: NOW
-    ).look()
+    await Sender(store, survey, [channel], lambda it: letter(it, "en", "https://x.example"), Metrics(), clock).look()
 
 
 if __name__ == "__main__":

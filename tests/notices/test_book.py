@@ -204,6 +204,8 @@ def test_one_that_never_arrived_is_written_anew_and_so_lost_never() -> None:
     book = replace(book, pending=due(book, look.matters, look, NOW, "first"))
     book = failed(book, "421 busy", NOW, None)
     assert fit(book, NOW + STALE).pending
+    gone = noted(book, (), outlook(working=("c1",)), NOW + 60)
+    assert fit(gone, NOW + 60).pending is None  # nothing it says holds any more
     anew = fit(book, NOW + STALE + 1)
     assert (anew.pending, anew.silence) == (None, book.silence)
     again = due(anew, look.matters, look, NOW + STALE + 1, "second")
@@ -217,3 +219,18 @@ def test_one_that_never_arrived_is_written_anew_and_so_lost_never() -> None:
 def test_no_channel_tells_of_its_own_trouble(channel: str, left: list[str]) -> None:
     both: list[Matter] = [matter("notices.mail", "mail"), matter("notices.webhook", "webhook")]
     assert [each.about for each in concerning(channel, both)] == left  # type: ignore[arg-type] # both are names
+
+
+def test_one_that_may_have_arrived_late_is_followed_by_what_has_become_of_it() -> None:
+    reader, dead, well = Reader(), outlook(matter()), outlook(working=("c1",))
+    book = noted(Book(), dead.matters, dead, NOW)
+    pending = due(book, dead.matters, dead, NOW, "m")
+    assert pending
+    reader.book = arrived(noted(book, (), well, NOW + 60), pending, NOW + 90)
+    assert reader.through(NOW + 120, NOW + DAY, well, MINUTE) == [90 + QUIET + 30]
+    assert reader.got[0].over == (("c1", "Name of c1"),)
+
+
+@pytest.mark.parametrize("text", ["{", '{"known": 1}', '{"pending": {"summary": {"id": "m"}}}', ""])
+def test_a_book_that_cannot_be_read_is_begun_anew(text: str) -> None:
+    assert Book.load(text) == Book()

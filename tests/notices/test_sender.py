@@ -44,7 +44,10 @@ class World:
     def process(self, store: Store, *channels: Channel) -> Sender:
         """One more process."""
         write = lambda summary: letter(summary, "en", PUBLIC)  # noqa: E731 - a whole function for less
-        return Sender(store, self.survey, channels, write, Metrics(), lambda: self.now)
+        return Sender(store, self.survey, channels, write, Metrics(), self.clock)
+
+    async def clock(self, _store: Store) -> float:
+        return self.now
 
 
 def mail(box: Mailbox, deadline: float = 10.0) -> Mail:
@@ -220,3 +223,24 @@ async def test_what_is_kept_and_said_names_no_booking(store: Store, capfd: pytes
         said = box.bodies[0] + str(took) + (await store.execute("GET", "vm:matters"))
         assert "digest" not in said
         assert "digest" not in "".join(capfd.readouterr())
+
+
+async def test_when_the_last_notice_arrived_is_known_long_after(store: Store) -> None:
+    async with mailbox() as box:
+        world = World()
+        sender = world.process(store, mail(box))
+        await sender.look()
+        world.look, world.now = outlook(), NOW + 5 * DAY
+        await sender.look()
+        assert [each.last for each in await sender.standing()] == [NOW]
+
+
+async def test_a_way_that_is_no_longer_set_up_is_no_trouble_any_more(store: Store) -> None:
+    async with mailbox() as box, program() as (hook, _, _):
+        world = World()
+        box.data = "554 5.7.1 no"
+        await world.process(store, mail(box), hook).look()
+        await world.process(store, mail(box), hook).look()
+        assert [*world.silences] == ["mail"]
+        await world.process(store, hook).look()
+        assert world.silences == {}

@@ -18,7 +18,7 @@ from providers.base import Meeting, MeetingSpec, PermanentError, ReconnectRequir
 from providers.http import Http
 from providers.http_provider import PROVIDER, HttpProvider, HttpProviderSettings
 from providers.testing import VendorLaws, a_spec
-from tests.providers.test_http_provider import OTHER, SECRET
+from tests.providers.test_http_provider import OTHER, SECRET, USUAL
 
 SERVER = Path(__file__).parent.parent.parent / "examples" / "http-provider" / "server.py"
 
@@ -91,7 +91,7 @@ def vendor() -> Iterator[ExampleVendor]:
 
 def settings_of(vendor: ExampleVendor, secret: str = SECRET) -> HttpProviderSettings:
     """A connection to the example."""
-    return HttpProviderSettings(url=vendor.rooms.url, secret=SecretStr(secret))
+    return HttpProviderSettings(url=vendor.rooms.url, secret=SecretStr(secret), capabilities=USUAL)
 
 
 class TestExample(VendorLaws):
@@ -139,7 +139,7 @@ async def test_the_example_runs_as_it_stands() -> None:
         assert process.stdout
         url = (await asyncio.to_thread(process.stdout.readline)).strip()
         client = Http()
-        provider = HttpProvider(HttpProviderSettings(url=url, secret=SecretStr(SECRET)), client)
+        provider = HttpProvider(HttpProviderSettings(url=url, secret=SecretStr(SECRET), capabilities=USUAL), client)
         assert await provider.probe() == "Example rooms answers."
         await client.close()
     finally:

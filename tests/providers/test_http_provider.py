@@ -19,14 +19,14 @@ from providers.base import (
     TemporaryError,
 )
 from providers.http import Http
-from providers.http_provider import PROVIDER, HttpProvider, HttpProviderSettings
+from providers.http_provider import PROVIDER, Capability, HttpProvider, HttpProviderSettings
 from providers.testing import VendorLaws, a_spec, link_of
 from tests.fakes.own_system import OwnSystem, refusal
 from tests.servers import Misbehaviour, RawServer, http
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_" + "B" * 43 + "="
-USUAL = ("keeps_link", "enforces_teardown", "opens_in_browser")
+USUAL: tuple[Capability, ...] = ("keeps_link", "enforces_teardown", "opens_in_browser")
 
 
 class HttpLaws(VendorLaws):
@@ -91,7 +91,9 @@ async def client() -> AsyncIterator[Http]:
 
 def at(url: str, client: Http, secret: str = SECRET, **more: Any) -> HttpProvider:
     """An adapter for a system at this address."""
-    return HttpProvider(HttpProviderSettings(url=url, secret=SecretStr(secret), **more), client)
+    return HttpProvider(
+        HttpProviderSettings(url=url, secret=SecretStr(secret), **{"capabilities": USUAL, **more}), client
+    )
 
 
 class TestCalls:
@@ -209,7 +211,7 @@ class TestAnswers:
         ("declared", "longest", "named"),
         [
             (["keeps_link"], None, "enforces_teardown"),
-            ([*USUAL, "mints_link"], 60, "mints_link, opens_in_browser, max_duration"),
+            ([*USUAL, "mints_link"], 60, "mints_link, max_duration"),
         ],
         ids=["less", "more"],
     )
