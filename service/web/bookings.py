@@ -116,10 +116,17 @@ class Bookings:
             cure=self._cure(visit, record, connections),
             connection=connections.get(record.connection or ""),
             office=(await self._names(visit)).get(record.office or ""),
+            service=self._service(visit, record),
             zone=choice.time_zone if choice else "UTC",
             trouble=trouble,
             did=visit.asked("did"),
         )
+
+    def _service(self, visit: Visit, record: RecordRead) -> str | None:
+        """What the office calls a booking's service; what was chosen for all offices is for admins of all companies."""
+        choice = self._offices.choice(record.office or DEFAULT, record.realm)
+        told = visit.all_companies or record.chosen_by == "office"
+        return choice.service_names.get(record.service or "") if choice and told else None
 
     def _cure(self, visit: Visit, record: RecordRead, connections: Mapping[str, ConnectionRead]) -> Cure | None:
         """What helps a booking that has no meeting yet although it should."""
