@@ -26,6 +26,8 @@ KEPT: Final = 100
 """Errands that are remembered."""
 LEASE: Final = 30.0
 """Seconds after which another process goes on with an errand whose process fell silent."""
+RUNNING: Final = 50
+"""Errands that may be under way, over all processes."""
 AT_ONCE: Final = 4
 """Errands that one process carries out at a time."""
 LOOK_AGAIN: Final = 0.2
@@ -34,6 +36,10 @@ LOOK: Final = 15.0
 """Seconds between two looks for such errands."""
 
 _log = structlog.get_logger(__name__)
+
+
+class TooManyErrands(Exception):
+    """As many errands are under way as may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,9 @@ class Errands:
         self._carried: dict[str, asyncio.Task[None]] = {}
 
     async def begin(self, kind: str, what: Mapping[str, Any], who: str) -> Errand:
-        """Set an errand going; it is noted among the changes that `who` did."""
+        """Set an errand going; it is noted among the changes that `who` did. Raises TooManyErrands."""
+        if sum(each.running for each in await self.all()) >= RUNNING:
+            raise TooManyErrands
         id_ = secrets.token_hex(8)
         errand = Errand(id_, kind, who, int(time.time()), what=self._sealed(id_, what))
         await self._keep(errand, None)

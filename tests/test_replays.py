@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service.changes import Changes
-from service.errands import Errand, Errands, Step
+from service.errands import RUNNING, Errand, Errands, Step
 from service.store import Store
 from service.vault import Vault
 from tests.events import START, body, record
@@ -247,3 +247,14 @@ async def test_the_page_of_a_booking_stays_the_one_that_vello_was_told(
             await store.execute("DEL", key)
         await post(service, f"/deliveries/{line['id']}/replay", 202)
         assert await service.link({**data, "version": 2, "metadata": {"video_link": link}}) == link
+
+
+async def test_no_more_errands_are_under_way_than_may_be(store: Store, store_url: str) -> None:
+    idle = Errands(store, VAULT, Changes(store), {})
+    for _ in range(RUNNING):
+        await idle.begin("walk", {}, "anna")
+    async with running(store_url) as service:
+        answer = await service.admin("POST", "/replays", json={"since": 0})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "too_many_errands")
+        await service.admin("POST", f"/errands/{(await idle.all())[0].id}/stop")
+        assert (await service.admin("POST", "/replays", json={"since": 0})).status_code == 202

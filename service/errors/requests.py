@@ -176,6 +176,12 @@ REQUESTS: Final = (
         "sent again.",
     ),
     Trouble(
+        "too_many_errands",
+        "admin",
+        ("As many replays and erasures are under way as may be; wait until one has ended.",),
+        "Wait until one has ended, or stop one that is not needed; Under way in the settings lists them.",
+    ),
+    Trouble(
         "unknown_delivery",
         "admin",
         ("This is not in the delivery log, or not any more.",),

@@ -11,7 +11,7 @@ from service.deliveries import NEWEST, Deliveries
 from service.delivery import ID, UUID, Delivery, Wanted
 from service.errands import Errands
 from service.replays import KIND, Replays, about
-from service.web.api_errands import told_of
+from service.web.api_errands import begun
 from service.web.errors import BY_API, Problem
 from service.web.schema import DeliveriesWanted, DeliveryPage, DeliveryRead, ErrandRead, OutlookRead, ReplayRead
 
@@ -114,7 +114,7 @@ class DeliveriesApi:
 
     async def begin(self, wanted: Wanted, who: str, companies: tuple[str, ...] | None) -> ErrandRead:
         """The same for `who`, of some companies or of all (None)."""
-        return told_of(await self._errands.begin(KIND, about(wanted, companies), who))
+        return await begun(self._errands, KIND, about(wanted, companies), who)
 
     async def known(self, delivery: str) -> Delivery:
         """One line. Raises Problem when it is not in the log, or not any more."""

@@ -1,10 +1,11 @@
 """`/api/v1/errands`: what was set going and takes a while; the API and the pages call the same."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from fastapi import Path
 
-from service.errands import Errand, Errands
+from service.errands import Errand, Errands, TooManyErrands
 from service.web.errors import BY_API, Problem
 from service.web.schema import ErrandPage, ErrandRead
 
@@ -42,6 +43,16 @@ class ErrandsApi:
         if found is None:
             raise Problem(404, "unknown_errand", "There is nothing under way with this id, or it was long ago.")
         return found
+
+
+async def begun(errands: Errands, kind: str, what: Mapping[str, Any], who: str) -> ErrandRead:
+    """Set one going. Raises Problem when as many are under way as may be."""
+    try:
+        return told_of(await errands.begin(kind, what, who))
+    except TooManyErrands:
+        raise Problem(
+            409, "too_many_errands", "As many replays and erasures are under way as may be; wait until one has ended."
+        ) from None
 
 
 def told_of(errand: Errand) -> ErrandRead:

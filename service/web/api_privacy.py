@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from service.delivery import UUID
 from service.erasure import KIND, Erasure, Sees, TooMany, about, everything
 from service.errands import Errands
-from service.web.api_errands import told_of
+from service.web.api_errands import begun
 from service.web.errors import BY_API, Problem
 from service.web.schema import ErasureNew, ErrandRead, Export
 
@@ -31,7 +31,7 @@ class PrivacyApi:
 
     async def begin(self, new: ErasureNew, who: str, companies: tuple[str, ...] | None) -> ErrandRead:
         """The same for `who`, of some companies or of all (None)."""
-        return told_of(await self._errands.begin(KIND, about(new.record, new.customer, companies), who))
+        return await begun(self._errands, KIND, about(new.record, new.customer, companies), who)
 
     async def export(
         self,
