@@ -69,6 +69,7 @@ from service.web.brand import Brand
 from service.web.companies import CompanyPages
 from service.web.connect import Connect
 from service.web.connections import ConnectionPages
+from service.web.cursors import Cursors
 from service.web.deliveries import DeliveryPages
 from service.web.door import Door
 from service.web.errors import PageOf, answer_errors
@@ -199,12 +200,13 @@ async def opened(
             login = Login(sessions, Attempts(store, token), Kept(store, vault), vault, pages, oidc)
             frame = Frame(pages, login, settings, companies, Banner(sender, settings))
             page_of = frame.error
+            cursors = Cursors(vault)
             admin: list[BaseRoute] = [
                 *login.routes(),
                 *Connect(store, vault, ledger, settings, broker, changes, frame).routes(),
                 *Start(frame, operations, companies, Trial(webhook, own)).routes(),
-                *Bookings(frame, vault, operations.records, operations.offices, operations.connections).routes(),
-                *DeliveryPages(frame, operations).routes(),
+                *Bookings(frame, cursors, operations.records, operations.offices, operations.connections).routes(),
+                *DeliveryPages(frame, cursors, operations).routes(),
                 *PrivacyPages(frame, operations.privacy).routes(),
                 *CompanyPages(frame, operations.companies).routes(),
                 *ConnectionPages(frame, operations.connections, operations.offices, swept).routes(),

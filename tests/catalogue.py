@@ -180,7 +180,7 @@ def _sentences() -> Iterator[tuple[str, str]]:
             if isinstance(node, ast.JoinedStr):
                 passed |= {id(part) for part in node.values}
         for node in ast.walk(tree):
-            text = _text(node) if id(node) not in passed else None
+            text = shape(node) if id(node) not in passed else None
             if text and (
                 _reads_like_a_sentence(text)
                 or (path.name in ("plan.py", "drift.py") and re.match(r"[a-zV]\S* \S", text))
@@ -188,7 +188,8 @@ def _sentences() -> Iterator[tuple[str, str]]:
                 yield text, _name(path)
 
 
-def _text(node: ast.AST) -> str | None:
+def shape(node: ast.AST) -> str | None:
+    """A text in the sources, with {0}, {1}, … for what is filled in."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if not isinstance(node, ast.JoinedStr):

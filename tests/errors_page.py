@@ -15,7 +15,7 @@ from providers import registry
 from providers.troubles import Trouble
 from service.doctor.finding import CHECKS
 from service.errors import Catalogue, dotted, numbered
-from tests.catalogue import ROOT, texts
+from tests.catalogue import ROOT, shape, texts
 
 PAGE = ROOT / "docs" / "errors.md"
 CATALOGUE = Catalogue(registry.load())
@@ -76,21 +76,6 @@ def sources() -> Iterator[tuple[str, ast.Module]]:
         name = str(path.relative_to(ROOT))
         if name not in UNSAID and not re.search(r"service/errors/|service/outages/|troubles\.py", name):
             yield name, ast.parse(path.read_text())
-
-
-def shape(node: ast.AST) -> str | None:
-    """A text in the sources, with {0}, {1}, … for what is filled in."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    if not isinstance(node, ast.JoinedStr):
-        return None
-    text, places = "", 0
-    for part in node.values:
-        if isinstance(part, ast.Constant):
-            text += str(part.value)
-        else:
-            text, places = f"{text}{{{places}}}", places + 1
-    return text
 
 
 @cache

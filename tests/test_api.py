@@ -176,6 +176,23 @@ async def test_every_answer_is_what_the_openapi_document_says(service: Running, 
         await call("POST", "/companies/{company}/tokens", company=one)
         await call("DELETE", "/companies/{company}/tokens", company=one)
         await call("DELETE", "/companies/{company}", company=one)
+    lines = await call("GET", "/deliveries", query={"kind": "event"})
+    for one in (lines["deliveries"][0]["id"], "1700000000000.5.0123456789abcdef01234567", "x"):
+        await call("GET", "/deliveries/{delivery}", delivery=one)
+        await call("POST", "/deliveries/{delivery}/preview", delivery=one)
+        await call("POST", "/deliveries/{delivery}/replay", delivery=one)
+    for body_ in ({"since": 0}, {"since": 0, "record": gone["id"]}, {}):
+        await call("POST", "/replays/preview", json=body_)
+    begun = await call("POST", "/replays", json={"since": 0, "record": gone["id"]})
+    await call("GET", "/errands")
+    for one in (begun["id"], "x"):
+        await call("GET", "/errands/{errand}", errand=one)
+        await call("POST", "/errands/{errand}/stop", errand=one)
+    for body_ in ({"record": gone["id"]}, {}):
+        await call("POST", "/erasures", json=body_)
+    await call("GET", "/export", query={"record": ready["id"]})
+    await call("GET", "/export")
+    await call("POST", "/logos")
     for office in ("default", str(uuid.uuid4())):
         await call("DELETE", "/offices/{office}", office=office)
     everything = {(method, path) for path, operations in document["paths"].items() for method in operations}

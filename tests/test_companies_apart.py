@@ -19,11 +19,13 @@ from tests.test_login import OURS, log_in
 from tests.test_settings import become
 
 TOKEN = "token-of-a-company"
+NOBODY = {"connection": "0123456789abcdef", "delivery": "1700000000000.5.0123456789abcdef01234567"}
 ACTS: dict[str, list[dict[str, str]]] = {
     "/bookings/{record}": [{"do": act} for act in ("reconcile", "recreate", "release", "take_back", "other")],
     "/offices/{office}": [{"do": act, "time_zone": "UTC"} for act in ("save", "forget", "preview", "give", "other")],
     "/connections/{connection}": [{"do": act, "name": "x"} for act in ("test", "check", "rename", "mend", "other")],
     "/connections/{connection}/leave": [{"how": how} for how in ("keep", "remove", "move", "now", "other")],
+    "/deliveries/{delivery}": [{}],
     "/companies/{company}": [{"do": act} for act in ("renew", "settle", "remove", "other")],
 }
 
@@ -36,17 +38,19 @@ class Owned:
     office: str
     connection: str
     booking: dict[str, Any]
+    delivery: str
+    """A line of the delivery log."""
     word: str
     """Part of every name and text of this company."""
 
-    def names(self, id_: str = "") -> dict[str, str]:
-        """What stands in addresses; with `id_` that everywhere."""
+    def names(self) -> dict[str, str]:
+        """What stands in addresses."""
         known = {"office": self.office, "connection": self.connection, "record": self.booking["id"]}
-        return {**known, "company": self.id} if not id_ else {**dict.fromkeys(known, id_), "company": id_}
+        return {**known, "company": self.id, "delivery": self.delivery}
 
     def private(self) -> list[str]:
         """What nobody else may see."""
-        ids = [self.id, self.office, self.connection, self.booking["id"], self.booking["resource"]]
+        ids = [self.id, self.office, self.connection, self.booking["id"], self.booking["resource"], self.delivery]
         return [*ids, self.booking["service"], self.word]
 
 
@@ -86,7 +90,8 @@ async def owned(service: Running, store: Store, url: str, word: str) -> Owned:
     answer = await service.admin("PUT", f"/offices/{data['office']}", json=choice)
     assert answer.status_code == 200, answer.text
     assert (await say(service, company, {**data, "version": 2})).json()["metadata"]["video_link"]
-    return Owned(company, data["office"], connection, data, word)
+    lines = (await service.admin("GET", "/deliveries", record=data["id"], kind="event")).json()["deliveries"]
+    return Owned(company, data["office"], connection, data, lines[0]["id"], word)
 
 
 @pytest.fixture
@@ -140,7 +145,7 @@ async def test_what_is_another_companys_is_as_if_it_were_not(service: Running, b
         for fields in ACTS.get(path, [{}]) if method == "POST" else [{}]:
             for name, id_ in south.names().items():
                 if f"{{{name}}}" in path:
-                    nobody = str(uuid.uuid4()) if name != "connection" else "0123456789abcdef"
+                    nobody = NOBODY.get(name, str(uuid.uuid4()))
                     theirs = told(await ask(service, method, filled(path, {name: id_}), **fields), id_)
                     assert theirs == told(await ask(service, method, filled(path, {name: nobody}), **fields), nobody)
                     assert theirs[0] in (403, 404), (method, path, fields)
@@ -153,6 +158,7 @@ async def test_nothing_of_another_company_is_on_any_page(
 ) -> None:
     north, south = both
     addresses = {filled(path, north.names()) for method, path in pages(service) if method == "GET"}
+    addresses |= {f"/deliveries?record={south.booking['id']}", f"/deliveries?connection={south.connection}"}
     addresses |= {"/bookings?q=southern-1", f"/bookings?office={south.office}", "/bookings?state=ready"}
     addresses |= {f"/offices/{north.office}/people?connection={south.connection}"}
     addresses |= {f"/connect/zoom?again={south.connection}", f"/connect/zoom?connected={south.connection}"}
@@ -202,15 +208,16 @@ async def test_a_list_goes_on_without_a_word_of_bookings_that_are_not_shown(
                     mine.add(data["id"])
                 else:
                     theirs.append(data["id"])
-    address, found, looks = "/bookings", set[str](), 0
-    while address and looks < 20:
-        text, looks = (await ask(service, "GET", address)).text, looks + 1
-        assert not [id_ for id_ in theirs if id_ in text]
-        found |= set(re.findall(r'href="/bookings/([0-9a-f-]{36})"', text))
-        more = re.search(r'href="(/bookings\?[^"]*cursor=[^"]+)"', text)
-        address = more[1].replace("&amp;", "&") if more else ""
-        assert not [id_ for id_ in theirs if id_ in address]
-    assert (found >= mine, looks > 1) == (True, True)
+    for first in ("/bookings", "/deliveries"):
+        address, found, looks = first, set[str](), 0
+        while address and looks < 20:
+            text, looks = (await ask(service, "GET", address)).text, looks + 1
+            assert not [id_ for id_ in theirs if id_ in text]
+            found |= set(re.findall(r'href="/bookings/([0-9a-f-]{36})"', text))
+            more = re.search(rf'href="({first}\?[^"]*cursor=([^"&]+)[^"]*)"', text)
+            address = more[1].replace("&amp;", "&") if more else ""
+            assert more is None or more[2].startswith("v1.")
+        assert (first == "/deliveries" or found >= mine, looks > 1) == (True, True)
     odd = await ask(service, "GET", f"/bookings?cursor={north.booking['time']}.{theirs[0]}")
     assert odd.status_code == 200
     assert f"/bookings/{theirs[0]}" not in odd.text

@@ -12,8 +12,8 @@ from providers import registry
 from providers.troubles import Trouble
 from service.errors import Catalogue, dotted
 from service.matters import Code
-from tests.catalogue import WEB
-from tests.errors_page import CATALOGUE, PAGE, everything_said, known_as, page, raised, shape, sources
+from tests.catalogue import WEB, shape
+from tests.errors_page import CATALOGUE, PAGE, everything_said, known_as, page, raised, sources
 from tests.events import record
 from tests.running import ADMIN, PUBLIC, Running, running
 from tests.servers import MemoryServer

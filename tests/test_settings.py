@@ -634,3 +634,16 @@ async def test_who_takes_an_account_out_of_use_removes_no_meetings_by_mistake(
     await service.link(record())
     text = (await page(service, f"/connections/{connection}/leave")).text
     assert re.findall(r'name="how" value="(\w+)" checked', text) == ["keep"]
+
+
+async def test_a_service_is_called_by_the_name_that_its_office_gave_it(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    await log_in(service)
+    await service.connect(meeting_server.url)
+    data = record()
+    await service.link(data)
+    names = {"service_names": {data["service"]: "Speech therapy"}}
+    assert (await service.admin("PUT", f"/offices/{data['office']}", json=names)).status_code == 200
+    for path in (f"/bookings/{data['id']}", f"/offices/{data['office']}"):
+        assert f"Speech therapy <code>{data['service']}</code>" in (await page(service, path)).text

@@ -82,7 +82,7 @@ def test_a_guest_is_spoken_to_in_the_bookings_language_first(
         ("Vello sent record.created (version 3).", "Vello lähetti: record.created (versio 3)."),
         (
             "Making the meeting was refused: zoom.us refuses the call (status 400). Tried again in about 2 s.",
-            "Tapaaminen, Luominen: hylättiin. zoom.us hylkää kutsun (tila 400). Uusi yritys: noin 2 s kuluttua.",
+            "Luominen hylättiin: zoom.us hylkää kutsun (tila 400). Uusi yritys: noin 2 s kuluttua.",
         ),
         ("Nobody ever said this.", "Nobody ever said this."),
         ("", ""),

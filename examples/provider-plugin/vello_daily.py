@@ -34,6 +34,7 @@ from providers.base import (
     ProviderInfo,
     ProviderSettings,
     Role,
+    Trouble,
 )
 from providers.http import Answer, Http
 
@@ -163,4 +164,24 @@ PROVIDER = ProviderInfo(
     app="Daily",
     asks=("domain", "api_key"),
     asks_more=("api_url",),
+    troubles=(
+        Trouble(
+            "daily_refuses_room",
+            "developer",
+            ("Daily does not accept this room.",),
+            "Tell the maker of this adapter what stands there.",
+        ),
+        Trouble(
+            "daily_room_gone",
+            "admin",
+            ("Daily has no such room.",),
+            "Nothing is to be done: a booking that needs a meeting gets a new room.",
+        ),
+        Trouble(
+            "daily_key_refused",
+            "admin",
+            ("Daily's key may not do this: take one of the domain's own.",),
+            "Make a key in Daily's dashboard, under Developers, and enter it in the connection.",
+        ),
+    ),
 )

@@ -73,6 +73,15 @@ CORE: Final = (
         "Find it in the log and tell the maker of this service what stands there; it is tried again meanwhile.",
     ),
     Trouble(
+        "sweep_incomplete",
+        "admin",
+        (
+            "The host has more meetings than a sweep reads.",
+            "{connection}: not all of its meetings could be read: {why}",
+        ),
+        "The next sweep tries it again. Remove old meetings of the host at the provider if it stays so.",
+    ),
+    Trouble(
         "test_broken_off",
         "admin",
         ("The test broke off. Please test again.",),

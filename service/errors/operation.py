@@ -43,6 +43,7 @@ OPERATION: Final = (
             "may hold only printable ASCII characters and no spaces; copy it again",
             "is no number of seconds from {least} to {most}; write it like {example}",
             "must be one of {words}",
+            "is no hour of the day from 0 to 23 (UTC), and not 'never'",
             "is none, so SMTP_PASSWORD would travel in clear; use starttls or implicit",
             "may hold only printable characters; copy it again",
             "is no name or address of a machine; write it like mail.example.org, the port on its own",
@@ -158,6 +159,12 @@ OPERATION: Final = (
             "{record}: its meeting could not be removed yet, so its entry is left until a worker has done it: {why}",
         ),
         "Start a worker: it goes on by itself. Then run the command again to see that nothing is left.",
+    ),
+    Trouble(
+        "sweep_elsewhere",
+        "operator",
+        ("Another process is sweeping just now: wait until it is done",),
+        "Wait until the other sweep is done, then run the command again.",
     ),
     Trouble(
         "rotation_unfinished",

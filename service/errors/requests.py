@@ -38,11 +38,11 @@ REQUESTS: Final = (
         "admin",
         (
             "The record belongs to another company than this URL.",
-            "The record's office belongs to another company than this URL: another company's event named it before. "
-            "If it changed hands, an admin can forget it in the settings.",
+            "The record's office belongs to another company than this URL: another company's event named it before. If "
+            "it changed hands, an admin of all companies can give it to this one in the settings.",
         ),
-        "In Vello, enter the URL that the settings show for this company. An office that changed hands is forgotten in "
-        "the settings.",
+        "In Vello, enter the URL that the settings show for this company. An office that changed hands is given to "
+        "its new company in the settings.",
     ),
     Trouble(
         "invalid_signature",
@@ -63,8 +63,24 @@ REQUESTS: Final = (
     Trouble(
         "too_large",
         "vello",
-        ("The body is larger than {size} KiB.",),
+        (
+            "The body is larger than {size} KiB.",
+            "The file is larger than 1 MB: save the picture smaller, 480 pixels wide is enough.",
+        ),
         "Send less in one request.",
+    ),
+    Trouble(
+        "invalid_logo",
+        "admin",
+        (
+            "An SVG can hold programs, so it is not taken: save the picture as a PNG.",
+            "This is no picture that can be read: send a PNG, JPEG, WebP or GIF.",
+            "The picture has too many pixels: save it smaller, 480 pixels wide is enough.",
+            "The picture is transparent all over: there is nothing to see in it.",
+            "The picture is too detailed to be made small enough: take a simpler one.",
+            "There are {most} logos already: take some out of use, and try again tomorrow.",
+        ),
+        "Send another picture. Nothing was stored, and the office has the logo it had.",
     ),
     Trouble(
         "head_too_large",
@@ -136,7 +152,10 @@ REQUESTS: Final = (
     Trouble(
         "unknown_office",
         "admin",
-        ("This office has no choice and was not seen in an event.",),
+        (
+            "This office has no choice and was not seen in an event.",
+            "No event named this office yet, so it is nobody's.",
+        ),
         "Check the id. An office lists itself when Vello's event names it; its choice can be stored before.",
     ),
     Trouble(
@@ -161,6 +180,24 @@ REQUESTS: Final = (
         "admin",
         ("This is not in the delivery log, or not any more.",),
         "Look at the list of deliveries: lines are kept for some days only.",
+    ),
+    Trouble(
+        "not_replayable",
+        "admin",
+        ("What it said is not in the log: only an event about a record can be replayed.",),
+        "Choose an event about a record, or have Vello send this one again.",
+    ),
+    Trouble(
+        "unknown_errand",
+        "admin",
+        ("There is nothing under way with this id, or it was long ago.",),
+        "Look at what is under way; what has ended is forgotten after a while.",
+    ),
+    Trouble(
+        "ended",
+        "admin",
+        ("It has ended already.",),
+        "Nothing is to be done: look at what came of it.",
     ),
     Trouble(
         "in_use",
@@ -234,25 +271,12 @@ REQUESTS: Final = (
             "`to`: name another connection.",
             "`to`: this connection is another company's.",
             "`connection`: no connection has this id.",
-            "`connection`: this connection is another company's.",
+            "`connection`: this connection is another company's, or only for one.",
             "`logo`: no logo has this name; upload it first.",
             "Choose what is to become of the meetings.",
+            "Name either a `record` or a `customer`.",
         ),
         "Put the named field right and send it again; docs/api.md says what each may hold. Nothing was stored.",
-    ),
-    Trouble(
-        "invalid_logo",
-        "admin",
-        (
-            "This is no picture that can be read: send a PNG, JPEG, WebP or GIF.",
-            "An SVG can hold programs, so it is not taken: save the picture as a PNG.",
-            "The file is larger than 1 MB: save the picture smaller, 480 pixels wide is enough.",
-            "The picture has too many pixels: save it smaller, 480 pixels wide is enough.",
-            "The picture is too detailed to be made small enough: take a simpler one.",
-            "The picture is transparent all over: there is nothing to see in it.",
-            "There are {count} logos already: take some out of use, and try again tomorrow.",
-        ),
-        "Send a PNG, JPEG, WebP or GIF of at most 1 MB; 480 pixels wide is enough.",
     ),
     Trouble(
         "refused",

@@ -32,6 +32,9 @@ def rehearse(only: Sequence[str] = ()) -> int:
     except (NotStarted, NotSent, OutOfStep) as error:
         print(f"\nThe rehearsal could not be played to its end: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nThe rehearsal was stopped; nothing of it is left.", file=sys.stderr)
+        return 2
     broken = [(story.title, text) for story in stories for text in story.broken]
     print(f"\n{sum(story.kept for story in stories)} promises kept, {len(broken)} broken.")
     for title, text in broken:
@@ -58,9 +61,12 @@ def _played(house: House, chosen: Sequence[str]) -> list[Story]:
         print(story.text(), flush=True)
         stories.append(story)
 
-    with ThreadPoolExecutor(len(ACTS)) as pool:
+    pool = ThreadPoolExecutor(len(ACTS), "outage")
+    try:
         for done in as_completed([pool.submit(ACTS[name], house) for name in chosen if name != ALONE]):
             told(done.result())
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # whoever still plays ends as soon as the service does
     if ALONE in chosen:
         told(ACTS[ALONE](house))
     told(_end(house, stories))

@@ -13,10 +13,10 @@ from starlette.routing import Route
 
 from service.choices import DEFAULT
 from service.entry import State
-from service.vault import Damaged, UnknownKey, Vault
 from service.web.api_connections import ConnectionsApi
 from service.web.api_offices import OfficesApi
 from service.web.api_records import RecordsApi
+from service.web.cursors import Cursors
 from service.web.errors import Problem
 from service.web.schema import ConnectionRead, RecordPage, RecordRead
 from service.web.settings import Frame, Visit
@@ -24,7 +24,6 @@ from service.web.words import _
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _CURSOR = re.compile(r"\d{1,11}\.[0-9a-f-]{0,36}")
-_PURPOSE = "cursor"  # it names a booking, which may be another company's: only we read it
 _RUNNING = 12 * 3600  # seconds after its start for which a booking counts as current
 _FAILING = 20
 
@@ -42,10 +41,10 @@ class Bookings:
     """The list, a booking's page, and its buttons."""
 
     def __init__(
-        self, frame: Frame, vault: Vault, records: RecordsApi, offices: OfficesApi, connections: ConnectionsApi
+        self, frame: Frame, cursors: Cursors, records: RecordsApi, offices: OfficesApi, connections: ConnectionsApi
     ) -> None:
         self._frame = frame
-        self._vault = vault
+        self._cursors = cursors
         self._records = records
         self._offices = offices
         self._connections = connections
@@ -68,7 +67,8 @@ class Bookings:
         zone = self._zone()
         since, until = _day(visit.asked("day"), zone)
         filtered = bool(asked or state or office or until)
-        cursor = self._cursor(visit.asked("cursor"))
+        cursor = self._cursors.open(visit.asked("cursor"))
+        cursor = cursor if cursor and _CURSOR.fullmatch(cursor) else None
         if not filtered:
             since = int(time.time()) - _RUNNING
         page = await self._records.find(
@@ -96,16 +96,8 @@ class Bookings:
             states=_states(),
             offices=await self._names(visit),
             zone=zone,
-            more=more(visit.request, self._vault.seal(page.cursor, _PURPOSE) if page.cursor else None),
+            more=more(visit.request, self._cursors.seal(page.cursor)),
         )
-
-    def _cursor(self, sealed: str) -> str | None:
-        """Where a list goes on; from its beginning where nobody can tell."""
-        try:
-            cursor = self._vault.open(sealed, _PURPOSE) if sealed else ""
-        except (Damaged, UnknownKey):
-            return None
-        return cursor if _CURSOR.fullmatch(cursor) else None
 
     async def _show(self, visit: Visit) -> Response:
         record = await self._known(visit)
@@ -124,10 +116,17 @@ class Bookings:
             cure=self._cure(visit, record, connections),
             connection=connections.get(record.connection or ""),
             office=(await self._names(visit)).get(record.office or ""),
+            service=self._service(visit, record),
             zone=choice.time_zone if choice else "UTC",
             trouble=trouble,
             did=visit.asked("did"),
         )
+
+    def _service(self, visit: Visit, record: RecordRead) -> str | None:
+        """What the office calls a booking's service; what was chosen for all offices is for admins of all companies."""
+        choice = self._offices.choice(record.office or DEFAULT, record.realm)
+        told = visit.all_companies or record.chosen_by == "office"
+        return choice.service_names.get(record.service or "") if choice and told else None
 
     def _cure(self, visit: Visit, record: RecordRead, connections: Mapping[str, ConnectionRead]) -> Cure | None:
         """What helps a booking that has no meeting yet although it should."""

@@ -15,6 +15,7 @@ from service.vello import CONNECTION_TEST, RECORD_EVENTS
 from service.web.api import Api
 from service.web.api_deliveries import shown
 from service.web.bookings import more
+from service.web.cursors import Cursors
 from service.web.errors import Problem
 from service.web.schema import DeliveryRead, ErrandRead, OutlookRead
 from service.web.settings import Frame, Visit
@@ -27,8 +28,9 @@ _KINDS = ("event", "call")
 class DeliveryPages:
     """The log, one of its lines, and what is under way."""
 
-    def __init__(self, frame: Frame, operations: Api) -> None:
+    def __init__(self, frame: Frame, cursors: Cursors, operations: Api) -> None:
         self._frame = frame
+        self._cursors = cursors
         self._deliveries = operations.deliveries
         self._errands = operations.errands
         self._connections = operations.connections
@@ -59,7 +61,8 @@ class DeliveryPages:
         return await self._page(visit, asked, await self._deliveries.outlook(wanted, visit.sees))
 
     async def _page(self, visit: Visit, asked: Mapping[str, str], outlook: OutlookRead | None = None) -> Response:
-        cursor = visit.asked("cursor") if is_delivery(visit.asked("cursor")) else None
+        cursor = self._cursors.open(visit.asked("cursor"))
+        cursor = cursor if cursor and is_delivery(cursor) else None
         page = await self._deliveries.find(self._wanted(asked), 50, cursor, sees=visit.sees)
         return visit.show(
             "deliveries.html",
@@ -67,7 +70,7 @@ class DeliveryPages:
             asked=asked,
             filtered=any(asked.values()),
             outlook=outlook,
-            more=None if outlook else more(visit.request, page.cursor),
+            more=None if outlook else more(visit.request, self._cursors.seal(page.cursor)),
             kinds={"event": _("Events"), "call": _("Calls")},
             types=sorted({*RECORD_EVENTS, CONNECTION_TEST}),
             **await self._words(visit),
