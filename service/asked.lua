@@ -44,7 +44,7 @@ end
 
 -- Have a record take on a meeting that stands at a provider (ARGV 4 name, 5 envelope, 6 its generation, 7 digest of its
 -- link, 8 '1' when it is in doubt); one it has already (ARGV 10 its name) is removed then. ARGV 3 text  9 `generation` as
--- it was when the record was read.
+-- it was when the record was read  11 whose the meeting is, see Placement.marked.
 -- Answers as `recreate` does.
 function verbs.adopt()
   local e = load(entry)
@@ -53,7 +53,8 @@ function verbs.adopt()
   if leased(e) or e.intent or e.released or e.erased or (e.generation or '0') ~= ARGV[9] then return -1 end
   unpark(e)
   if e.meeting then redis.call('HSET', entry, 'x:' .. ARGV[10], e.meeting) end
-  redis.call('HSET', entry, 'meeting', ARGV[5], 'made', ARGV[6], 'state', 'pending', 'asked', e.asked or now_s)
+  redis.call('HSET', entry, 'meeting', ARGV[5], 'made', ARGV[6], 'marked', ARGV[11], 'state', 'pending',
+    'asked', e.asked or now_s)
   redis.call('HDEL', entry, 'x:' .. ARGV[4], 'doubt', 'older', 'attempts', 'refusals', 'reason')
   if ARGV[8] == '1' then redis.call('HSET', entry, 'doubt', '1') end
   if e.foreign == ARGV[7] then

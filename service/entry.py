@@ -25,7 +25,7 @@ class State(StrEnum):
     GONE = "gone"
 
 
-_spec = attrgetter(*(each.name for each in fields(MeetingSpec)))
+_spec = attrgetter(*(each.name for each in fields(MeetingSpec) if each.name != "owner"))
 _meeting = attrgetter("id", "join_url", "host", "warnings")
 
 
@@ -60,10 +60,21 @@ class Placement(NamedTuple):
         return cls(connection, MeetingSpec(*spec), _loaded(meeting) if meeting else None, *rest)
 
     def bare(self) -> "Placement":
-        """This without its entrance, as `load` gives it."""
-        if self.meeting is None or self.meeting.entrance is None:
-            return self
-        return self._replace(meeting=replace(self.meeting, entrance=None))
+        """This without what stands beside it, as `load` gives it."""
+        placed = self._replace(spec=replace(self.spec, owner="")) if self.spec.owner else self
+        if placed.meeting is None or placed.meeting.entrance is None:
+            return placed
+        return placed._replace(meeting=replace(placed.meeting, entrance=None))
+
+    @property
+    def marked(self) -> str:
+        """Whose the meeting is by its marker, and of which one that is said; '' where nobody knows."""
+        return f"{self.spec.owner}:{self.name}" if self.spec.owner else ""
+
+    def owned(self, marked: str) -> "Placement":
+        """This with its owner, where `marked` says so of it: that stands beside the placement, as an entrance does."""
+        owner, _, name = marked.partition(":")
+        return self._replace(spec=replace(self.spec, owner=owner)) if name == self.name else self
 
     def dump_entrance(self) -> tuple[Any, ...]:
         """What the vendor says of the meeting's entrance, for the vault, as JSON; bound to the meeting and its link.

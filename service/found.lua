@@ -2,7 +2,7 @@
 -- Stands before ledger.lua in one script; what `accept` is told of it:
 -- ARGV 20 envelope of a meeting or ''  21 its generation  22 digest of its link  23 '1' when it is in doubt
 --      24 the token in the record's link, when that is a page of ours, or ''  25 digest of that link
---      26 '1' when the record is older than the store
+--      26 '1' when the record is older than the store  27.. see note.lua  30 whose the meeting is, see Placement.marked
 
 -- The link token a record gets: the one of the page that Vello has already, unless it is another record's.
 local function token_for(base, record)
@@ -33,7 +33,7 @@ local function recall(base, record, e, set, held, now_s)
   if ARGV[20] == '' or held or e.released or tonumber(e.made or 0) > tonumber(ARGV[21]) then return false end
   local foreign = set.foreign or e.foreign or ''
   if live and foreign ~= '' and foreign ~= ARGV[22] then return false end
-  set.meeting, set.made, set.older = ARGV[20], ARGV[21], ''
+  set.meeting, set.made, set.marked, set.older = ARGV[20], ARGV[21], ARGV[30], ''
   if ARGV[23] == '1' then set.doubt = '1' end
   if foreign == ARGV[22] then
     set.foreign = ''

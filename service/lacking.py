@@ -1,11 +1,11 @@
 """Bookings that are to have a meeting and have none: those that begin soon, and those that were given up.
 
-The index and the failed ones of each shard are read, never all records: one script for each shard, in one round trip.
+The index and the failed ones of each shard are read, never all records: one script a shard, a few in one round trip.
 """
 
 import hashlib
 from importlib import resources
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from service.shards import SHARDS, shard_keys
 from service.store import Script, Store
@@ -16,6 +16,8 @@ LATE: Final = 300
 """Seconds after which something due should have been done."""
 MOST: Final = 1000
 """Records of each kind that are looked at in one shard at most, the soonest first."""
+TOGETHER: Final = 8
+"""Shards in one round trip: with very many bookings all of them together would take too long for one call."""
 
 _SCRIPT = Script(resources.files("service").joinpath("lacking.lua").read_text())
 
@@ -44,7 +46,10 @@ class Shortfall(NamedTuple):
 async def lacking(store: Store, now: float) -> Shortfall:
     """What lacks a meeting at `now` (unix seconds). Raises: StoreUnavailable."""
     args = (int(now), int(now) + SOON, LATE * 1000, MOST)
-    answers = await store.pipeline_call(_SCRIPT, [(shard_keys(shard)[:2], args) for shard in range(SHARDS)])
+    answers: list[list[Any]] = []
+    for first in range(0, SHARDS, TOGETHER):
+        keys = [shard_keys(shard)[:2] for shard in range(first, first + TOGETHER)]
+        answers += await store.pipeline_call(_SCRIPT, [(each, args) for each in keys])
     found = [
         Lacking(_name(record), int(float(start)), realm, kind == "failed", parked or None)
         for _, *rest in answers

@@ -141,6 +141,7 @@ class Ledger:
             digest(page),
             int(known.older),
             *note,
+            known.placement.marked if known.placement else "",
         )
         verdict, fence, inherited, now, revision, flat, *rest = answer
         if fence < 0:
@@ -226,8 +227,13 @@ class Ledger:
     async def adopt(self, entry: Entry, placement: Placement, text: str, *, doubt: bool) -> bool:
         """Have a record take on a meeting that stands; False while somebody works on it or knows more of it."""
         before = entry.meeting.name if entry.meeting else ""
-        known = (placement.name, *self._recalled(entry.record, Known(placement, doubt)), str(entry.generation), before)
-        return bool(await self._call("adopt", entry.record, text, *known) == 1)
+        known = (
+            *self._recalled(entry.record, Known(placement, doubt)),
+            str(entry.generation),
+            before,
+            placement.marked,
+        )
+        return bool(await self._call("adopt", entry.record, text, placement.name, *known) == 1)
 
     async def erase(self, record: str) -> str:
         """Forget a record for good: 'unknown', 'gone', or 'pending' until nothing of it stands at a provider."""

@@ -30,8 +30,8 @@ TRIES: Final = 3
 """How often a page is asked for that a provider puts off."""
 PATIENCE: Final = 30.0
 """Seconds for which a page that was put off is waited for, at most."""
-BREATH: Final = 0.05
-"""Seconds between two pages, so that the list leaves room for what customers wait for."""
+BREATH: Final = 0.1
+"""Seconds between two pages, of one host or of two, so that the list leaves room for what customers wait for."""
 
 _Answer = TypeVar("_Answer")
 
@@ -51,12 +51,13 @@ class Seen:
     """What the lists showed, by the meetings' key.
 
     `whole` are the hosts whose meetings were read to their end, as connection and host; `left` says for a connection
-    why some of its were not.
+    why some of its were not. `broken` are connections of which further hosts were not asked.
     """
 
     by_key: dict[str, list[Sighting]] = field(default_factory=dict)
     whole: set[tuple[str, str | None]] = field(default_factory=set)
     left: dict[str, str] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
     meetings: int = 0
 
     def add(self, sighting: Sighting) -> None:
@@ -104,10 +105,12 @@ class Lookout:
                 except (ProviderError, Held) as error:
                     seen.left.setdefault(each.row.id, _text(error))
                     if not isinstance(error, PermanentError):  # else it is this host's, and others may be read
+                        seen.broken.add(each.row.id)
                         break
                 else:
                     if whole:
                         seen.whole.add((each.row.id, host))
+                await asyncio.sleep(BREATH)
         return seen
 
     def host_of(self, connection: str, host: str | None) -> str | None:

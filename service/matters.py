@@ -36,7 +36,7 @@ PATIENCE: Final[Mapping[Code, int]] = {
     "connection.budget": 0,
     "bookings.missing": 300,
     "bookings.failed": 0,
-    "clock": 300,
+    "clock": 0,
     "notices.mail": 1800,
     "notices.webhook": 1800,
 }

@@ -1,6 +1,6 @@
 """When a sweep is due: every night, and for a connection that may have meetings nobody has seen yet.
 
-Every process with the role of a worker looks once a minute; the lock lets one of them sweep. The same loop beats, so
+Every process with the role of a worker looks once a minute; the lock lets one of them sweep. The same round beats, so
 that a store that was put back from a backup shows (`swept`).
 """
 
@@ -9,19 +9,13 @@ import random
 import time
 from typing import Final
 
-import structlog
-
 from service.sweep import Sweep, SweepElsewhere
 from service.swept import SweepReport, Swept
 
-EVERY: Final = 60.0
-"""Seconds between two looks, a quarter more or less."""
-AGAIN: Final = 900.0
+AGAIN: Final = 3600.0
 """Seconds after which a connection is tried again whose meetings could not all be read."""
 HOUR: Final = 3600
 DAY: Final = 24 * HOUR
-
-_log = structlog.get_logger(__name__)
 
 
 def due(last: SweepReport | None, now: float, hour: int, late: float) -> bool:
@@ -38,7 +32,7 @@ def due(last: SweepReport | None, now: float, hour: int, late: float) -> bool:
 
 
 class Nightly:
-    """The loop of one process; `hour` None sweeps at no hour, and looks at new connections all the same."""
+    """The rounds of one process; `hour` None sweeps at no hour, and looks at new connections all the same."""
 
     def __init__(self, sweep: Sweep, swept: Swept, hour: int | None) -> None:
         self._sweep = sweep

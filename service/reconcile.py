@@ -124,7 +124,7 @@ class Reconciler:
                 entry, permit, "Changing", lambda: self._update(entry, target, wanted, action.why)
             )
         assert wanted is not None  # noqa: S101 - what is left is CREATE and REPLACE
-        intended = wanted._replace(spec=replace(wanted.spec, owner=self._owner))
+        intended = self._ours(wanted)
         if entry.older and (recalled := await self._recall(entry, intended, permit)):
             return recalled
         text = f"Making a meeting: {action.why}."
@@ -160,9 +160,7 @@ class Reconciler:
 
     def _taken_on(self, entry: Entry, placed: Placement, *, doubt: bool) -> Step:
         made = placed.spec.generation
-        sets = {"meeting": self._ledger.seal(entry.record, placed), "made": str(made)} | (
-            {"doubt": "1"} if doubt else {}
-        )
+        sets = {**self._ledger.standing(entry.record, placed), "made": str(made)} | ({"doubt": "1"} if doubt else {})
         after = entry._replace(meeting=placed, made=made, doubt=doubt, older=False)
         text = "A meeting of this booking stood at the provider already; it is taken on."
         return self._finish(Step(after, Change("hold", sets, ("older",), (("found", text),))))
@@ -173,6 +171,10 @@ class Reconciler:
         if not await self._ledger.begin(lease, change):
             return False
         return time.monotonic() - asked < self._ledger.lease_seconds / 3 or await self._ledger.renew(lease)
+
+    def _ours(self, placed: Placement) -> Placement:
+        """A meeting that this installation makes, or made: its marker says so, and no placement in the store."""
+        return placed._replace(spec=replace(placed.spec, owner=self._owner))
 
     def _plan(self, entry: Entry) -> Action:
         choice = self._settings.choice_of(entry)
@@ -185,8 +187,8 @@ class Reconciler:
 
     async def _resolve(self, entry: Entry) -> Step:
         """An earlier run died or lost the answer in the middle of a create: ask before anything is made again."""
-        intent = entry.intent
-        assert intent is not None  # noqa: S101 - _step() looked
+        assert entry.intent is not None  # noqa: S101 - step() looked
+        intent = self._ours(entry.intent)
         provider = self._settings.connections.provider(intent.connection)
         found = await self._call(entry, "find", intent, provider.find(intent.spec))
         if found is not None:
@@ -262,7 +264,7 @@ class Reconciler:
     async def _removed(self, entry: Entry, target: Placement) -> bool:
         """Remove a leftover. One without a meeting is what a zombie may have made: the provider is asked first."""
         provider = self._settings.connections.provider(target.connection)
-        meeting = target.meeting or await self._call(entry, "find", target, provider.find(target.spec))
+        meeting = target.meeting or await self._call(entry, "find", target, provider.find(self._ours(target).spec))
         found = target._replace(meeting=meeting)
         if meeting is None or (entry.meeting is not None and entry.meeting.name == found.name):
             return False

@@ -16,6 +16,7 @@ from service.vello import Rank, Record
 _CONTENT = ("company", "office", "resource", "service", "user", "customer", "start", "duration")
 _STORED = (*_CONTENT, "language", "record_number", "archived")
 _wish_of = attrgetter(*_STORED)
+_STANDING = ("meeting", "entrance", "marked")
 _KEPT = 1024  # wishes and placements kept as they were read or sealed: a run reads the same ones at each of its steps
 
 
@@ -46,7 +47,7 @@ class Rows:
             generation=int(row.get("generation", 0)),
             settled=int(row.get("settled", 0)),
             token=row.get("token"),
-            meeting=self._standing(record, row["meeting"], row.get("entrance", "")) if "meeting" in row else None,
+            meeting=self._standing(record, *(row.get(name, "") for name in _STANDING)) if "meeting" in row else None,
             intent=self.placement(record, row["intent"]) if "intent" in row else None,
             intent_age=(now - int(row["intended"])) / 1000 if "intended" in row else math.inf,
             made=int(row.get("made", 0)),
@@ -74,10 +75,10 @@ class Rows:
         return envelope
 
     def standing(self, record: str, placement: Placement) -> dict[str, str]:
-        """The fields of an entry whose meeting stands; its entrance, '' for none, in an envelope of its own."""
+        """The fields of an entry whose meeting stands: with its entrance, '' for none, in an envelope, and whose it is."""
         kept = placement.meeting and placement.meeting.entrance and orjson.dumps(placement.dump_entrance()).decode()
         entrance = self._vault.seal(kept, entrance_purpose(record)) if kept else ""
-        return {"meeting": self.seal(record, placement), "entrance": entrance}
+        return {"meeting": self.seal(record, placement), "entrance": entrance, "marked": placement.marked}
 
     def placement(self, record: str, envelope: str) -> Placement:
         """What `seal` sealed, without its entrance."""
@@ -92,8 +93,8 @@ class Rows:
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
 
-    def _open_standing(self, record: str, envelope: str, entrance: str) -> Placement:
-        placed = self.placement(record, envelope)
+    def _open_standing(self, record: str, envelope: str, entrance: str, marked: str) -> Placement:
+        placed = self.placement(record, envelope).owned(marked)
         return (
             placed.entered(orjson.loads(self._vault.open(entrance, entrance_purpose(record)))) if entrance else placed
         )

@@ -235,10 +235,10 @@ class Sweep:
         keys = sorted(notes)
         for at in range(0, len(keys), _BATCH):
             await self._found.note({key: notes[key] for key in keys[at : at + _BATCH]}, began)
-        whole = [name for name in names if name not in seen.left]
+        whole = [name for name in names if name not in seen.broken]
         if notes or (everything and len(whole) == len(names)):
             await self._swept.found(any_=bool(notes))
-        await asyncio.sleep(GLANCE if notes else 0)  # until every process sees that there are notes
+        await asyncio.sleep(1.2 * GLANCE if notes else 0)  # until every process sees that there are notes
         for name in whole:
             await self._swept.done(name, began)
 

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service.choices import Choice
 from service.logos import MOST, UNUSED, Logos
 from service.picture import UPLOAD, Unusable
 from service.store import Store
@@ -41,7 +42,7 @@ async def upload(service: Running, file: bytes = PNG) -> httpx.Response:
 async def choose(service: Running, office: str = "default", **fields: Any) -> httpx.Response:
     """Change some of an office's choice."""
     now = (await service.admin("GET", "/offices/default")).json()
-    kept = {name: value for name, value in now.items() if name not in ("id", "own", "company")}
+    kept = {name: value for name, value in now.items() if name in Choice.model_fields}
     return await service.admin("PUT", f"/offices/{office}", json={**kept, **fields})
 
 

@@ -14,9 +14,11 @@ from service.store import Store
 from service.tombs import Tombs
 from service.vault import Vault
 from tests.events import body, event, record
+from tests.processes import Service
 from tests.running import ENDPOINT, Running, running
 from tests.servers import MemoryServer
-from tests.stores import StoreServer
+from tests.stores import ClusterServers, StoreServer
+from tests.tools import need
 
 VAULT = Vault([("k1", bytes(32))])
 KEPT = 14 * 86_400
@@ -239,3 +241,25 @@ async def test_many_at_once_lose_none(store: Store) -> None:
         found |= {line.record for line in page if line.record}
         cursor = more or ""
     assert found == {each["id"] for each in data}
+
+
+async def test_a_process_that_is_killed_leaves_every_event_that_it_took(store: Store, store_url: str) -> None:
+    data = [record() for _ in range(20)]
+    async with Service(REDIS_URL=store_url, LOG_LEVEL="error") as service:
+        for each in data:
+            await service.say("record.created", each)
+        service.kill()
+    log = Deliveries(store, VAULT, Tombs())
+    page, _ = await log.page("99999999999999", 100)
+    assert {line.record for line in page if line.verdict == "new"} == {each["id"] for each in data}
+
+
+async def test_it_is_the_same_on_a_cluster() -> None:
+    async with ClusterServers(need("redis-server")) as cluster, running(cluster.url) as service:
+        data = [record() for _ in range(12)]
+        for each in data:
+            await service.say("record.created", each)
+        await service.say("connection.test", {})
+        found = await lines(service)
+        assert {line["record"] for line in found} == {None, *(each["id"] for each in data)}
+        assert (await service.admin("POST", f"/deliveries/{found[-1]['id']}/replay")).json()["verdict"] == "same"

@@ -142,10 +142,15 @@ async def test_an_admin_of_one_company_reaches_nothing_of_another(service: Runni
     given = await sent("/privacy", whose="customer", id=north, do="export")
     assert (mine["id"] in given, other["id"] in given) == (True, False)
     assert other["id"] not in await sent("/privacy", whose="record", id=other["id"], do="export")
-    for whose, id_ in (("record", other["id"]), ("customer", north)):
+    unknown = str(uuid.uuid4())
+    for whose, id_ in (("record", other["id"]), ("record", unknown), ("customer", north)):
         assert (await sent("/privacy", whose=whose, id=id_, do="erase", sure="yes")).startswith("303")
     for errand in (await service.admin("GET", "/errands")).json()["errands"]:
         await ended(service, errand["id"])
     assert (await service.admin("GET", f"/records/{mine['id']}")).status_code == 404
     assert (await service.record(other["id"]))["company"] == south
     assert len(await lines(service, record=other["id"])) == 1
+    assert await store.execute("KEYS", "vm:erased:*") != []
+    tombs = len(await store.execute("KEYS", "vm:erased:*"))
+    await ended(service, (await service.admin("POST", "/erasures", json={"record": unknown})).json()["id"])
+    assert len(await store.execute("KEYS", "vm:erased:*")) == tombs + 1  # only an admin of all may say so of it

@@ -15,6 +15,7 @@ from providers.base import Meeting, MeetingProvider, MeetingSpec
 from providers.google_account import EVENTS
 from service.plan import key_of
 from service.store import Store
+from service.swept import Kind
 from tests.events import record
 from tests.fakes.google_server import GoogleServer
 from tests.fakes.zoom_server import ZoomServer
@@ -25,6 +26,7 @@ from tests.running import Running, running
 from tests.servers import MemoryServer
 from tests.test_google_bookings import environment
 from tests.test_sweep import OWNER
+from tests.test_zoom_bookings import own_app, zoomed
 from tests.waiting import wait_until
 
 ANNA = "anna@example.org"
@@ -205,3 +207,21 @@ async def test_sweeps_amid_events_and_dying_services_lose_nothing_and_leave_noth
     starts = {meeting["key"]: meeting["start"] for meeting in await meeting_server.meetings()}
     assert starts == {key_of(data["id"]): data["time"] for data in bookings if not data["canceled"]}
     assert len(await meeting_server.meetings()) == len(starts)
+
+
+async def test_a_host_who_is_gone_hides_nobody_elses_meetings(store_url: str, zoom: ZoomServer) -> None:
+    """Those whom offices chose are looked at, and those whom the account names besides."""
+    async with zoomed(store_url, zoom) as service:
+        connection = await own_app(service, default_host=f"{ANNA}, gone@example.org")
+        data = record(time=int(time.time()) // 60 * 60 + DAY)
+        await service.link(data)
+        (meeting,) = await zoom.meetings()
+        await zoom.control("DELETE", f"meetings/{meeting['id']}")
+        async with connected(zoom, S2S) as provider:
+            await provider.create(a_spec(record(time=data["time"]), "ben@example.org"))
+        done = await service.app.app.state.sweep.run()
+        assert {(each.kind, each.record) for each in done.findings} == {(Kind.REPAIR, data["id"]), (Kind.NOTE, None)}
+        assert list(done.report.left) == [connection]
+        assert (await service.settled(data["id"]))["state"] == "ready"
+    assert len(await zoom.meetings()) == 2
+    assert (await zoom.state())["junk"] == []

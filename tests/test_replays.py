@@ -232,3 +232,18 @@ async def test_the_command_tells_what_would_happen_and_does_it(
     assert (await said("--delivery", "1.1.abcdef012"))[0] == 1
     assert (await said("--since", "soon"))[0] == 2
     assert (await Changes(store).of("replay"))[0].who == "command line"
+
+
+async def test_the_page_of_a_booking_stays_the_one_that_vello_was_told(
+    store: Store, store_url: str, meeting_server: MemoryServer
+) -> None:
+    async with running(store_url) as service:
+        await service.connect(meeting_server.url, link="hosted")
+        data = record()
+        link = await service.link(data)
+        await service.say("record.updated", {**data, "version": 2, "metadata": {"video_link": link}})
+        line = (await lines(service, record=data["id"], type="record.updated"))[0]
+        for key in await store.execute("KEYS", f"vm:*{data['id']}"):
+            await store.execute("DEL", key)
+        await post(service, f"/deliveries/{line['id']}/replay", 202)
+        assert await service.link({**data, "version": 2, "metadata": {"video_link": link}}) == link

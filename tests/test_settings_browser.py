@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import FilePayload, Page, expect
 
 from service.vello import sign
 from tests.browsing import ELSEWHERE, Scheme, browser, browsers, listening, log_in, pictured, served, violations
@@ -15,6 +15,7 @@ from tests.fakes.jitsi import FakeJitsi
 from tests.fakes.zoom_server import ZoomServer
 from tests.processes import ADMIN, TOKEN
 from tests.servers import MemoryServer
+from tests.test_picture import logo, saved
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(240)
@@ -353,6 +354,31 @@ async def test_a_session_that_ends_in_the_middle_of_a_form_loses_nothing(at: At,
         await page.get_by_role("button", name="Send it now").click()
         await expect(page.get_by_role("status").first).to_contain_text("Saved")
         assert (await at.api("GET", "/offices/default")).json()["tag"] == "kept"
+
+
+async def test_a_logo_and_a_colour_are_seen_before_they_are_saved(at: At, tmp_path: Path) -> None:
+    await at.api("PUT", "/offices/default", {"name": "Helsinki"})
+    async with browser(tmp_path) as (page, complaints):
+        await log_in(page, at.public, "/offices/default")
+        await page.get_by_role("link", name="Logo and colour").click()
+        file: FilePayload = {"name": "logo.png", "mimeType": "image/png", "buffer": saved(logo())}
+        await page.get_by_label("Logo").set_input_files(file)
+        await page.get_by_label("Colour").fill("#fc0")
+        await page.get_by_role("button", name="Only show").click()
+        picture = page.get_by_role("img", name="Logo")
+        await expect(picture).to_be_visible()
+        assert await picture.evaluate("image => image.naturalWidth") > 0
+        button = page.get_by_text("Join the meeting")
+        await expect(button).to_have_css("background-color", "rgb(255, 204, 0)")
+        await expect(button).to_have_css("color", "rgb(0, 0, 0)")
+        await sound(page, "office-look")
+        assert (await at.api("GET", "/offices/default")).json()["logo"] is None
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("status").first).to_contain_text("Saved")
+        chosen = (await at.api("GET", "/offices/default")).json()
+        assert (chosen["colour"], chosen["name"]) == ("#ffcc00", "Helsinki")
+        assert chosen["logo"]
+        assert complaints == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from providers.base import MeetingSpec
+from providers.base import Meeting, MeetingSpec
 from providers.http import Http
 from providers.memory import Memory, MemorySettings
 from service.config import Config
+from service.entry import Placement
 from service.nightly import DAY, HOUR, due
 from service.plan import key_of
 from service.shards import shard_of
@@ -258,12 +259,14 @@ async def test_what_cannot_be_read_is_said_and_nothing_follows_from_it(
     service: Running, meeting_server: MemoryServer
 ) -> None:
     await service.link(booking())
-    await meeting_server.faults(only="list", fail=[{"status": 400}])
+    ((id_, _),) = (await stand(meeting_server)).items()
+    await meeting_server.request("DELETE", f"/meetings/{id_}")
+    await meeting_server.faults(only="list", fail=[{"status": 429, "retry_after": 3600}])
     done = await service.app.app.state.sweep.run()
-    assert list(done.report.left.values()) == ["127.0.0.1 refuses the call (status 400)."]
+    assert ["wants fewer calls" in why for why in done.report.left.values()] == [True]
     assert done.findings == []
     assert await service.app.app.state.nightly.unseen() == [*done.report.left]
-    assert await swept(service) == []
+    assert [kind for kind, _ in await swept(service)] == [Kind.REPAIR]
     assert await service.app.app.state.nightly.unseen() == []
 
 
@@ -493,6 +496,17 @@ async def test_a_note_is_forgotten_when_its_meeting_is_gone_at_the_next_sweep(
     link = await service.link(data)
     assert link != gone.join_url
     assert (await service.settled(data["id"]))["state"] == "ready"
+
+
+def test_what_is_sealed_of_a_meeting_has_the_fields_it_always_had_and_its_owner_stands_beside() -> None:
+    """Processes of the version before read it too."""
+    here = Placement("c1", spec(booking()), Meeting("m1", "https://meet.example.org/m1"))
+    other = here._replace(meeting=Meeting("m2", "https://meet.example.org/m2"))
+    assert len(here.dump()[1]) == 8
+    stored = Placement.load(json.loads(json.dumps(here.dump())))
+    assert stored.spec.owner == ""
+    assert stored.owned(here.marked).spec.owner == OWNER
+    assert stored.owned(other.marked).spec.owner == ""
 
 
 # When a sweep is due.

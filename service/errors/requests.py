@@ -63,8 +63,24 @@ REQUESTS: Final = (
     Trouble(
         "too_large",
         "vello",
-        ("The body is larger than {size} KiB.",),
+        (
+            "The body is larger than {size} KiB.",
+            "The file is larger than 1 MB: save the picture smaller, 480 pixels wide is enough.",
+        ),
         "Send less in one request.",
+    ),
+    Trouble(
+        "invalid_logo",
+        "admin",
+        (
+            "An SVG can hold programs, so it is not taken: save the picture as a PNG.",
+            "This is no picture that can be read: send a PNG, JPEG, WebP or GIF.",
+            "The picture has too many pixels: save it smaller, 480 pixels wide is enough.",
+            "The picture is transparent all over: there is nothing to see in it.",
+            "The picture is too detailed to be made small enough: take a simpler one.",
+            "There are {most} logos already: take some out of use, and try again tomorrow.",
+        ),
+        "Send another picture. Nothing was stored, and the office has the logo it had.",
     ),
     Trouble(
         "head_too_large",
@@ -166,6 +182,24 @@ REQUESTS: Final = (
         "Look at the list of deliveries: lines are kept for some days only.",
     ),
     Trouble(
+        "not_replayable",
+        "admin",
+        ("What it said is not in the log: only an event about a record can be replayed.",),
+        "Choose an event about a record, or have Vello send this one again.",
+    ),
+    Trouble(
+        "unknown_errand",
+        "admin",
+        ("There is nothing under way with this id, or it was long ago.",),
+        "Look at what is under way; what has ended is forgotten after a while.",
+    ),
+    Trouble(
+        "ended",
+        "admin",
+        ("It has ended already.",),
+        "Nothing is to be done: look at what came of it.",
+    ),
+    Trouble(
         "in_use",
         "admin",
         (
@@ -240,6 +274,7 @@ REQUESTS: Final = (
             "`connection`: this connection is another company's, or only for one.",
             "`logo`: no logo has this name; upload it first.",
             "Choose what is to become of the meetings.",
+            "Name either a `record` or a `customer`.",
         ),
         "Put the named field right and send it again; docs/api.md says what each may hold. Nothing was stored.",
     ),

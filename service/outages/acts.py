@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ DEADLINE: Final = 2.0
 _LATE: Final = 3.0  # seconds beyond it that a busy machine may take
 _REFUSED: Final = 8.0  # seconds after which Vello is told that the store is away
 _OUTAGE: Final = 6.0  # seconds that an outage goes on after it was noticed
+_WATCHED: Final = 3.0  # seconds in which it is counted how often Zoom is asked
 _CURED: Final = SETTLING + 25.0  # seconds after which all must be well again
 _HOUR: Final = 3600
 
@@ -48,12 +50,13 @@ def silence(house: House) -> Story:
     noticed = eventually(lambda: "left alone" in office.settings(), 15)
     story.tell("Admin", f"read in the settings {office.settings()}.")
     story.promise("The settings said within 15 seconds that the account does not answer.", noticed)
-    eventually(lambda: False, _OUTAGE)
+    time.sleep(_OUTAGE)
     zoom.down.discard(office.account)
     story.tell("Zoom", f"answers again, after {zoom.refused[office.account]} calls that it cut off.")
     well = office.settled(_CURED)
     story.promise("Every booking got its meeting by itself after the outage.", well, _states(office))
     story.tell("Admin", f"read in the settings {office.settings()}.")
+    before.ask()
     right = eventually(
         lambda: [starts_at(each) for each in zoom.of(office.account)].count(before.record["time"]) == 1, 5
     )
@@ -114,7 +117,7 @@ def spent(house: House) -> Story:
         "The booking says that a limit of the day is reached, and that it ends at 00:00 UTC.", "day" in reason
     )
     asked = zoom.refused[office.account]
-    eventually(lambda: False, 3)
+    time.sleep(_WATCHED)
     more = zoom.refused[office.account] - asked
     story.promise("Zoom is not asked again and again meanwhile.", more <= 1, f"It was asked {more} more times.")
     before[1].cancels()
@@ -215,11 +218,10 @@ def _store_process(data_dir: Path) -> int:
         connection.settimeout(5)
         connection.connect(str(socket_path(data_dir / "valkey")))
         connection.sendall(b"INFO server\r\n")
-        found = None
-        for _ in range(100):
-            found = re.search(rb"process_id:(\d+)\r", connection.recv(65_536))
-            if found:
-                break
-    if found is None:
-        raise OutOfStep("The store does not say which process it is.")
+        said = b""
+        while (found := re.search(rb"process_id:(\d+)\r", said)) is None:
+            more = connection.recv(65_536)
+            if not more or len(said) > 65_536:
+                raise OutOfStep("The store does not say which process it is.")
+            said += more
     return int(found[1])
