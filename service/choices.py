@@ -16,7 +16,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from service.colour import as_hex
-from service.store import Store, version_of
+from service.store import Store, known_of, version_of
 from service.vello import Record
 
 DEFAULT: Final = "default"
@@ -167,7 +167,9 @@ class Choices:
         rows, seen = await self._store.pipeline([("HGETALL", _OFFICES), ("HGETALL", _SEEN)])
         self._seen.clear()  # another process may have had one forgotten
         self._owners = _realms(seen)
-        self._choices = {office: Choice.model_validate_json(row) for office, row in rows.items()}
+        self._choices = {
+            office: Choice.model_validate(known_of(row, Choice.model_fields)) for office, row in rows.items()
+        }
         self._versions = {office: version_of(row) for office, row in rows.items()}
 
     def of(self, office: str | None, realm: str | None = None) -> Choice | None:

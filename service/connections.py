@@ -9,7 +9,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from typing import Any, Final, Literal, cast
 
@@ -24,7 +24,7 @@ from providers.base import (
     ProviderSettings,
 )
 from service.entry import Placement
-from service.store import Store, StoreUnavailable, version_of
+from service.store import Store, StoreUnavailable, known_of, version_of
 from service.vault import Damaged, UnknownKey, Vault
 
 BUILT_IN: Final = "jitsi"
@@ -90,6 +90,10 @@ def connection_purpose(connection: str) -> str:
     return f"connection:{connection}"
 
 
+_FIELDS = frozenset(each.name for each in fields(Connection))
+_HEALTH_FIELDS = frozenset(each.name for each in fields(Health))
+
+
 class Connections:
     """All connections, held in memory and read again when the settings' revision moves."""
 
@@ -115,7 +119,7 @@ class Connections:
     async def load(self) -> None:
         """Read all connections."""
         rows = await self._store.execute("HGETALL", CONNECTIONS)
-        self._rows = {key: Connection(**json.loads(row)) for key, row in rows.items()}
+        self._rows = {key: Connection(**known_of(row, _FIELDS)) for key, row in rows.items()}
         self._versions = {key: version_of(row) for key, row in rows.items()}
         self._people = None
         self._health, self._looked = await self.health(), time.monotonic()
@@ -297,7 +301,7 @@ class Connections:
     async def health(self) -> dict[str, Health]:
         """The health of every connection that has been used."""
         rows = await self._store.execute("HGETALL", _HEALTH)
-        return {key: Health(**json.loads(row)) for key, row in rows.items()}
+        return {key: Health(**known_of(row, _HEALTH_FIELDS)) for key, row in rows.items()}
 
     def state(self, connection: str) -> Health:
         """A connection's health as it was read last."""

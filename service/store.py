@@ -5,9 +5,10 @@ One rule for callers: a command whose answer was lost is sent again, so every sc
 
 import asyncio
 import hashlib
+import json
 import random
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -53,6 +54,14 @@ _WRAPPED = re.compile(rf"(?:^|[ :-])({'|'.join(_REASONS)}) ")
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
+
+
+def known_of(row: str, names: Collection[str]) -> dict[str, Any]:
+    """What of a JSON row has one of these names.
+
+    While a service is upgraded, and after it was put back, a later version may have written more than this one knows.
+    """
+    return {name: value for name, value in json.loads(row).items() if name in names}
 
 
 def version_of(value: str) -> str:

@@ -85,6 +85,19 @@ async def test_its_settings_are_as_they_were(left: dict[str, Any], service: Runn
     assert (await service.post(raw, url=second["url"], token=second["token"])).status_code == 200
 
 
+async def test_what_a_later_version_wrote_besides_is_left_out(
+    left: dict[str, Any], store: Store, store_url: str, zoom: ZoomServer
+) -> None:
+    """Old and new processes run side by side while a service is upgraded, and an upgrade may be put back."""
+    await put(store, left["keys"])
+    for key in ("vm:offices", "vm:connections"):
+        for name, row in (await store.execute("HGETALL", key)).items():
+            await store.execute("HSET", key, name, json.dumps({**json.loads(row), "later": [1]}))
+    async with running(store_url, **environment(zoom)) as service:
+        assert await service.link(left["held"]["ready"]["data"]) == left["held"]["ready"]["link"]
+        await test_its_settings_are_as_they_were(left, service)
+
+
 def test_the_store_of_every_released_version_is_kept() -> None:
     """`python -m tests.upgrade VERSION` writes it at the commit that is released."""
     released = re.findall(r"^## \[(\d+\.\d+\.\d+)\] - ", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
