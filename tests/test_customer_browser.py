@@ -162,6 +162,17 @@ async def shown(page: Page, link: str, sizes: dict[str, int]) -> tuple[int, str,
     return answer.status, await page.locator("h1").inner_text(), sum(sizes[each.url] for each in answers)
 
 
+async def test_the_hosts_page_is_for_everybody_too(tmp_path: Path, meeting_server: MemoryServer) -> None:
+    async with StoreServer() as store, clinic(store, meeting_server) as at, browser(tmp_path) as (page, complaints):
+        for state in ("early", "open", "late", "moved", "cancelled"):
+            link = (await at.admin("GET", f"/records/{at.records[state]}"))["host_link"]
+            if link:
+                await page.goto(link)
+                assert "customer" in await page.inner_text("main")
+                await examined(page, f"host-{state}")
+        assert complaints == []
+
+
 async def test_every_state_of_the_customers_page(tmp_path: Path, meeting_server: MemoryServer) -> None:
     async with StoreServer() as store, clinic(store, meeting_server) as at, browser(tmp_path) as (page, complaints):
         sizes: dict[str, int] = {}

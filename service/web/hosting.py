@@ -26,8 +26,9 @@ from service.ledger import Ledger
 from service.links import Moment, moment, window
 from service.settings import Settings
 from service.store import StoreUnavailable
+from service.web.assets import Asset
 from service.web.host import way_in
-from service.web.join import HEADERS, STATUS
+from service.web.join import HEADERS, STATUS, WAITING
 from service.web.lookup import REFRESH, Found, Lookup, Missing
 from service.web.words import environment
 
@@ -47,7 +48,7 @@ class Hosting:
         self._ledger = ledger
         self._settings = settings
         self._root = urlsplit(public_url).path  # behind a proxy that serves us below a path
-        self._page = environment().get_template("host.html")
+        self._page, self._again = environment().get_template("host.html"), Asset("again.js").path
 
     def routes(self) -> list[Route]:
         """The page and the click."""
@@ -95,9 +96,12 @@ class Hosting:
         return self._answer(found, Moment.TROUBLE, trouble)
 
     def _missing(self, missing: Missing) -> Response:
-        headers = {**HEADERS, "Retry-After": str(missing.wait)} if missing.wait else HEADERS
         refresh = REFRESH if missing is Missing.UNAVAILABLE else None
-        body = self._page.render(at=str(missing), root=self._root, refresh=refresh, start=None, fresh=True)
+        base = WAITING if refresh else HEADERS
+        headers = {**base, "Retry-After": str(missing.wait)} if missing.wait else base
+        body = self._page.render(
+            at=str(missing), root=self._root, refresh=refresh, again=self._again, start=None, fresh=True
+        )
         return Response(body, missing.status, headers, media_type="text/html")
 
     def _answer(self, found: Found, at: Moment | None = None, trouble: Trouble = "failed") -> Response:
@@ -121,5 +125,6 @@ class Hosting:
             trouble=trouble,
             fresh=found.fresh,
             refresh=REFRESH if waits else None,
+            again=self._again,
         )
-        return Response(body, STATUS.get(at, 200), HEADERS, media_type="text/html")
+        return Response(body, STATUS.get(at, 200), WAITING if waits else HEADERS, media_type="text/html")

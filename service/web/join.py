@@ -40,10 +40,11 @@ STATUS: Mapping[Moment, int] = {Moment.CANCELLED: 410, Moment.OVER: 410, Moment.
 """Where the page is an error to programs; 200 elsewhere."""
 _LOOKS_AGAIN = (Moment.PENDING, Moment.LATE, Moment.TROUBLE, Missing.UNAVAILABLE)
 
-_WAITING: Mapping[str, str] = {
+WAITING: Mapping[str, str] = {
     **HEADERS,
     "Content-Security-Policy": f"{_SCRIPTED['Content-Security-Policy']}; connect-src 'self'",
 }
+"""A page that looks for news."""
 
 
 class Join:
@@ -178,7 +179,7 @@ class Join:
             refresh=REFRESH if waits else None,
         )
         wait = at.wait if isinstance(at, Missing) else None
-        base = _WAITING if waits else _SCRIPTED if start else HEADERS
+        base = WAITING if waits else _SCRIPTED if start else HEADERS
         headers = {**base, "Retry-After": str(wait)} if wait else base
         return Response(body, status, headers, media_type="text/html")
 

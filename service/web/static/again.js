@@ -5,7 +5,7 @@
   var main = document.querySelector("main[data-state]");
   if (!main) return;
   // After a click the address is that of the click, which leads elsewhere once it can: only the page itself is looked at.
-  var page = location.pathname.replace(/\/join\/?$/, "");
+  var page = location.pathname.replace(/\/(join|start)\/?$/, "");
   var state = main.getAttribute("data-state"), every = Number(main.getAttribute("data-again")) * 1000;
   function look() {
     var request = new XMLHttpRequest();
