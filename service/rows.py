@@ -75,7 +75,7 @@ class Rows:
         return envelope
 
     def standing(self, record: str, placement: Placement) -> dict[str, str]:
-        """The fields of an entry whose meeting stands: with its entrance, '' for none, in an envelope, and whose it is."""
+        """The fields of an entry whose meeting stands: its entrance, '' for none, in an envelope, and whose it is."""
         kept = placement.meeting and placement.meeting.entrance and orjson.dumps(placement.dump_entrance()).decode()
         entrance = self._vault.seal(kept, entrance_purpose(record)) if kept else ""
         return {"meeting": self.seal(record, placement), "entrance": entrance, "marked": placement.marked}

@@ -211,6 +211,8 @@ class Sweep:
         entry = found[0]
         wish = entry.wish or Record(record)
         choice = self._settings.choice_of(entry)
+        has = [each.connection for each in (entry.meeting, entry.intent, *entry.retired) if each]
+        sightings = self._found.within(sightings, entry.realm, *has, choice.connection if choice else None)
         own = [each for each in sightings if each.listed.owner in ("", self._owner)]
         longest = self._settings.connections.promises(entry.meeting) if entry.meeting else None
         around = Surroundings(

@@ -18,6 +18,8 @@ from service.verbs import Change
 from tests.events import START, record
 from tests.running import running
 from tests.servers import MemoryServer
+from tests.test_companies_apart import owned
+from tests.test_companies_apart import say as told_by
 from tests.test_ledger import VAULT, claim, entry_of, say
 from tests.test_sweep import HOUR_OLD, booking, spec, stand, swept
 from tests.waiting import wait_until
@@ -88,3 +90,29 @@ async def test_an_unknown_meeting_that_an_event_brought_home_since_it_was_judged
         await sweeping
         assert mine.id in await stand(meeting_server)
         assert (await service.settled(known["id"]))["meeting_id"] == mine.id
+
+
+async def test_after_a_store_was_lost_no_company_gets_or_removes_a_meeting_at_anothers_account(
+    store_url: str, store: Store, meeting_server: MemoryServer
+) -> None:
+    """Whoever speaks of a booking first is believed then: its id is all that is needed for that."""
+    http = Http()
+    with MemoryServer() as elsewhere:
+        async with running(store_url) as service:
+            north = await owned(service, store, meeting_server.url, "northern")
+            await owned(service, store, elsewhere.url, "southern")
+            data = booking(company=north.id, office=north.office)
+            theirs = await Memory(MemorySettings(url=elsewhere.url), http).create(spec(data))
+            await elsewhere.faults(older=HOUR_OLD)
+            await service.admin("GET", "/connections")  # reads the settings anew
+            assert [kind for kind, about in await swept(service) if about is None] == ["note"]
+            link = (await told_by(service, north.id, data)).json()["metadata"]["video_link"]
+            await service.settled(data["id"])
+            assert link is not None
+            assert (await service.record(data["id"]))["meeting_id"] != theirs.id
+            assert await swept(service) == []
+            await told_by(service, north.id, {**data, "version": 9}, "record.deleted")
+            await service.settled(data["id"])
+            assert await swept(service) == []
+            assert theirs.id in await stand(elsewhere)
+    await http.close()
