@@ -44,13 +44,15 @@ end
 
 -- Have a record take on a meeting that stands at a provider (ARGV 4 name, 5 envelope, 6 its generation, 7 digest of its
 -- link, 8 '1' when it is in doubt); one it has already (ARGV 10 its name) is removed then. ARGV 3 text  9 `generation` as
--- it was when the record was read  11 whose the meeting is, see Placement.marked.
+-- it was when the record was read  11 whose the meeting is, see Placement.marked  12 `made` as it was then: a run that
+-- made or replaced the meeting since moves no generation.
 -- Answers as `recreate` does.
 function verbs.adopt()
   local e = load(entry)
   if not e.rank then return 0 end
   if e.meeting == ARGV[5] then return 1 end
   if leased(e) or e.intent or e.released or e.erased or (e.generation or '0') ~= ARGV[9] then return -1 end
+  if (e.meeting ~= nil) ~= (ARGV[10] ~= '') or (e.made or '0') ~= ARGV[12] then return -1 end
   unpark(e)
   if e.meeting then redis.call('HSET', entry, 'x:' .. ARGV[10], e.meeting) end
   redis.call('HSET', entry, 'meeting', ARGV[5], 'made', ARGV[6], 'marked', ARGV[11], 'state', 'pending',

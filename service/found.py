@@ -100,7 +100,17 @@ class Found:
     def recalled(self, record: Record, realm: str, seen: Sequence[Sighting]) -> Recalled | None:
         """Which of these meetings a record without one is to take on."""
         connections, choice = self._settings.connections, self._settings.choices.of(record.office, realm)
-        return recalled(seen, record, choice, self.same_host, connections.capabilities)
+        mine = self.within(seen, realm, choice.connection if choice else None)
+        return recalled(mine, record, choice, self.same_host, connections.capabilities)
+
+    def within(self, seen: Iterable[Sighting], realm: str, *chosen: str | None) -> list[Sighting]:
+        """What was seen where a company may have meetings: at its own accounts, at those for all, and at the `chosen`.
+
+        After a store was lost, whoever speaks of a booking first is believed; another company's meeting is not theirs.
+        """
+        rows = {row.id: row.company for row in self._settings.connections.all()}
+        mine = {id_ for id_, company in rows.items() if company in (None, realm or "own") or id_ in chosen}
+        return [each for each in seen if each.connection in mine]
 
     async def unseen(self, connection: str) -> bool:
         """Whether a connection may have meetings that no sweep has seen since the store is whole."""

@@ -232,6 +232,7 @@ class Ledger:
             str(entry.generation),
             before,
             placement.marked,
+            str(entry.made),
         )
         return bool(await self._call("adopt", entry.record, text, placement.name, *known) == 1)
 

@@ -211,6 +211,8 @@ class Sweep:
         entry = found[0]
         wish = entry.wish or Record(record)
         choice = self._settings.choice_of(entry)
+        has = [each.connection for each in (entry.meeting, entry.intent, *entry.retired) if each]
+        sightings = self._found.within(sightings, entry.realm, *has, choice.connection if choice else None)
         own = [each for each in sightings if each.listed.owner in ("", self._owner)]
         longest = self._settings.connections.promises(entry.meeting) if entry.meeting else None
         around = Surroundings(
@@ -249,11 +251,26 @@ class Sweep:
                 if not await lock.renew():
                     raise SweepElsewhere
                 await self._swept.report(replace(report, done=done, to_do=len(findings)))
-            await self._mended(finding, report)
+                home = await self._brought_home(findings[done : done + _SHOWN])
+            if finding.record is not None or (finding.sighting and finding.sighting.listed.key not in home):
+                await self._mended(finding)
             await asyncio.sleep(PACE)
         return replace(report, done=len(findings), to_do=len(findings))
 
-    async def _mended(self, finding: Finding, report: SweepReport) -> None:
+    async def _brought_home(self, findings: Sequence[Finding]) -> set[str]:
+        """Keys of meetings that are to go because nobody knew them, and whose bookings are known by now.
+
+        From here on no event takes such a meeting on.
+        """
+        keys = {each.sighting.listed.key for each in findings if each.record is None and each.sighting}
+        await self._found.forget(keys)
+        home = set[str]()
+        if keys:
+            async for ids in self._ledger.records():
+                home |= keys & keys_of(ids).keys()
+        return home
+
+    async def _mended(self, finding: Finding) -> None:
         record, sighting = finding.record, finding.sighting
         text = f"The meetings at the provider were compared with the bookings: {finding.why}."
         if record is None:
@@ -275,7 +292,6 @@ class Sweep:
         """Remove a meeting whose record nobody knows."""
         connections = self._settings.connections
         placed = sighting.placement
-        await self._found.forget([sighting.listed.key])
         try:
             provider, row = connections.provider(sighting.connection), connections.get(sighting.connection)
             async with self._calls.permit(sighting.connection, None, inline=False) as permit:
