@@ -81,6 +81,31 @@ async def test_nor_does_it_revive_one_that_ended(store_url: str, meeting_server:
         assert await meeting_server.meetings() == []
 
 
+async def test_nor_does_a_cancellation_without_version_and_time_that_was_taken_back_since(
+    store_url: str, meeting_server: MemoryServer
+) -> None:
+    async with running(store_url) as service:
+        await service.connect(meeting_server.url)
+        data = record()
+        await service.link(data)
+        bare = {name: value for name, value in data.items() if name not in ("version", "changed")}
+        await service.say("record.cancelled", {**bare, "canceled": True})
+        assert (await service.settled(data["id"]))["state"] == "gone"
+        later = int(time.time()) + 60
+        await service.say("record.updated", {**data, "version": 2, "changed": later})
+        assert await service.link({**data, "version": 2, "changed": later})
+        await service.settled(data["id"])
+        old = await only(service, data, type="record.cancelled")
+        told = await post(service, f"/deliveries/{old['id']}/preview", 200)
+        assert (told["verdict"], told["does"]) == ("old", "nothing")
+        assert (await post(service, f"/deliveries/{old['id']}/replay", 202))["verdict"] == "old"
+        begun = await post(service, "/replays", 202, {"since": 0, "record": data["id"]})
+        done = await ended(service, begun["id"])
+        assert done["counts"]["new"] == 0
+        assert (await service.settled(data["id"]))["state"] == "ready"
+        assert len(await meeting_server.meetings()) == 1
+
+
 async def test_what_the_ledger_lost_comes_back_by_a_replay_and_is_foretold(
     store: Store, store_url: str, meeting_server: MemoryServer
 ) -> None:
