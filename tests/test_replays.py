@@ -229,6 +229,56 @@ async def test_an_errand_whose_process_fell_silent_goes_on_elsewhere_and_a_fault
     assert await store.execute("TTL", "vm:errands") > 29 * 86_400
 
 
+@pytest.mark.parametrize("fails", [False, True], ids=["done", "failed"])
+async def test_an_errand_whose_step_takes_longer_than_its_lease_is_nobody_elses_and_ends(
+    store: Store, fails: bool
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def step(errand: Errand, what: Any) -> Step:
+        begun.set()
+        await go_on.wait()
+        if fails:
+            raise ValueError("of ours")
+        return Step(None, {})
+
+    here, elsewhere = (Errands(store, VAULT, Changes(store), {"walk": step}, lease=0.06) for _ in range(2))
+    errand = await here.begin("walk", {}, "anna")
+    carried = asyncio.create_task(here.carry(errand))
+    await begun.wait()
+    first = await here.get(errand.id)
+    assert first is not None
+
+    async def kept() -> bool:
+        now = await here.get(errand.id)
+        return now is not None and now.until > first.until + 0.06
+
+    await wait_until(kept)
+    assert (await elsewhere.carry(first)).running  # what it saw is not what stands
+    go_on.set()
+    assert (await carried).state == ("failed" if fails else "done")
+
+
+async def test_an_errand_that_is_stopped_breaks_off_its_step(store: Store) -> None:
+    begun, broken = asyncio.Event(), asyncio.Event()
+
+    async def step(errand: Errand, what: Any) -> Step:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            broken.set()
+        raise AssertionError("nobody lets it go on")
+
+    errands = Errands(store, VAULT, Changes(store), {"walk": step}, lease=0.06)
+    errand = await errands.begin("walk", {}, "anna")
+    carried = asyncio.create_task(errands.carry(errand))
+    await begun.wait()
+    assert await errands.stop_one(errand.id, "anna")
+    assert (await carried).state == "stopped"
+    await broken.wait()
+
+
 async def test_the_command_tells_what_would_happen_and_does_it(
     store: Store, store_url: str, meeting_server: MemoryServer
 ) -> None:
