@@ -225,6 +225,21 @@ async def test_a_connection_its_host_closed_meanwhile_is_not_used(wires: Wires) 
         assert at.connections == 2
 
 
+async def test_a_connection_that_was_idle_for_too_long_is_not_used_when_the_loop_was_held_up(
+    open_wires: Callable[..., Wires],
+) -> None:
+    """Its host may have closed it, which nobody has heard yet."""
+    wires, loop = open_wires(keep=0.05), asyncio.get_running_loop()
+    async with host(OK) as at:
+        await ask(wires, at)
+        until = loop.time() + 0.05
+        while loop.time() <= until:
+            pass
+        await ask(wires, at)
+        assert at.connections == 2
+        await wires.close()
+
+
 async def test_an_answer_may_take_longer_than_the_wait_for_its_next_byte(open_wires: Callable[..., Wires]) -> None:
     wires = open_wires(read=0.5)
     async with host(OK[:10], OK[10:20], OK[20:30], OK[30:], pause=0.2) as at:
