@@ -122,11 +122,12 @@ class Wires:
         await asyncio.sleep(0)  # the loop closes them in its next turn
 
     def _kept(self, origin: Origin) -> Wire | None:
-        idle = self._idle.get(origin)
+        idle, oldest = self._idle.get(origin), asyncio.get_running_loop().time() - self._keep_alive
         while idle:
-            _, wire = idle.pop()
-            if not wire.closed:
+            since, wire = idle.pop()
+            if not wire.closed and since > oldest:  # the loop may have been held up, and its host has closed it
                 return wire
+            wire.close()
             self._open.discard(wire)
         return None
 

@@ -72,7 +72,8 @@ class _Reading:
             self.in_order = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
+        if not self._status:  # else it is a trailer, which may be one of many and says nothing here
+            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -116,6 +117,8 @@ class Wire(asyncio.Protocol):
 
     def close(self) -> None:
         """Close it at once; a call that waits loses its answer."""
+        if self._reading:  # else an answer that ends with its connection would count as whole
+            self._reading.lose()
         self._transport.abort()
 
     async def call(self, request: bytes, *, read: float, most: int, bodiless: bool) -> Reply:

@@ -9,7 +9,7 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
@@ -79,8 +79,11 @@ class Step:
     what: Mapping[str, Any] | None = None
 
 
-Carry = Callable[[Errand, Mapping[str, Any]], Awaitable[Step]]
-"""Take one step of an errand, which may be taken twice: a process may die before it is written down."""
+Carry = Callable[[Errand, Mapping[str, Any]], Coroutine[Any, Any, Step]]
+"""Take one step of an errand, which may be taken twice: a process may die before it is written down.
+
+It is broken off when somebody stops the errand.
+"""
 
 
 def errand_purpose(errand: str) -> str:
@@ -88,10 +91,24 @@ def errand_purpose(errand: str) -> str:
     return f"errand:{errand}"
 
 
+class _Taken(Exception):
+    """Somebody else has the errand, or has stopped it."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """What stands of an errand that is carried out here."""
+
+    row: str
+
+
 class Errands:
     """All errands; `kinds` say how each kind is carried out. All raise StoreUnavailable."""
 
-    def __init__(self, store: Store, vault: Vault, changes: Changes, kinds: Mapping[str, Carry]) -> None:
+    def __init__(
+        self, store: Store, vault: Vault, changes: Changes, kinds: Mapping[str, Carry], lease: float = LEASE
+    ) -> None:
+        self._lease = lease
         self._store = store
         self._vault = vault
         self._changes = changes
@@ -184,14 +201,16 @@ class Errands:
 
     async def carry(self, errand: Errand, row: str | None = None) -> Errand:
         """Carry one out to its end, or until somebody else has it; answers it as it is then."""
-        row = row or _row(errand)
-        errand, held = replace(errand, until=time.time() + LEASE), row
-        while errand.running and await self._keep(errand, held):
-            held = _row(errand)
+        held = _Held(row or _row(errand))
+        errand = replace(errand, until=time.time() + self._lease)
+        while errand.running and await self._keep(errand, held.row):
+            held.row = _row(errand)
             try:
-                step = await self._kinds[errand.kind](errand, self.about(errand))
+                step = await self._stepped(errand, held)
             except StoreUnavailable:
                 raise
+            except _Taken:
+                break
             except (UnknownKey, Damaged) as error:
                 _log.error("errand_unreadable", errand=errand.id, reason=str(error))
                 errand = self._ended(errand, "failed")
@@ -204,12 +223,28 @@ class Errands:
                 errand = self._ended(replace(errand, counts=dict(step.counts)), "done")
                 continue
             what = errand.what if step.what is None else self._sealed(errand.id, step.what)
-            until = time.time() + LEASE + step.pause
+            until = time.time() + self._lease + step.pause
             errand = replace(errand, place=step.place, counts=dict(step.counts), until=until, what=what)
             await asyncio.sleep(step.pause)
         if not errand.running:
-            await self._keep(errand, held)
+            await self._keep(errand, held.row)
         return await self.get(errand.id) or errand
+
+    async def _stepped(self, errand: Errand, held: _Held) -> Step:
+        """Take one step, and keep the errand as long as that takes: a step may look at everything there is.
+
+        Raises: _Taken, and what the step raises.
+        """
+        work = asyncio.create_task(self._kinds[errand.kind](errand, self.about(errand)))
+        try:
+            while not (await asyncio.wait({work}, timeout=self._lease / 3))[0]:
+                errand = replace(errand, until=time.time() + self._lease)
+                if not await self._keep(errand, held.row):
+                    raise _Taken
+                held.row = _row(errand)
+            return work.result()
+        finally:
+            work.cancel()
 
     async def finished(self, errand: Errand) -> Errand:
         """Wait until one has ended, whoever carries it out; answers it as it is then."""

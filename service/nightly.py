@@ -18,13 +18,11 @@ HOUR: Final = 3600
 DAY: Final = 24 * HOUR
 
 
-def due(last: SweepReport | None, now: float, hour: int, late: float) -> bool:
+def due(last: SweepReport, now: float, hour: int, late: float) -> bool:
     """Whether tonight's sweep is to begin; `hour` is its hour of the day in UTC, `late` how many seconds into it.
 
-    A sweep that never came to its end is begun anew. The first ever is no matter of the night.
+    `last` is the last one of everything. A sweep that never came to its end is begun anew.
     """
-    if last is None:
-        return False
     begins = now // DAY * DAY + hour * HOUR
     if now < begins + late:
         begins -= DAY
@@ -48,9 +46,10 @@ class Nightly:
     async def round(self, now: float | None = None) -> None:
         """Beat, and sweep if it is time to."""
         now = time.time() if now is None else now
-        await self._swept.beat()
+        since = await self._swept.beat()
         with contextlib.suppress(SweepElsewhere):
-            if self._hour is not None and due(await self._swept.last(), now, self._hour, self._late):
+            last = await self._swept.whole() or SweepReport(since, since)  # a young store waits for its first night
+            if self._hour is not None and due(last, now, self._hour, self._late):
                 await self._sweep.run()
                 return
             for connection in await self.unseen():

@@ -87,6 +87,11 @@ class Replays:
         if not await self._welcome(line.realm, record.office):
             return "refused"
         note = self._deliveries.note(event, line.realm)
+        if await self._overtaken(line, event, *(await self._ledger.weigh(event, line.realm))[:2]):
+            took = (time.perf_counter() - began) * 1000
+            seen = Answered(note, line.realm, event.type, "old", took, event, foreign=foreign, again=line.id)
+            self._deliveries.answered(seen)
+            return "old"
         known = await self._found.known(record, line.realm)
         accepted = await self._ledger.accept(
             event, line.realm, self._hosted_prefix, inline=False, known=known, note=note, foreign=foreign
@@ -110,6 +115,27 @@ class Replays:
         )
         return verdict
 
+    async def _overtaken(self, line: Delivery, event: Event, verdict: str, entry: Entry | None) -> bool:
+        """Whether the ledger would go by the order of arrival, and something that came after the line was taken.
+
+        So it goes for events that name neither version nor time, such as a cancellation that was taken back since.
+        """
+        record = event.record
+        if verdict != "new" or entry is None or record is None or record.rank is Rank.DELETED:
+            return False
+        pairs = (record.version, entry.version), (record.changed, entry.changed)
+        if any(None not in pair and pair[0] != pair[1] for pair in pairs):
+            return False
+        said = line.id
+        for each in await self._deliveries.of(record.id):
+            if each.id == said and not each.again:
+                return False
+            if each.id == said and each.again:  # a replay is as old as what it repeats
+                said = each.again
+            elif each.kind == "event" and each.verdict == "new" and each.again not in (line.id, said):
+                return True
+        return True  # more has come since than is looked at
+
     async def _welcome(self, realm: str, office: str | None) -> bool:
         """Whether the webhook would take it still."""
         if realm != OWN and await self._companies.get(realm) is None:
@@ -130,6 +156,8 @@ class Replays:
             return Foreseen("old", "nothing", "something newer is known")
         verdict, entry, revision = await self._ledger.weigh(event, line.realm)
         await self._settings.refresh(revision)
+        if await self._overtaken(line, event, verdict, entry):
+            return Foreseen("old", "nothing", "something newer is known")
         if verdict in ("foreign", "erased"):
             return Foreseen(verdict, "nothing", "the record belongs to another company or was erased")
         after = foreseen(entry, event, line.realm, verdict, foreign)

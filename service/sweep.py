@@ -118,7 +118,7 @@ class Sweep:
         return await self._run(only, None, remove_unknown=remove_unknown)
 
     async def _run(self, only: str | None, lock: Lock | None, *, remove_unknown: bool) -> SweepResult:
-        report = SweepReport(int(time.time()))
+        report = SweepReport(int(time.time()), only=only)
 
         async def beat() -> None:
             if lock and not await lock.renew():

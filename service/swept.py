@@ -4,8 +4,9 @@ A store that was lost, or put back from a backup, does not know all that it knew
 a beat every minute as long as any runs. From such a gap, or from the store's very first beat, the store is whole; of
 records that Vello made before, a meeting may stand at a provider that nobody here knows of.
 
-Keys: `vm:sweep` (the beat, since when it is whole, whether notes of found meetings are there, the last sweep's report,
-and when each connection was looked at to its end), 400 days after the last beat; `vm:sweep:lock`, five minutes.
+Keys: `vm:sweep` (the beat, since when it is whole, whether notes of found meetings are there, the reports of the last
+sweep and of the last one of everything, and when each connection was looked at to its end), 400 days after the last
+beat; `vm:sweep:lock`, five minutes.
 """
 
 import contextlib
@@ -70,7 +71,8 @@ class SweepReport:
     """How far a sweep is, or what it came to; times are UTC unix seconds, `ended` None while it goes on.
 
     `meetings` with our marker were seen. `counts` says how many times what was found, by the names of `Kind`. `left`:
-    what could not be looked at, a sentence for each connection. Of `to_do` things to set right, `done` are.
+    what could not be looked at, a sentence for each connection. Of `to_do` things to set right, `done` are. `only`: the
+    one connection it looked at, None for everything.
     """
 
     began: int
@@ -80,6 +82,7 @@ class SweepReport:
     left: Mapping[str, str] = field(default_factory=dict)
     done: int = 0
     to_do: int = 0
+    only: str | None = None
 
 
 class Swept:
@@ -135,11 +138,20 @@ class Swept:
 
     async def report(self, report: SweepReport) -> None:
         """Show how far a sweep is."""
-        await self._store.execute("HSET", _KEY, "last", json.dumps(asdict(report)))
+        row = json.dumps(asdict(report))
+        whole = () if report.only else ("whole", row)
+        await self._store.execute("HSET", _KEY, "last", row, *whole)
 
     async def last(self) -> SweepReport | None:
         """The last sweep, or the one that goes on; None before the first."""
-        row = await self._store.execute("HGET", _KEY, "last")
+        return await self._report("last")
+
+    async def whole(self) -> SweepReport | None:
+        """The last one of everything."""
+        return await self._report("whole")
+
+    async def _report(self, name: str) -> SweepReport | None:
+        row = await self._store.execute("HGET", _KEY, name)
         return SweepReport(**json.loads(row)) if row else None
 
     @contextlib.asynccontextmanager

@@ -81,6 +81,31 @@ async def test_nor_does_it_revive_one_that_ended(store_url: str, meeting_server:
         assert await meeting_server.meetings() == []
 
 
+async def test_nor_does_a_cancellation_without_version_and_time_that_was_taken_back_since(
+    store_url: str, meeting_server: MemoryServer
+) -> None:
+    async with running(store_url) as service:
+        await service.connect(meeting_server.url)
+        data = record()
+        await service.link(data)
+        bare = {name: value for name, value in data.items() if name not in ("version", "changed")}
+        await service.say("record.cancelled", {**bare, "canceled": True})
+        assert (await service.settled(data["id"]))["state"] == "gone"
+        later = int(time.time()) + 60
+        await service.say("record.updated", {**data, "version": 2, "changed": later})
+        assert await service.link({**data, "version": 2, "changed": later})
+        await service.settled(data["id"])
+        old = await only(service, data, type="record.cancelled")
+        told = await post(service, f"/deliveries/{old['id']}/preview", 200)
+        assert (told["verdict"], told["does"]) == ("old", "nothing")
+        assert (await post(service, f"/deliveries/{old['id']}/replay", 202))["verdict"] == "old"
+        begun = await post(service, "/replays", 202, {"since": 0, "record": data["id"]})
+        done = await ended(service, begun["id"])
+        assert done["counts"]["new"] == 0
+        assert (await service.settled(data["id"]))["state"] == "ready"
+        assert len(await meeting_server.meetings()) == 1
+
+
 async def test_what_the_ledger_lost_comes_back_by_a_replay_and_is_foretold(
     store: Store, store_url: str, meeting_server: MemoryServer
 ) -> None:
@@ -202,6 +227,56 @@ async def test_an_errand_whose_process_fell_silent_goes_on_elsewhere_and_a_fault
     bad = await errands.carry(await errands.begin("walk", {"name": "bad"}, "anna"))
     assert (bad.state, bad.what) == ("failed", None)
     assert await store.execute("TTL", "vm:errands") > 29 * 86_400
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["done", "failed"])
+async def test_an_errand_whose_step_takes_longer_than_its_lease_is_nobody_elses_and_ends(
+    store: Store, fails: bool
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def step(errand: Errand, what: Any) -> Step:
+        begun.set()
+        await go_on.wait()
+        if fails:
+            raise ValueError("of ours")
+        return Step(None, {})
+
+    here, elsewhere = (Errands(store, VAULT, Changes(store), {"walk": step}, lease=0.06) for _ in range(2))
+    errand = await here.begin("walk", {}, "anna")
+    carried = asyncio.create_task(here.carry(errand))
+    await begun.wait()
+    first = await here.get(errand.id)
+    assert first is not None
+
+    async def kept() -> bool:
+        now = await here.get(errand.id)
+        return now is not None and now.until > first.until + 0.06
+
+    await wait_until(kept)
+    assert (await elsewhere.carry(first)).running  # what it saw is not what stands
+    go_on.set()
+    assert (await carried).state == ("failed" if fails else "done")
+
+
+async def test_an_errand_that_is_stopped_breaks_off_its_step(store: Store) -> None:
+    begun, broken = asyncio.Event(), asyncio.Event()
+
+    async def step(errand: Errand, what: Any) -> Step:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            broken.set()
+        raise AssertionError("nobody lets it go on")
+
+    errands = Errands(store, VAULT, Changes(store), {"walk": step}, lease=0.06)
+    errand = await errands.begin("walk", {}, "anna")
+    carried = asyncio.create_task(errands.carry(errand))
+    await begun.wait()
+    assert await errands.stop_one(errand.id, "anna")
+    assert (await carried).state == "stopped"
+    await broken.wait()
 
 
 async def test_the_command_tells_what_would_happen_and_does_it(

@@ -14,7 +14,7 @@ from providers.http import Http
 from providers.memory import Memory, MemorySettings
 from service.config import Config
 from service.entry import Placement
-from service.nightly import DAY, HOUR, due
+from service.nightly import DAY, HOUR, Nightly, due
 from service.plan import key_of
 from service.shards import shard_of
 from service.store import Store
@@ -531,10 +531,6 @@ def test_a_sweep_is_due_once_a_night(began: int, ended: int | None, now: int, wa
     assert due(SweepReport(began, ended), now, 2, 600.0) is wanted
 
 
-def test_a_store_that_was_never_swept_waits_for_no_night() -> None:
-    assert due(None, NIGHT, 2, 0.0) is False
-
-
 async def test_a_new_connection_is_swept_soon_and_then_every_night(
     service: Running, store: Store, meeting_server: MemoryServer
 ) -> None:
@@ -545,6 +541,24 @@ async def test_a_new_connection_is_swept_soon_and_then_every_night(
     assert len(await meeting_server.calls("list")) == 1
     await nightly.round(now + DAY + HOUR)
     assert len(await meeting_server.calls("list")) == 2
+
+
+async def test_a_connection_that_cannot_be_read_puts_off_no_night(
+    service: Running, store: Store, meeting_server: MemoryServer
+) -> None:
+    """It is tried again every hour, and what that comes to is not the night's sweep."""
+    reports, day = Swept(store), (time.time() // DAY + 1) * DAY
+    nightly = Nightly(service.app.app.state.sweep, reports, 2)
+    await meeting_server.faults(only="list", fail=[{"status": 429, "retry_after": 3600}])
+    await nightly.round()
+    hourly = await reports.last()
+    assert hourly is not None
+    assert hourly.left != {}
+    tonight = int(day + 2 * HOUR)
+    await reports.report(replace(hourly, began=tonight + 1, ended=tonight + 2))
+    assert await reports.whole() is None
+    await nightly.round(tonight + HOUR + 60)
+    assert await reports.whole() is not None
 
 
 async def test_a_store_put_back_from_a_backup_shows_and_is_swept_anew(

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from providers.transport import NeverSent, Origin, Wires
-from providers.wire import MAX_HEAD, AnswerLost, Reply
+from providers.wire import MAX_HEAD, AnswerLost, Reply, Wire
 from tests.servers import message
 from tests.waiting import outage, wait_until
 
@@ -104,8 +104,19 @@ def in_bytes(reply: bytes) -> Sequence[bytes]:
         [b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\n{}", CLOSE],
         [b"HTTP/1.1 100 Continue\r\n\r\n" + OK],
         [b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n", b"HTTP/1.1 102 Processing\r\n\r\n", OK],
+        [CHUNKED[:-2] + b"link: x\r\n\r\n"],
     ],
-    ids=["length", "length bytewise", "chunked", "chunked bytewise", "until closed", "old", "continue", "interim"],
+    ids=[
+        "length",
+        "length bytewise",
+        "chunked",
+        "chunked bytewise",
+        "until closed",
+        "old",
+        "continue",
+        "interim",
+        "trailer",
+    ],
 )
 async def test_an_answer_is_read_however_it_is_framed_and_cut(wires: Wires, pieces: Sequence[bytes]) -> None:
     async with host(*pieces) as at:
@@ -214,6 +225,21 @@ async def test_a_connection_its_host_closed_meanwhile_is_not_used(wires: Wires) 
         assert at.connections == 2
 
 
+async def test_a_connection_that_was_idle_for_too_long_is_not_used_when_the_loop_was_held_up(
+    open_wires: Callable[..., Wires],
+) -> None:
+    """Its host may have closed it, which nobody has heard yet."""
+    wires, loop = open_wires(keep=0.05), asyncio.get_running_loop()
+    async with host(OK) as at:
+        await ask(wires, at)
+        until = loop.time() + 0.05
+        while loop.time() <= until:
+            pass
+        await ask(wires, at)
+        assert at.connections == 2
+        await wires.close()
+
+
 async def test_an_answer_may_take_longer_than_the_wait_for_its_next_byte(open_wires: Callable[..., Wires]) -> None:
     wires = open_wires(read=0.5)
     async with host(OK[:10], OK[10:20], OK[20:30], OK[30:], pause=0.2) as at:
@@ -255,6 +281,27 @@ async def test_a_call_in_flight_at_the_end_loses_its_answer(wires: Wires) -> Non
         call = asyncio.ensure_future(ask(wires, at))
         await wait_until(lambda: at.open == 1)
         await wires.close()
+        with pytest.raises(AnswerLost):
+            await call
+
+
+async def test_an_answer_that_ends_with_its_connection_is_not_whole_when_we_are_who_closes_it() -> None:
+    class Listening(Wire):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heard = asyncio.Event()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self.heard.set()
+
+    async with host(UNTIL_CLOSED, CLOSE, waits=True) as at:
+        loop = asyncio.get_running_loop()
+        _, wire = await loop.create_connection(Listening, at.origin.host, at.origin.port)
+        request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+        call = asyncio.ensure_future(wire.call(request, read=5.0, most=1000, bodiless=False))
+        await wire.heard.wait()
+        wire.close()
         with pytest.raises(AnswerLost):
             await call
 
