@@ -45,7 +45,8 @@ class Surroundings:
 
     `owner`: this installation. `longest`: seconds a meeting may last at the connection where the record's stands, None
     if unlimited. `missing`: the list was read to its end and the record's meeting, which it would show, was not in it.
-    `recalled`: what the record is to take on if it has none.
+    `recalled`: what the record is to take on if it has none. `unheard`: the store may have been put back from a backup
+    lately, and Vello has said nothing of the record since, so that what is known of it may be old.
     """
 
     owner: str
@@ -54,6 +55,7 @@ class Surroundings:
     recalled: Recalled | None = None
     longest: int | None = None
     missing: bool = False
+    unheard: bool = False
 
 
 def judged(entry: Entry, seen: Sequence[Sighting], around: Surroundings) -> Iterator[Finding]:
@@ -98,6 +100,13 @@ def _drift(entry: Entry, placed: Placement, own: Sighting, around: Surroundings)
         return
     if listed.start is None:
         yield _on(entry, Kind.REPORT, "its host made it a recurring meeting, which keeps its own times", own)
+    elif not is_at(listed, spec.start, spec.duration, around.longest) and around.unheard:
+        yield _on(
+            entry,
+            Kind.REPORT,
+            "it is at another time; a backup may have been put back, so Vello has a day to say more",
+            own,
+        )
     elif not is_at(listed, spec.start, spec.duration, around.longest):
         yield _on(entry, Kind.REPAIR, "somebody moved the meeting at the provider", own)
     elif not spec.title.startswith(listed.title) or not listed.title:
@@ -139,6 +148,13 @@ def _stray(entry: Entry, each: Sighting, around: Surroundings) -> Iterator[Findi
         yield _on(entry, Kind.REPORT, "nobody wants this meeting, and it goes on now: it is left alone", each)
     elif not listed.owner:
         yield _on(entry, Kind.REPORT, "nobody wants this meeting, and its marker does not say whose it is", each)
+    elif around.unheard:
+        yield _on(
+            entry,
+            Kind.REPORT,
+            "the booking has no use for it; a backup may have been put back, so Vello has a day to say more",
+            each,
+        )
     else:
         why = around.action.why if ended else "the booking has another meeting" if entry.meeting else "it was given up"
         yield _on(entry, Kind.REMOVE, why, each)

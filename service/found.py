@@ -30,6 +30,7 @@ ERASED: Final = 400 * DAY
 """Seconds for which an erased record's meetings are known as such."""
 LONGEST: Final = 366 * DAY
 """Seconds a note is kept at most; each sweep that still sees its meeting writes it again."""
+_BATCH: Final = 500  # keys in one round trip: after a loss there may be very many
 
 
 class Found:
@@ -79,8 +80,12 @@ class Found:
 
     async def were_erased(self, keys: Sequence[str]) -> set[str]:
         """Those of `keys` whose records were erased."""
-        held = await self._store.pipeline([("EXISTS", self._tomb(key)) for key in keys]) if keys else []
-        return {key for key, there in zip(keys, held, strict=True) if int(there)}
+        found = set[str]()
+        for at in range(0, len(keys), _BATCH):
+            some = keys[at : at + _BATCH]
+            held = await self._store.pipeline([("EXISTS", self._tomb(key)) for key in some])
+            found |= {key for key, there in zip(some, held, strict=True) if int(there)}
+        return found
 
     async def known(self, record: Record, realm: str) -> Known:
         """What is known of an event's record from elsewhere than the ledger."""

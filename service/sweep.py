@@ -33,11 +33,14 @@ from service.settings import Settings
 from service.sightings import Sighting, is_at, keys_of
 from service.swept import GLANCE, Kind, Lock, SweepReport, Swept
 from service.vello import MAX_DURATION, Rank, Record
+from service.verbs import JournalLine
 
 SCAN: Final = 500_000
 """Upcoming bookings that one sweep knows of."""
 MOST: Final = 5_000
 """Differences that one sweep sets right; the next one goes on."""
+SETTLES: Final = 86_400
+"""Seconds for which a store that was away may know less of a booking than Vello has said: nothing is undone by it."""
 PACE: Final = 0.05
 """Seconds between two things that are set right, so that no account is run over."""
 _BATCH: Final = 200
@@ -222,8 +225,16 @@ class Sweep:
             recalled=self._found.recalled(wish._replace(rank=entry.rank), entry.realm, own) if own else None,
             longest=longest.max_duration if longest else None,
             missing=missing,
+            unheard=await self._is_unheard(found[1]),
         )
         return list(judged(entry, sightings, around))
+
+    async def _is_unheard(self, journal: Sequence[JournalLine]) -> bool:
+        """Whether Vello said nothing of a record since the store is whole, which is so since less than `SETTLES`."""
+        since, _ = await self._swept.glance()
+        return time.time() - since < SETTLES and not any(
+            line.what in ("event", "stale") and line.at >= since for line in journal
+        )
 
     async def _note(
         self, findings: Sequence[Finding], began: int, names: Sequence[str], seen: Seen, *, everything: bool

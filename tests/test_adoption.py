@@ -1,6 +1,7 @@
 """What is judged of a meeting by a sweep holds only as long as its booking is as it was judged."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from service.entry import Placement
 from service.ledger import Ledger
 from service.plan import key_of
 from service.store import Store
+from service.swept import Kind
 from service.vello import UPDATE_METADATA
 from service.verbs import Change
 from tests.events import START, record
@@ -21,7 +23,7 @@ from tests.servers import MemoryServer
 from tests.test_companies_apart import owned
 from tests.test_companies_apart import say as told_by
 from tests.test_ledger import VAULT, claim, entry_of, say
-from tests.test_sweep import HOUR_OLD, booking, spec, stand, swept
+from tests.test_sweep import HOUR_OLD, TOMORROW, booking, spec, stand, swept
 from tests.waiting import wait_until
 
 SPEC = MeetingSpec("0" * 32, 0, "Appointment", START, 1800)
@@ -90,6 +92,33 @@ async def test_an_unknown_meeting_that_an_event_brought_home_since_it_was_judged
         await sweeping
         assert mine.id in await stand(meeting_server)
         assert (await service.settled(known["id"]))["meeting_id"] == mine.id
+
+
+async def test_what_an_old_backup_knows_moves_and_removes_nothing_before_vello_had_a_day_to_say_more(
+    store_url: str, store: Store, meeting_server: MemoryServer, vendor: Memory
+) -> None:
+    moved, revived = booking(), booking()
+    async with running(store_url) as service:
+        await service.connect(meeting_server.url)
+        await service.link(moved)
+        await service.link(revived)
+        await service.say("record.cancelled", {**revived, "canceled": True, "version": 2})
+        await service.settled(revived["id"])
+        [meeting] = await meeting_server.meetings()
+        since = int(time.time()) + 1  # here the backup ends, and all that follows is not in it
+        await meeting_server.request("PATCH", f"/meetings/{meeting['id']}", json={"start": TOMORROW + 3600})
+        held = await vendor.create(spec(revived, generation=5))
+        await meeting_server.faults(older=HOUR_OLD)
+        await store.execute("HSET", "vm:sweep", "since", since)
+        await wait_until(lambda: time.time() > since + 1.1)
+        assert [kind for kind, _ in await swept(service)] == [Kind.REPORT] * 2
+        assert await stand(meeting_server) == {meeting["id"]: TOMORROW + 3600, held.id: TOMORROW}
+        await store.execute("HSET", "vm:sweep", "since", since - 86_500)
+        await wait_until(lambda: time.time() > since + 2.5)
+        assert sorted([kind for kind, _ in await swept(service)]) == [Kind.REMOVE, Kind.REPAIR]
+        await service.settled(moved["id"])
+        await service.settled(revived["id"])
+        assert await stand(meeting_server) == {meeting["id"]: TOMORROW}
 
 
 async def test_after_a_store_was_lost_no_company_gets_or_removes_a_meeting_at_anothers_account(

@@ -195,6 +195,7 @@ async def test_an_admin_of_one_company_changes_no_other_companys_look(service: R
     mine, theirs = str(uuid.uuid4()), str(uuid.uuid4())
     await service.link(record(office=theirs))
     await store.execute("HSET", "vm:offices:seen", mine, '{"at": 1, "realm": "clinic"}')
+    (await choose(service, mine)).raise_for_status()
     await become(service, store, "clinic")
     token = hidden((await page(service, f"/offices/{mine}/look")).text)["form_token"]
     assert (await form(service, mine, file=PNG, colour="#123456")).status_code == 303
@@ -205,6 +206,25 @@ async def test_an_admin_of_one_company_changes_no_other_companys_look(service: R
         assert sent.status_code == 404
         assert (await service.admin("GET", f"/offices/{office}")).json()["colour"] is None
     assert (await service.admin("GET", f"/offices/{mine}")).json()["colour"] == "#123456"
+
+
+async def test_a_look_takes_no_meeting_away_from_an_office_that_the_choice_for_all_others_serves(
+    service: Running, store: Store, meeting_server: MemoryServer
+) -> None:
+    """An admin of one company does not see that choice, so a look alone would put an empty one in its place."""
+    data = record()
+    await service.link(data)
+    await service.settled(data["id"])
+    await become(service, store, "own")
+    assert (await form(service, data["office"], colour="#123456", do="preview")).status_code == 200
+    answer = await form(service, data["office"], colour="#123456")
+    assert (answer.status_code, "Choose a provider for this office first" in answer.text) == (409, True)
+    assert (await service.admin("GET", f"/offices/{data['office']}")).json()["own"] is False
+    assert (await service.settled(data["id"]))["state"] == "ready"
+    assert len(await meeting_server.meetings()) == 1
+    await log_in(service)
+    assert (await form(service, data["office"], colour="#123456")).status_code == 303
+    assert (await service.settled(data["id"]))["state"] == "ready"
 
 
 async def test_while_the_store_is_away_a_page_that_was_looked_at_keeps_its_logo(meeting_server: MemoryServer) -> None:

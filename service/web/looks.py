@@ -14,7 +14,7 @@ from service.web.errors import Problem
 from service.web.forms import errors_of
 from service.web.offices import begun, known
 from service.web.settings import Frame, Visit
-from service.web.words import said
+from service.web.words import _, said
 
 
 class Looks:
@@ -50,6 +50,10 @@ class Looks:
             return self._page(visit, office, shown, 422, typed=typed, errors=errors_of(error))
         if visit.text("do") != "save":
             return self._page(visit, office, choice)
+        if self._offices.own(office) is None and not visit.all_companies:
+            # What serves the office is for other admins to see: a choice without it would take its meetings away.
+            first = _("Choose a provider for this office first: a look of its own comes with a choice of its own.")
+            return self._page(visit, office, choice, 409, typed=typed, trouble=first)
         try:
             await self._offices.choose(office, choice, visit.session.person.name, visit.text("version"))
         except Problem as problem:
