@@ -34,6 +34,7 @@ from service.ledger import Ledger
 from service.logos import Logos
 from service.meetings import Meetings
 from service.nightly import Nightly
+from service.notices.concerned import Concerned
 from service.notices.sender import Sender
 from service.notices.summary import Writer
 from service.observer import Observer
@@ -157,7 +158,8 @@ async def opened(
         companies = Companies(store, vault, own)
         survey = Survey(store, ledger, settings, broker, budgets)
         channels = channels_of(config, http_for("notices"))
-        sender = Sender(store, survey.look, channels, writer_of(config), observer.metrics)
+        concerned = Concerned(store, ledger)
+        sender = Sender(store, survey.look, channels, writer_of(config), observer.metrics, concerned.remember)
         replays = Replays(ledger, settings, companies, found, deliveries, config.public_url)
         erasure = Erasure(ledger, connections, deliveries, found)
         errands = Errands(store, vault, changes, {REPLAY: replays.step, ERASE: erasure.step})

@@ -98,7 +98,7 @@ function verbs.erase()
   for _, name in ipairs({'wish', 'digest', 'foreign', 'ended', 'token', 'told', 'hosted', 'answer', 'asked', 'reason'}) do
     redis.call('HDEL', entry, name)
   end
-  redis.call('HDEL', entry, 'attempts', 'refusals', 'released', 'entrance', 'host', 'host_name')
+  redis.call('HDEL', entry, 'attempts', 'refusals', 'released', 'entrance', 'host', 'host_name', 'noticed')
   redis.call('HSET', entry, 'erased', '1', 'rank', '2', 'state', 'pending')
   redis.call('HINCRBY', entry, 'generation', 1)
   expire({rank = '2'}, 0, tonumber(ARGV[4]))

@@ -126,7 +126,8 @@ class Entry(NamedTuple):
     nothing moves. `asked` is when Vello last asked for a link (unix seconds, 0 never). `before` is when the booking
     began before it last moved, None while it never did; it is for people, and depends on the order of arrival.
     `intent_age` is how many seconds ago the intent was written, when this was read. `older`: Vello made the record
-    before this store was whole, so the provider is asked for its meeting before one is made.
+    before this store was whole, so the provider is asked for its meeting before one is made. `noticed` is when people
+    were told that it has no meeting (unix seconds, 0: they were not).
     """
 
     record: str
@@ -158,6 +159,7 @@ class Entry(NamedTuple):
     refusals: int = 0
     leased_until: int = 0
     parked: str | None = None
+    noticed: int = 0
 
     def __repr__(self) -> str:
         return (

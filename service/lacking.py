@@ -4,6 +4,7 @@ The index and the failed ones of each shard are read, never all records: one scr
 """
 
 import hashlib
+from collections.abc import Collection
 from importlib import resources
 from typing import Any, Final, NamedTuple
 
@@ -45,17 +46,29 @@ class Shortfall(NamedTuple):
 
 async def lacking(store: Store, now: float) -> Shortfall:
     """What lacks a meeting at `now` (unix seconds). Raises: StoreUnavailable."""
+    found, unseen = await _look(store, now)
+    return Shortfall(tuple(sorted((each for _, each in found), key=lambda each: each.start)), unseen)
+
+
+async def named(store: Store, now: float, names: Collection[str]) -> list[str]:
+    """The records of those that lack a meeting at `now` and have one of these names. Raises: StoreUnavailable."""
+    found, _ = await _look(store, now) if names else ([], 0)
+    return [record for record, each in found if each.name in names]
+
+
+async def _look(store: Store, now: float) -> tuple[list[tuple[str, Lacking]], int]:
+    """Each record that lacks a meeting, and how many more were not looked at."""
     args = (int(now), int(now) + SOON, LATE * 1000, MOST)
     answers: list[list[Any]] = []
     for first in range(0, SHARDS, TOGETHER):
         keys = [shard_keys(shard)[:2] for shard in range(first, first + TOGETHER)]
         answers += await store.pipeline_call(_SCRIPT, [(each, args) for each in keys])
     found = [
-        Lacking(_name(record), int(float(start)), realm, kind == "failed", parked or None)
+        (record, Lacking(_name(record), int(float(start)), realm, kind == "failed", parked or None))
         for _, *rest in answers
         for record, start, realm, kind, parked in zip(*(rest[at::5] for at in range(5)), strict=True)
     ]
-    return Shortfall(tuple(sorted(found, key=lambda each: each.start)), sum(int(answer[0]) for answer in answers))
+    return found, sum(int(answer[0]) for answer in answers)
 
 
 def _name(record: str) -> str:

@@ -176,7 +176,7 @@ function verbs.accept()
     unpark(e)
     if not work then
       redis.call('HSET', entry, 'settled', redis.call('HGET', entry, 'generation'))
-      redis.call('HDEL', entry, 'reason')
+      redis.call('HDEL', entry, 'reason', 'noticed')
       local none = 'There is no meeting to remove.'
       tell('settled', e.rank == '0' and 'No meeting yet: Vello has not asked for a link.' or none)
       if not leased(e) then redis.call('ZREM', due, record) end
@@ -247,6 +247,7 @@ local function change(set, del, lines)
     redis.call('HSET', entry, set[i], set[i + 1])
     if set[i] == 'intent' then redis.call('HSET', entry, 'intended', now) end
     if set[i] == 'state' then note_failed(base, index, record, set[i + 1] == 'failed') end
+    if set[i] == 'state' and set[i + 1] ~= 'pending' and set[i + 1] ~= 'failed' then redis.call('HDEL', entry, 'noticed') end
   end
   for _, name in ipairs(del) do redis.call('HDEL', entry, name) end
   for i = 1, #lines, 2 do tell(lines[i], lines[i + 1]) end

@@ -13,14 +13,8 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from service.entry import (
-    Entry,
-    Placement,
-    digest,
-    foreign_link,
-    host_purpose,
-)
-from service.parked import paced
+from service.entry import Entry, Placement, digest, foreign_link, host_purpose
+from service.parked import noticing, paced
 from service.rows import Rows, content_of, digest_of
 from service.shards import (
     SHARDS,
@@ -64,7 +58,7 @@ TOMBSTONE: Final = 90 * 86_400
 """Seconds a deleted record is remembered, so that late events cannot revive it."""
 
 _log = structlog.get_logger(__name__)
-_SCRIPTS = ("order", "tombs", "note", "failed", "found", "ledger", "links", "asked")
+_SCRIPTS = ("order", "tombs", "note", "failed", "found", "ledger", "links", "noticed", "asked")
 _SCRIPT = Script("".join(resources.files("service").joinpath(f"{name}.lua").read_text() for name in _SCRIPTS))
 
 
@@ -253,6 +247,11 @@ class Ledger:
         parked = {n: [(row[at], float(row[at + 1])) for at in range(0, len(row), 2)] for n, row in enumerate(rows)}
         calls = [(shard_keys(n), ("unpark", connection, *turn)) for n, turn in paced(parked, time.time())]
         return sum(await self._store.pipeline_call(_SCRIPT, calls)) if calls else 0
+
+    async def noticed(self, at: int, connections: Sequence[str], records: Sequence[str]) -> None:
+        """Remember that people were told at `at` of `records`, and of all that wait for `connections`."""
+        shares = noticing(at, connections, records)
+        await self._store.pipeline_call(_SCRIPT, [(shard_keys(n), ("noticed", *share)) for n, share in shares])
 
     async def waiting(self, connections: Sequence[str]) -> list[int]:
         """How many records wait for each of `connections` to work again."""

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections import OrderedDict
+from collections.abc import Mapping
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
@@ -63,6 +64,7 @@ class Rows:
             refusals=int(row.get("refusals", 0)),
             leased_until=int(row.get("lease", 0)) // 1000,
             parked=row.get("parked"),
+            noticed=_noticed(row) if "noticed" in row else 0,
         )
         names = sorted(name for name in row if name.startswith("x:"))
         retired = tuple(self.placement(record, row[name]) for name in names)
@@ -103,6 +105,12 @@ class Rows:
 @lru_cache(_KEPT)
 def _wish(record: str, content: str) -> Record:
     return Record(id=record, **dict(zip(_STORED, orjson.loads(content), strict=True)))
+
+
+def _noticed(row: Mapping[str, str]) -> int:
+    """When people were told that a booking has no meeting, 0 where it has one by now or is wanted otherwise."""
+    at, _, wish = row["noticed"].partition(":")
+    return int(at) if "meeting" not in row and wish == row.get("digest") else 0
 
 
 def content_of(record: Record) -> bytes:

@@ -123,7 +123,7 @@ CUSTOMERS: Final = (
     Trouble(
         "guest_late",
         "operator",
-        ("It takes longer than usual, and the office can see that.",),
+        ("It takes longer than usual, and the office can see that.", "It takes longer than usual."),
         "The provider is down, over its limit or lost an answer; the booking's page in the settings says which. It is "
         "tried again by itself, and the same link works as soon as there is a meeting.",
     ),

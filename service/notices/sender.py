@@ -58,7 +58,7 @@ class Standing:
 
 
 class Sender:
-    """All channels of an installation. All verbs raise StoreUnavailable."""
+    """All channels of an installation; `remember` is told what arrived, and when. All verbs raise StoreUnavailable."""
 
     def __init__(
         self,
@@ -67,6 +67,7 @@ class Sender:
         channels: Sequence[Channel],
         write: Writer,
         metrics: Metrics,
+        remember: Callable[[Pending, int], Awaitable[None]],
         clock: Callable[[Store], Awaitable[float]] = store_time,
     ) -> None:
         self.channels = tuple(channels)
@@ -74,6 +75,7 @@ class Sender:
         self._survey = survey
         self._write = write
         self._metrics = metrics
+        self._remember = remember
         self._clock = clock
         self._name = secrets.token_hex(8)
 
@@ -160,6 +162,8 @@ class Sender:
         self._metrics.notice(channel.name, _OUTCOME[ok])
         write = _log.info if ok else _log.warning
         write("notice", channel=channel.name, outcome=_OUTCOME[ok], matters=len(pending.items))
+        if ok:
+            await self._remember(pending, now)
 
     async def _change(self, channel: Channel, change: Callable[[Book], Book]) -> Book | None:
         """Change a channel's book, again if somebody else did so meanwhile; None when others keep doing so."""

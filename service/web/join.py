@@ -38,6 +38,7 @@ _SCRIPTED = {**HEADERS, "Content-Security-Policy": f"{HEADERS['Content-Security-
 
 STATUS: Mapping[Moment, int] = {Moment.CANCELLED: 410, Moment.OVER: 410, Moment.NONE: 404}
 """Where the page is an error to programs; 200 elsewhere."""
+_TELLS = (Moment.LATE, Moment.TROUBLE)
 _LOOKS_AGAIN = (Moment.PENDING, Moment.LATE, Moment.TROUBLE, Missing.UNAVAILABLE)
 
 WAITING: Mapping[str, str] = {
@@ -158,6 +159,7 @@ class Join:
         start = datetime.fromtimestamp(appointment.start, zone) if appointment else None
         opens = datetime.fromtimestamp(window(entry, choice)[0], zone) if entry and start else None
         way = self._way(entry, at) if entry else None
+        told = entry.noticed if entry and at in _TELLS else 0
         moved = entry.before if entry and appointment and entry.before != appointment.start else None
         waits = at in _LOOKS_AGAIN
         body = self._page.render(
@@ -171,6 +173,8 @@ class Join:
             start=start,
             before=datetime.fromtimestamp(moved, zone) if moved is not None else None,
             opens=opens,
+            noticed=datetime.fromtimestamp(told, zone) if told else None,
+            today=datetime.fromtimestamp(appointment.now, zone).date() if appointment else None,
             way=way,
             beside=_beside(entry, choice, at, appointment),
             script=self._script.path,

@@ -76,6 +76,7 @@ def environment() -> Environment:
         "language": language,
         "locale": locale,
         "when": when,
+        "clock": clock,
         "day": day,
         "ago": ago,
         "said": said,
@@ -156,8 +157,13 @@ def several(one: str, many: str, num: int, **values: object) -> str:
 def when(at: int, zone: str = "UTC") -> str:
     """A moment with the zone it is told in, for people."""
     moment, locale = datetime.fromtimestamp(at, ZoneInfo(zone)), _LOCALES[_language.get()]
-    date = format_skeleton("yMMMEd", moment, moment.tzinfo, locale=locale)
-    return f"{date}, {format_time(moment, 'short', locale=locale)} ({moment.tzname()})"
+    return f"{format_skeleton('yMMMEd', moment, moment.tzinfo, locale=locale)}, {clock(at, zone)}"
+
+
+def clock(at: int, zone: str = "UTC") -> str:
+    """The same without its day."""
+    moment = datetime.fromtimestamp(at, ZoneInfo(zone))
+    return f"{format_time(moment, 'short', locale=_LOCALES[_language.get()])} ({moment.tzname()})"
 
 
 def day(at: int, zone: str = "UTC") -> str:

@@ -1,6 +1,7 @@
 """Matters and looks at them, made up."""
 
 from service.matters import Code, Matter
+from service.notices.book import Pending
 from service.survey import Outlook
 
 NOW = 1_800_000_000
@@ -17,3 +18,7 @@ def matter(code: Code = "connection.reconnect", about: str = "c1", since: int = 
 def outlook(*matters: Matter, working: tuple[str, ...] = ()) -> Outlook:
     """How everything is; `working` are connections that work."""
     return Outlook(matters, {each: f"Name of {each}" for each in working})
+
+
+async def unremembered(_pending: Pending, _at: int) -> None:
+    """For a sender whose matters are about no booking."""

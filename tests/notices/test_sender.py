@@ -21,7 +21,7 @@ from service.survey import Outlook
 from service.web.letter import letter
 from tests.hook import SECRET, receiver, sending
 from tests.mailbox import Mailbox, mailbox
-from tests.notices.making import DAY, HOUR, NOW, matter, outlook
+from tests.notices.making import DAY, HOUR, NOW, matter, outlook, unremembered
 from tests.running import together
 from tests.waiting import wait_until
 
@@ -44,7 +44,7 @@ class World:
     def process(self, store: Store, *channels: Channel) -> Sender:
         """One more process."""
         write = lambda summary: letter(summary, "en", PUBLIC)  # noqa: E731 - a whole function for less
-        return Sender(store, self.survey, channels, write, Metrics(), self.clock)
+        return Sender(store, self.survey, channels, write, Metrics(), unremembered, self.clock)
 
     async def clock(self, _store: Store) -> float:
         return self.now
@@ -85,7 +85,7 @@ async def test_of_all_rounds_of_a_minute_one_looks(store: Store) -> None:
         return outlook()
 
     write = lambda summary: letter(summary, "en", PUBLIC)  # noqa: E731 - as above
-    senders = [Sender(store, survey, (), write, Metrics()) for _ in range(5)]
+    senders = [Sender(store, survey, (), write, Metrics(), unremembered) for _ in range(5)]
     await together(*[each.round() for each in senders])
     assert looks == [1]
     assert 0 < await store.execute("TTL", "vm:notices:round") <= 60
