@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 
 from service.changes import Changes
-from service.store import Store, StoreUnavailable, version_of
+from service.store import Store, StoreUnavailable, known_of, version_of
 from service.vault import Damaged, UnknownKey, Vault
 
 ERRANDS: Final = "vm:errands"
@@ -132,12 +132,12 @@ class Errands:
     async def all(self) -> list[Errand]:
         """Every errand that is remembered, the newest first."""
         rows = (await self._store.execute("HGETALL", ERRANDS)).values()
-        return sorted((Errand(**json.loads(row)) for row in rows), key=lambda each: (-each.at, each.id))
+        return sorted((_errand(row) for row in rows), key=lambda each: (-each.at, each.id))
 
     async def get(self, id_: str) -> Errand | None:
         """One errand."""
         row = await self._store.execute("HGET", ERRANDS, id_)
-        return Errand(**json.loads(row)) if row else None
+        return _errand(row) if row else None
 
     def about(self, errand: Errand) -> Mapping[str, Any]:
         """What an errand is about; nothing once it ended."""
@@ -149,7 +149,7 @@ class Errands:
     async def stop_one(self, id_: str, who: str) -> bool:
         """Have an errand end where it is; False when it has ended already."""
         while row := await self._store.execute("HGET", ERRANDS, id_):
-            errand = Errand(**json.loads(row))
+            errand = _errand(row)
             if not errand.running:
                 return False
             if await self._keep(self._ended(errand, "stopped"), row):
@@ -185,7 +185,7 @@ class Errands:
     async def round(self) -> None:
         """Begin to carry out errands that nobody is at, a few at a time, each in a task of its own."""
         for id_, row in (await self._store.execute("HGETALL", ERRANDS)).items():
-            errand = Errand(**json.loads(row))
+            errand = _errand(row)
             mine = id_ in self._carried or len(self._carried) >= AT_ONCE or errand.kind not in self._kinds
             if errand.running and errand.until < time.time() and not mine:
                 self._carried[id_] = asyncio.create_task(self._carry(errand, row))
@@ -269,6 +269,10 @@ class Errands:
         for errand in (await self.all())[KEPT:]:
             if not errand.running:
                 await self._store.execute("HDEL", ERRANDS, errand.id)
+
+
+def _errand(row: str) -> Errand:
+    return Errand(**known_of(row, Errand.__dataclass_fields__))
 
 
 def _row(errand: Errand) -> str:

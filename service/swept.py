@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from service.store import Script, Store
+from service.store import Script, Store, known_of
 
 KEPT: Final = 400 * 86_400
 """Seconds for which a store that nobody uses remembers."""
@@ -152,7 +152,7 @@ class Swept:
 
     async def _report(self, name: str) -> SweepReport | None:
         row = await self._store.execute("HGET", _KEY, name)
-        return SweepReport(**json.loads(row)) if row else None
+        return SweepReport(**known_of(row, SweepReport.__dataclass_fields__)) if row else None
 
     @contextlib.asynccontextmanager
     async def lock(self) -> AsyncIterator["Lock | None"]:

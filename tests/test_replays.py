@@ -1,6 +1,7 @@
 """Replaying: what an event said is applied again, the way it came, and never moves a booking back."""
 
 import asyncio
+import json
 import time
 import uuid
 from typing import Any
@@ -257,6 +258,15 @@ async def test_an_errand_whose_step_takes_longer_than_its_lease_is_nobody_elses_
     assert (await elsewhere.carry(first)).running  # what it saw is not what stands
     go_on.set()
     assert (await carried).state == ("failed" if fails else "done")
+
+
+async def test_of_an_errand_what_a_later_version_wrote_besides_is_left_out(store: Store) -> None:
+    errands = Errands(store, VAULT, Changes(store), {})
+    begun = await errands.begin("walk", {}, "anna")
+    row = json.loads(await store.execute("HGET", "vm:errands", begun.id))
+    await store.execute("HSET", "vm:errands", begun.id, json.dumps({**row, "later": 1}))
+    assert await errands.all() == [begun]
+    assert await errands.stop_one(begun.id, "anna")
 
 
 async def test_an_errand_that_is_stopped_breaks_off_its_step(store: Store) -> None:

@@ -543,6 +543,11 @@ async def test_a_new_connection_is_swept_soon_and_then_every_night(
     assert len(await meeting_server.calls("list")) == 2
 
 
+async def test_of_a_report_what_a_later_version_wrote_besides_is_left_out(store: Store) -> None:
+    await store.execute("HSET", "vm:sweep", "last", '{"began": 7, "later": 1}')
+    assert await Swept(store).last() == SweepReport(7)
+
+
 async def test_a_connection_that_cannot_be_read_puts_off_no_night(
     service: Running, store: Store, meeting_server: MemoryServer
 ) -> None:
