@@ -19,7 +19,8 @@ pytest.register_assert_rewrite("providers.testing")
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def valkey_url() -> AsyncIterator[str]:
     """The URL of the session's Valkey, or what STORE_BINARY names; a test that needs it empty asks for `store`."""
-    async with StoreServer(os.environ.get("STORE_BINARY")) as server:
+    # It is never killed, so no write has to wait for a slow disk.
+    async with StoreServer(os.environ.get("STORE_BINARY"), "--appendfsync", "no") as server:
         yield server.url
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,10 +51,10 @@ def flowing(report: str) -> str:
 
 
 @pytest.fixture
-def temporary(tmp_path: Path) -> Path:
-    place = tmp_path / "t"
-    place.mkdir()
-    return place
+def temporary() -> Iterator[Path]:
+    """Where a rehearsal puts its files: a short path, since a socket's may have no more than about 100 letters."""
+    with tempfile.TemporaryDirectory(prefix="vm-") as place:
+        yield Path(place)
 
 
 @pytest.mark.timeout(300)
