@@ -139,6 +139,16 @@ def test_it_holds_what_the_lock_says_and_nothing_that_builds(image: str) -> None
     assert not {"pip", "setuptools", "wheel", "hatchling"} & held.keys()
 
 
+def test_it_speaks_every_language_of_the_pages(image: str) -> None:
+    """Of the languages' data it holds only what those need."""
+    script = (
+        "from service.web import words;"
+        "[(words.speak(each), print(each, words.when(1900000000, 'Europe/Helsinki'))) for each in words.GUESTS]"
+    )
+    said = docker("run", "--rm", "--network", "none", "--entrypoint", "python", image, "-c", script)
+    assert len(set(said.splitlines())) == 7
+
+
 def test_nothing_secret_and_no_root_is_in_it(image: str) -> None:
     config = json.loads(docker("image", "inspect", "--format", "{{json .Config}}", image))
     assert config["User"] == "10001:10001"
