@@ -8,6 +8,7 @@ import io
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
 from PIL import Image, ImageOps, ImageStat
 
 TOO_LARGE: Final = "The file is larger than 1 MB: save the picture smaller, 480 pixels wide is enough."
@@ -26,6 +27,8 @@ _EDGE = 8  # pixels around a picture that had a transparent ground
 _LIGHT = 200  # of 255: what is lighter than that would not be seen on white
 _WHITE, _DARK = "#ffffff", "#1c2430"
 _TRIES = ((1.0, 256), (1.0, 64), (0.75, 256), (0.75, 64), (0.5, 256), (0.5, 64), (0.4, 64), (0.25, 16))
+
+_log = structlog.get_logger(__name__)
 
 
 class Unusable(Exception):
@@ -75,7 +78,8 @@ def _seen(file: bytes) -> Image.Image:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise Unusable("The picture has too many pixels: save it smaller, 480 pixels wide is enough.") from None
-    except Exception:  # whatever a decoder stumbles over is the file's fault
+    except Exception as error:  # whatever a decoder stumbles over is the file's fault
+        _log.info("picture_unreadable", error=type(error).__name__)
         raise Unusable("This is no picture that can be read: send a PNG, JPEG, WebP or GIF.") from None
     clear = image.getchannel("A")
     visible = clear.getbbox()
