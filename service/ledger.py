@@ -124,7 +124,7 @@ class Ledger:
             record.start or 0,
             (record.start or 0) + (record.duration or 0),
             self._new_token(record.id) if event.type == UPDATE_METADATA else "",
-            self._owner() if inline else "",
+            self.new_name() if inline else "",
             self._lease_ms,
             told_by(event),
             self._retention,
@@ -158,16 +158,16 @@ class Ledger:
 
     async def claim(self, shards: Sequence[int], limit: int) -> list[Claimed]:
         """Lease up to `limit` due records in each of `shards`, in one round trip."""
-        calls = [(shard_keys(shard), ("claim", limit, self._owner(), self._lease_ms)) for shard in shards]
+        calls = [(shard_keys(shard), ("claim", limit, self.new_name(), self._lease_ms)) for shard in shards]
         return [self._claimed(answer) for answer in await self._store.pipeline_call(_SCRIPT, calls)]
 
     async def renew(self, lease: Lease) -> bool:
         """Lengthen a lease; False when somebody else has the record by now."""
         return bool(await self._call("renew", lease.entry.record, lease.fence, self._lease_ms))
 
-    async def commit(self, lease: Lease, change: Change) -> Committed:
-        """Write what a run found out, if its lease still holds."""
-        verdict, now, revision, flat = await self._write(lease, change, blind=False)
+    async def commit(self, lease: Lease, change: Change, nonce: str = "") -> Committed:
+        """Write what a run found out, if its lease still holds; whoever says it again after a failure names it so."""
+        verdict, now, revision, flat = await self._write(lease, change, nonce)
         return Committed(verdict, self._rows.entry(lease.entry.record, flat, now), revision)
 
     async def begin(self, lease: Lease, change: Change) -> bool:
@@ -175,7 +175,7 @@ class Ledger:
         answer = await self._write(lease, change, blind=True)
         return bool(answer[0] != "lost")
 
-    def _write(self, lease: Lease, change: Change, *, blind: bool) -> Awaitable[Any]:
+    def _write(self, lease: Lease, change: Change, nonce: str = "", *, blind: bool = False) -> Awaitable[Any]:
         what = {
             "set": [text for pair in change.set.items() for text in pair],
             "del": list(change.drop),
@@ -186,7 +186,7 @@ class Ledger:
             "commit",
             lease.entry.record,
             lease.fence,
-            self._owner(),  # no other commit has this name
+            nonce or self.new_name(),
             lease.entry.generation,
             change.mode,
             int(change.delay * 1000),
@@ -350,7 +350,7 @@ class Ledger:
         """A link token: one character that names the record's shard, then random ones."""
         return letter_of(record) + next(self._random)
 
-    def _owner(self) -> str:
+    def new_name(self) -> str:
         """A name for a lease or a commit that no other has, here or in another process."""
         return f"{self._name}.{next(self._names)}"
 

@@ -66,6 +66,7 @@ class Observer:
         """One run of the reconciler on one record."""
         if lease.inherited:
             self.metrics.takeover()
+        self.metrics.working += 1
         with self._traces.span("reconcile", "internal") as span:
             span.set(record=lease.entry.record, attempt=lease.entry.attempts + 1)
             outcome = "ok"
@@ -76,6 +77,7 @@ class Observer:
                 span.failed(outcome)
                 raise
             finally:
+                self.metrics.working -= 1
                 span.set(outcome=outcome)
 
     def call(
