@@ -127,8 +127,10 @@ class _Event:
         if seen.outcome in ("failed", "unavailable"):
             self._span.failed(seen.outcome)
         self._opened.__exit__(*error)
-        if self._log:
-            self._log.answered(_answered(seen, took))
+        log = self._log
+        asked_again = log and seen.record and seen.outcome == "same" and not seen.noted  # most of what comes
+        if log and not (asked_again and log.repeated(seen.record or "", seen.type, seen.realm, took * 1000)):
+            log.answered(_answered(seen, took))
 
 
 def _answered(seen: Seen, took: float) -> Answered:
