@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any, Final
 
 from service.rows import Rows, content_of, digest_of
-from service.shards import record_keys
+from service.shards import base, shard_of
 from service.store import Script, Store
 from service.vello import Rank, Record
 from service.verbs import DIRECT, Accepted, Told
@@ -39,9 +39,9 @@ class Repeats:
         """What `accept` answers, None where the ledger must look. Raises StoreUnavailable."""
         if record.id not in self._records or record.rank is not Rank.LIVE:
             return None
-        _, _, rev, entry, _ = record_keys(record.id)
+        begin = base(shard_of(record.id))
         said = (realm, *orders_of(record), digest_of(content_of(record)))
-        answer = await self._store.call(_SCRIPT, (rev, entry), said)
+        answer = await self._store.call(_SCRIPT, (f"{begin}rev", f"{begin}r:{record.id}"), said)
         if answer is None:
             self._records.pop(record.id, None)
             return None
