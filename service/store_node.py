@@ -59,7 +59,7 @@ class Node:
         self._waiting: deque[_Request] = deque()
         self._flushing = False
         self._idle: list[AbstractConnection] = []
-        self._exchanges: set[asyncio.Task[None]] = set()
+        self._exchanges: dict[asyncio.Task[None], list[_Request]] = {}
         self._closed = False
         self._kind: type[AbstractConnection] = UnixDomainSocketConnection
         self._options: dict[str, Any] = {**_OPTIONS, **login}
@@ -92,9 +92,12 @@ class Node:
     async def close(self) -> None:
         """Close every connection; who still waits fails. May be called twice."""
         self._closed = True
+        batches = list(self._exchanges.values())
         for task in self._exchanges:
             task.cancel()
         await asyncio.gather(*self._exchanges, return_exceptions=True)
+        for batch in batches:  # one that was stopped before its first step could not say so itself
+            _fail(batch, errors.ConnectionError(_CLOSED))
         self._flush()
         await self._hang_up(nowait=False)
 
@@ -105,11 +108,11 @@ class Node:
             self._waiting.clear()
         while len(self._exchanges) < LANES and (batch := self._batch()):
             task = asyncio.get_running_loop().create_task(self._exchange(batch))
-            self._exchanges.add(task)
+            self._exchanges[task] = batch
             task.add_done_callback(self._done)
 
     def _done(self, task: "asyncio.Task[None]") -> None:
-        self._exchanges.discard(task)
+        self._exchanges.pop(task, None)
         if self._waiting:
             self._flush()
 

@@ -144,3 +144,16 @@ async def test_a_store_that_is_closed_leaves_nobody_waiting(server: StoreServer)
     await store.close()
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(answer) for answer in answers} == {StoreUnavailable}
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_store_that_is_closed_at_any_turn_leaves_nobody_waiting(store_url: str, turns: int) -> None:
+    """Not even those whose exchange had not begun."""
+    store = await Store.open(store_url, patience=0.3)
+    calls = [asyncio.create_task(store.call(SET, ["key"], ["value"])) for _ in range(LANES * DEPTH + 2)]
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await store.close()
+    async with asyncio.timeout(5):
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(answer) for answer in answers} <= {StoreUnavailable, str}
