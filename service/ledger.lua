@@ -337,13 +337,15 @@ function verbs.nudge()
   return 1
 end
 
--- Hand over a meeting (ARGV 3 name, 4 envelope) that nobody knows of, or that may be, so that it is removed. ARGV 8 text.
+-- Hand over a meeting (ARGV 3 name, 4 envelope) that nobody knows of, or (9 '1') that may be, so that it is removed.
+-- ARGV 8 text.
 function verbs.orphan()
   local e = load(entry)
   if e['x:' .. ARGV[3]] == ARGV[4] then return 1 end
   redis.call('HSET', entry, 'x:' .. ARGV[3], ARGV[4])
   if not e.rank then redis.call('HSET', entry, 'rank', '2', 'generation', '0') end
   if buried(ARGV[7]) then redis.call('HSET', entry, 'erased', '1') end
+  if ARGV[9] == '1' then redis.call('HSET', entry, 'intended', now) end
   tell('orphan', ARGV[8])
   redis.call('HINCRBY', entry, 'generation', 1)
   redis.call('HSET', entry, 'state', 'pending')

@@ -219,7 +219,7 @@ class Ledger:
     async def orphan(self, record: str, placement: Placement, text: str = ZOMBIE) -> None:
         """Hand over a meeting that is not the record's, such as what a run made without its lease: it is removed."""
         rest = (self.seal(record, placement), self._retention, TOMBSTONE, self._tombs.name(record), text)
-        await self._call("orphan", record, placement.name, *rest)
+        await self._call("orphan", record, placement.name, *rest, int(placement.meeting is None))
 
     async def adopt(self, entry: Entry, placement: Placement, text: str, *, doubt: bool) -> bool:
         """Have a record take on a meeting that stands; False while somebody works on it or knows more of it."""

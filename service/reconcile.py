@@ -78,7 +78,7 @@ class Reconciler:
         placement = entry.intent or (action.target if action.verdict is not Verdict.REPLACE else None) or action.wanted
         if placement is None or (entry.intent is None and action.verdict is Verdict.KEEP):
             return self._finish(Step(entry, Change("hold")))
-        if wait := self._uncertain(entry):
+        if wait := self._uncertain(entry, action):
             why = "The answer of a create was lost, and the provider may still carry it out"
             return held(entry, why, wait, self._settings.revision)
         try:
@@ -93,13 +93,17 @@ class Reconciler:
                 return Step(entry, Change("hold", drop=drop))
             return held(entry, str(error), error.wait, self._settings.revision, drop)
 
-    def _uncertain(self, entry: Entry) -> float:
+    def _uncertain(self, entry: Entry, action: Action) -> float:
         """Seconds for which it is too early to ask what became of a create; a vendor may be slower than we wait."""
-        if entry.intent is None or entry.intent_age >= self._settling:
+        removed = action.target if action.verdict is Verdict.DELETE and entry.intent is None else None
+        asked = removed if removed and removed.meeting is None else entry.intent
+        if asked is None or entry.intent_age >= self._settling:
             return 0.0
-        capabilities = self._settings.connections.promises(entry.intent)
-        waits = capabilities is not None and not capabilities.idempotent_create and capabilities.finds
-        return self._settling - entry.intent_age if waits else 0.0
+        capabilities = self._settings.connections.promises(asked)
+        if capabilities is None or not capabilities.finds:
+            return 0.0
+        # Made again it would be the same one; that helps nobody who is to remove it.
+        return 0.0 if capabilities.idempotent_create and entry.intent else self._settling - entry.intent_age
 
     async def _carry_out(self, lease: Lease, action: Action, permit: Permit) -> Step | None:
         """Call the provider.
@@ -119,6 +123,7 @@ class Reconciler:
         if action.verdict is Verdict.UPDATE and target and wanted:
             if not entry.doubt and not await self._began(lease, Change("hold", {"doubt": "1"})):
                 return None
+            lease.begun.append((target, False))
             # The doubt stays until the update is done: not even a vendor that says it did nothing is sure of that.
             return await self._guarded(
                 entry, permit, "Changing", lambda: self._update(entry, target, wanted, action.why)
@@ -131,6 +136,7 @@ class Reconciler:
         sealed = self._ledger.seal(entry.record, intended)
         if not await self._began(lease, Change("hold", {"intent": sealed}, journal=((action.verdict, text),))):
             return None
+        lease.begun.append((intended, False))
         making = entry._replace(intent=intended)
         return await self._guarded(making, permit, "Making", lambda: self._create(making, intended), ("intent",))
 

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 import structlog
 
-from service.entry import Entry
+from service.entry import Entry, Placement
 from service.leases import renewing
 from service.ledger import Ledger
 from service.meetings import Meetings
@@ -88,34 +88,50 @@ class Runs:
     async def _run(self, lease: Lease, revision: str, tell: Tell | None) -> Entry | None:
         structlog.contextvars.bind_contextvars(record=lease.entry.record)
         try:
+            return await self._worked(lease, revision, tell)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._leave(lease, _HANDED_BACK))
+            raise
+
+    async def _worked(self, lease: Lease, revision: str, tell: Tell | None) -> Entry | None:
+        try:
             with self._observer.run(lease):
                 await self._settings.refresh(revision)
                 async with renewing(self._ledger, lease):
                     return await self._rounds(lease, tell)
         except StoreUnavailable as error:
             _log.warning("run_stopped", reason=str(error))  # the lease expires and somebody takes over
-        except asyncio.CancelledError:
-            with contextlib.suppress(StoreUnavailable):
-                await asyncio.shield(self._ledger.commit(lease, _HANDED_BACK))
-            raise
+            if lease.begun:
+                await self._leave(lease, _HANDED_BACK)
         except Exception:  # a fault of ours must not stop the loop that feeds every other record
             _log.exception("run_failed")
-            with contextlib.suppress(StoreUnavailable):
-                await self._ledger.commit(lease, again(lease.entry, "This service made a mistake; its log says which."))
+            await self._leave(lease, again(lease.entry, "This service made a mistake; its log says which."))
         return None
+
+    async def _leave(self, lease: Lease, change: Change) -> None:
+        """Hand the record back in the middle of a step; what that did is its heir's to find, or to be told of."""
+        write = partial(self._ledger.commit, lease, change, self._ledger.new_name())
+        with contextlib.suppress(StoreUnavailable):
+            committed = await (self._insist(write) if lease.begun else write())
+            for made, sure in lease.begun if committed.verdict == "lost" else ():
+                await self._insist(partial(self._give_away, lease.entry, made, committed.entry, sure=sure))
 
     async def _rounds(self, lease: Lease, tell: Tell | None) -> Entry | None:
         for _ in range(ROUNDS):
             step = await self._reconciler.step(lease, inline=tell is not None)
             if step is None:
                 return None
-            change = step.change
+            made, change = step.made, step.change
+            if lease.begun:
+                lease.begun[:] = [(made, not step.failed)] if made else []
             if tell and change.mode == "done":
                 change = replace(change, telling=tell(step.settled))
             committed = await self._insist(partial(self._commit, lease, step, change, self._ledger.new_name()))
             if committed.verdict == "lost":
-                await self._insist(partial(self._give_away, lease.entry, step, committed.entry))
+                give = partial(self._give_away, lease.entry, made, committed.entry, sure=not step.failed)
+                await self._insist(give)
                 return None
+            lease.begun.clear()
             await self._remember(step)
             if committed.entry is None or (committed.verdict == "ok" and step.change.mode != "hold"):
                 return committed.entry
@@ -136,10 +152,11 @@ class Runs:
         """
         end = time.monotonic() + INSISTENCE
         while True:
+            last = time.monotonic() > end  # asked before: a freeze takes all the time, and the store may be there
             try:
                 return await write()
             except StoreUnavailable as error:
-                if time.monotonic() > end:
+                if last:
                     raise
                 _log.warning("run_insists", reason=str(error))
             await asyncio.sleep(_PAUSE * random.uniform(0.2, 1.0))  # noqa: S311 - not all of them at once
@@ -157,16 +174,18 @@ class Runs:
         if gone:
             await self._meetings.forget(sorted(gone))
 
-    async def _give_away(self, before: Entry, step: Step, now: Entry | None) -> None:
-        """This run lost its lease while it worked: what it did behind its heir's back must not stay."""
-        made = step.made
+    async def _give_away(self, before: Entry, made: Placement | None, now: Entry | None, *, sure: bool) -> None:
+        """This run lost its lease while it worked: what it did behind its heir's back must not stay.
+
+        `made` is the meeting that it leaves; not `sure`: it may have made or changed that one.
+        """
         if made is None:
             return
         stands, retired = (now.meeting, now.retired) if now else (None, ())  # None: erased meanwhile
         if made != before.meeting and all(made.name != placed.name for placed in (stands, *retired) if placed):
             _log.warning("lease_lost_after_create")
             await self._ledger.orphan(before.record, made)
-        elif stands is not None and stands.name == made.name and (step.failed or stands.spec != made.spec):
+        elif stands is not None and stands.name == made.name and (not sure or stands.spec != made.spec):
             _log.warning("lease_lost_after_update")
             text = "A process that had lost its lease changed the meeting; it is set right."
             await self._ledger.nudge(before.record, text, doubt=True)

@@ -16,12 +16,14 @@ ZOMBIE: Final = "A process that had lost its lease made a meeting, or may have; 
 class Lease:
     """The right to work on one record until it expires; `fence` proves it at every commit.
 
-    `inherited`: the one who had it before let it expire in the middle of the work.
+    `inherited`: the one who had it before let it expire in the middle of the work. `begun`: what was made or changed at
+    a provider under it and is not written down yet, each with whether that is certain.
     """
 
     entry: Entry
     fence: int
     inherited: bool = False
+    begun: list[tuple[Placement, bool]] = field(default_factory=list, compare=False, repr=False)
 
 
 class Known(NamedTuple):

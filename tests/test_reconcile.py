@@ -1,9 +1,10 @@
 """Runs and what they leave behind: refusals, dead accounts, replacements, zombies, stops."""
 
 import asyncio
+import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -414,11 +415,28 @@ class Away(Ledger):
         await super().orphan(record, placement, text)
 
 
-async def test_what_a_zombie_makes_is_removed_though_the_store_was_away(bench: Bench) -> None:
+class Frozen(Away):
+    """A ledger of a process that stands still for an hour whenever its store is away."""
+
+    def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(store)
+        self._patch = monkeypatch
+
+    def _fail(self, verb: str) -> None:
+        if verb not in self.failed:
+            clock = time.monotonic
+            self._patch.setattr(time, "monotonic", lambda: clock() + 3600)
+        super()._fail(verb)
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["an outage", "a freeze"])
+async def test_what_a_zombie_makes_is_removed_though_the_store_was_away(
+    bench: Bench, frozen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its heir found nothing yet, so nobody else knows what it made: it hands it in when the store is back."""
     vendor, data = bench.vendor, record()
     vendor.proceed.clear()
-    ledger = Away(bench.store)
+    ledger = Frozen(bench.store, monkeypatch) if frozen else Away(bench.store)
     zombie = bench.runs_on(ledger).start(await bench.lease(data), bench.settings.revision)
     await vendor.arrived.wait()
     taken = await bench.seize(data["id"])
@@ -433,6 +451,104 @@ async def test_what_a_zombie_makes_is_removed_though_the_store_was_away(bench: B
     while lease := next(iter((await bench.ledger.claim([shard_of(data["id"])], 1))[0].leases), None):
         await bench.start(lease)
     assert list(vendor.meetings) == ["m-101"]
+
+
+class Deaf(Careless):
+    """It carries out what it was asked for although nobody waits for its answer; of several it finds the last one."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__()
+        self.meetings, self.made = bench.vendor.meetings, 100
+        self.proceed.clear()
+        self.asked: list[asyncio.Task[Meeting]] = []
+
+    async def create(self, spec: MeetingSpec) -> Meeting:
+        return await self._carried_out(super().create(spec))
+
+    async def update(self, meeting: Meeting, spec: MeetingSpec) -> Meeting:
+        return await self._carried_out(self._updated(meeting, spec))
+
+    async def find(self, spec: MeetingSpec) -> Meeting | None:
+        names = [name for name, made in self.meetings.items() if made.key == spec.key]
+        return Meeting(names[-1], f"https://careless.example/{names[-1]}") if names else None
+
+    async def carry_out(self) -> None:
+        """Do now what was asked for."""
+        self.proceed.set()
+        await asyncio.gather(*self.asked)
+
+    async def _updated(self, meeting: Meeting, spec: MeetingSpec) -> Meeting:
+        self.arrived.set()
+        await self.proceed.wait()
+        return await super().update(meeting, spec)
+
+    async def _carried_out(self, call: Coroutine[Any, Any, Meeting]) -> Meeting:
+        self.asked.append(asyncio.create_task(call))
+        return await asyncio.shield(self.asked[-1])
+
+
+async def finish(bench: Bench, about: str) -> None:
+    """Have all that is due of a record carried out."""
+    while lease := next(iter((await bench.ledger.claim([shard_of(about)], 1))[0].leases), None):
+        await bench.start(lease)
+
+
+async def test_what_a_zombie_may_have_made_when_it_was_stopped_is_removed(bench: Bench) -> None:
+    """A process that wakes up after its lease ended is told to end, and its call is carried out all the same."""
+    data, deaf = record(), Deaf(bench)
+    old = Bench(bench.store, deaf)
+    await old.settings.load()
+    zombie = old.start(await bench.lease(data))
+    await deaf.arrived.wait()
+    await bench.start(await bench.seize(data["id"]))
+    await old.runs.drain(0.0)
+    await asyncio.wait([zombie])
+    await deaf.carry_out()
+    assert list(deaf.meetings) == ["m-1", "m-101"]
+    await finish(old, data["id"])
+    assert list(deaf.meetings) == ["m-1"]
+
+
+async def test_what_a_zombie_may_have_made_is_not_looked_for_too_early(bench: Bench) -> None:
+    """A vendor may still carry out what it was asked for when the booking's next run looks for it."""
+    data, deaf = record(), Deaf(bench)
+    old, settling = Bench(bench.store, deaf), Bench(bench.store, deaf, settling=0.5)
+    for each in (old, settling):
+        await each.settings.load()
+    zombie = old.start(await bench.lease(data))
+    await deaf.arrived.wait()
+    await bench.start(await bench.seize(data["id"]))
+    await old.runs.drain(0.0)
+    await asyncio.wait([zombie])
+    await finish(settling, data["id"])
+    await deaf.carry_out()
+
+    async def settled() -> bool:
+        await finish(settling, data["id"])
+        found = await bench.ledger.get(data["id"])
+        return found is not None and not found[0].unsettled
+
+    await wait_until(settled)
+    assert list(deaf.meetings) == ["m-1"]
+
+
+async def test_what_a_zombie_may_have_changed_when_it_was_stopped_is_set_right(bench: Bench) -> None:
+    data, deaf = record(), Deaf(bench)
+    await bench.start(await bench.lease(data))
+    old = Bench(bench.store, deaf)
+    await old.settings.load()
+    zombie = old.start(await bench.lease({**data, "version": 2, "time": START + 60}))
+    await deaf.arrived.wait()
+    taken = await bench.seize(data["id"])
+    moved = event("record.updated", {**data, "version": 3, "time": START + 120})
+    await bench.ledger.accept(moved, "", "https://m.example/m/", inline=False)
+    await bench.start(taken)
+    await old.runs.drain(0.0)
+    await asyncio.wait([zombie])
+    await deaf.carry_out()
+    assert [spec.start for spec in deaf.meetings.values()] == [START + 60]
+    await finish(bench, data["id"])
+    assert [spec.start for spec in deaf.meetings.values()] == [START + 120]
 
 
 class Mute(Careless):
@@ -540,6 +656,36 @@ async def test_what_a_zombie_may_have_made_is_looked_for_and_removed(bench: Benc
     found = await bench.ledger.get(data["id"])
     assert found
     assert (found[0].retired, found[0].unsettled) == ((), False)
+
+
+class Confused(Silent):
+    """It makes a meeting when it may, and its adapter does not understand the answer."""
+
+    async def create(self, spec: MeetingSpec) -> Meeting:
+        with contextlib.suppress(OutcomeUnknown):
+            await super().create(spec)
+        raise self.error
+
+    error: Exception = KeyError("id")
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("id"), StoreUnavailable("The store is away.")], ids=["a mistake", "a store that is away"]
+)
+async def test_what_a_zombie_made_before_a_mistake_is_removed(bench: Bench, error: Exception) -> None:
+    data, confused = record(), Confused()
+    confused.meetings, confused.error = bench.vendor.meetings, error
+    confused.proceed.clear()
+    old = Bench(bench.store, confused)
+    await old.settings.load()
+    zombie = old.start(await bench.lease(data))
+    await confused.arrived.wait()
+    await bench.start(await bench.seize(data["id"]))
+    confused.proceed.set()
+    await zombie
+    assert list(confused.meetings) == ["m-1", "silent-1"]
+    await finish(old, data["id"])
+    assert list(confused.meetings) == ["m-1"]
 
 
 async def test_a_booking_lives_again_after_a_zombies_meeting_was_removed(
