@@ -19,7 +19,7 @@ import random
 import re
 import ssl
 import time
-from asyncio import sleep, timeout
+from asyncio import sleep
 from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -41,7 +41,7 @@ from providers.base import (
     TemporaryError,
 )
 from providers.transport import Hosts, NeverSent, Origin, Wires
-from providers.wire import AnswerLost
+from providers.wire import AnswerLost, Limit
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 SUCCESS = range(200, 300)
@@ -270,7 +270,7 @@ class Http:
 
         try:
             origin, raw = _origin(url), _raw(request)
-            async with timeout(self._deadline):
+            async with Limit(self._deadline):
                 return await _repeated(attempt, safe)
         except NeverSent as error:
             raise TemporaryError(f"{host} cannot be reached{error}.") from None

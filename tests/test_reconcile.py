@@ -47,7 +47,7 @@ from service.verbs import ZOMBIE, Change, Committed, Lease
 from tests.events import START, event, record
 from tests.running import Running, running
 from tests.servers import MemoryServer
-from tests.waiting import outage, wait_until
+from tests.waiting import outage, stand_still, wait_until
 
 VAULT = Vault([("k1", b"k" * 32)])
 
@@ -424,8 +424,7 @@ class Frozen(Away):
 
     def _fail(self, verb: str) -> None:
         if verb not in self.failed:
-            clock = time.monotonic
-            self._patch.setattr(time, "monotonic", lambda: clock() + 3600)
+            stand_still(self._patch, 3600)
         super()._fail(verb)
 
 

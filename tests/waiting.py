@@ -2,7 +2,10 @@
 
 import asyncio
 import inspect
+import time
 from collections.abc import Awaitable, Callable
+
+import pytest
 
 _POLL = 0.01
 
@@ -26,3 +29,9 @@ async def wait_until(
 async def outage(seconds: float) -> None:
     """Let an outage last."""
     await asyncio.sleep(seconds)
+
+
+def stand_still(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Have this process go on as one does that was frozen for so long: all its timers are due, nothing else came."""
+    clock = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + seconds)

@@ -32,7 +32,7 @@ from providers.base import (
 from providers.http import MAX_RETRY_AFTER, Answer, Http
 from providers.transport import Hosts
 from tests.servers import Misbehaviour, RawServer, Reply, http
-from tests.waiting import wait_until
+from tests.waiting import stand_still, wait_until
 
 Open = Callable[..., Http]
 CUT_OFF = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"
@@ -270,6 +270,25 @@ async def test_the_deadline_ends_everything(open_http: Open, method: str, kind: 
         client = open_http(server.url, read=60.0, deadline=0.3)
         assert type(await failure(client.send(method, "/"))) is kind
         assert server.connections == 1
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["it comes", "it never comes"])
+async def test_a_process_that_stood_still_takes_what_came_meanwhile(
+    open_http: Open, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    """All its timers are due when it goes on, and the answer was there in time."""
+    async with KeepingServer(KEPT) as server:
+        server.proceed.clear()
+        call = asyncio.create_task(open_http(server.url, read=5.0, deadline=5.0).send("POST", "/"))
+        await wait_until(lambda: len(server.requests) == 1)
+        stand_still(monkeypatch, 30)
+        await asyncio.sleep(0)
+        if answers:
+            server.proceed.set()
+            assert (await call).status == 200
+        else:
+            assert isinstance(await failure(call), OutcomeUnknown)
+            server.proceed.set()
 
 
 async def test_a_callers_own_cancellation_stays_one(open_http: Open) -> None:
