@@ -335,10 +335,11 @@ class Broker:
         loop = asyncio.get_running_loop()
         end = loop.time() + _PERSIST
         while True:
+            last = loop.time() > end  # asked before: a freeze takes all the time, and the store may be there
             try:
                 return await write()
             except StoreUnavailable:
-                if loop.time() > end:
+                if last:
                     raise
                 await asyncio.sleep(_PAUSE)
 

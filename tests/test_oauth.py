@@ -13,16 +13,16 @@ from providers.base import Delegation, PermanentError, ProviderError, ReconnectR
 from providers.http import Http
 from service.connections import Connection
 from service.endpoint import Tokens
-from service.grants import Grants, Source, Trouble, grant_key
+from service.grants import KEPT, Grants, Source, Trouble, grant_key
 from service.oauth import IDLE, Broker, idle
-from service.store import Store
+from service.store import Store, StoreUnavailable
 from service.vault import Vault
 from tests.acme import AcmeSettings
 from tests.authority import CLIENT
-from tests.chaos.renewer import VAULT, broker
+from tests.chaos.renewer import PUBLIC, VAULT, broker
 from tests.servers import Misbehaviour, RawServer, Reply, http
 from tests.stores import StoreServer
-from tests.waiting import outage, wait_until
+from tests.waiting import outage, stand_still, wait_until
 
 GRANT = "a" * 32
 NEW = http(200, json.dumps({"access_token": "new", "refresh_token": "r2", "expires_in": 3600, "scope": "a b"}))
@@ -131,6 +131,33 @@ async def test_new_tokens_outlive_a_store_that_is_away(bench: Bench) -> None:
             assert await asked == "new"
         assert grants.open(await grants.look(GRANT), "zoom") == ("new", "r2")
         await store.close()
+
+
+class Frozen(Grants):
+    """Grants of a process that stands still for an hour while it keeps new tokens for the first time."""
+
+    def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(store, VAULT)
+        self._patch, self.went_on = monkeypatch, False
+
+    async def renewed(self, grant: str, version: int, tokens: Tokens, provider: str, *, kept: float = KEPT) -> bool:
+        if not self.went_on:
+            self.went_on = True
+            stand_still(self._patch, 3600)
+            raise StoreUnavailable("The store is unavailable: it did not answer in time.")
+        return await super().renewed(grant, version, tokens, provider, kept=kept)
+
+
+async def test_new_tokens_outlive_a_process_that_stands_still(
+    store: Store, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grants = await due(store)
+    async with RawServer(NEW) as vendor:
+        _, source = bench(vendor)
+        frozen = Frozen(store, monkeypatch)
+        assert await Broker(frozen, {"zoom": source.vendor}, PUBLIC).token(source) == "new"
+    assert frozen.went_on
+    assert grants.open(await grants.look(GRANT), "zoom") == ("new", "r2")
 
 
 LOST: list[Reply] = [http(502), http(504), Misbehaviour.DROP, http(200, "not json"), http(200, "{}")]
