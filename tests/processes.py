@@ -17,7 +17,7 @@ import httpx
 
 from service.vello import sign
 from tests.events import body
-from tests.waiting import wait_until
+from tests.waiting import closed, wait_until
 
 TOKEN, ADMIN = "webhook-token", "admin-token-0123456789"
 KEYS = "k1:" + "A" * 43 + "="
@@ -156,7 +156,7 @@ class Tripwire:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._server
-        self._server.close()
+        await closed(self._server)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -165,7 +165,12 @@ class Tripwire:
         task = asyncio.current_task()
         assert task
         self._tasks.add(task)
-        store_reader, store_writer = await asyncio.open_unix_connection(self._path)
+        try:
+            store_reader, store_writer = await asyncio.open_unix_connection(self._path)
+        except (OSError, asyncio.CancelledError):
+            self._tasks.discard(task)
+            writer.close()
+            return
         answers = asyncio.create_task(self._answers(store_reader, writer))
         try:
             while data := await reader.read(1 << 20):
@@ -184,11 +189,12 @@ class Tripwire:
             pass
         finally:
             answers.cancel()
+            store_writer.close()
+            writer.close()  # before anything is waited for: the wait may be stopped
+            self._tasks.discard(task)
             for each in (store_writer, writer):
-                each.close()
                 with suppress(OSError):
                     await each.wait_closed()
-            self._tasks.discard(task)
 
     async def _answers(self, store: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):

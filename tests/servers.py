@@ -11,6 +11,8 @@ from typing import Any, Self
 
 import httpx
 
+from tests.waiting import closed
+
 
 class MemoryServer:
     """The reference meeting server as a process of its own.
@@ -142,7 +144,7 @@ class RawServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._server
-        self._server.close()
+        await closed(self._server)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

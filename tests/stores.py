@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from service.embedded import find_binary
-from tests.waiting import wait_until
+from tests.waiting import closed, wait_until
 
 
 class StoreServer:
@@ -269,7 +269,7 @@ class ScriptedServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._server
-        self._server.close()
+        await closed(self._server)
         await asyncio.gather(*self._tasks)
         shutil.rmtree(self._directory)
 
