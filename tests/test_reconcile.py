@@ -344,6 +344,12 @@ class Bench:
         return (await self.ledger.claim([shard_of(about)], 1))[0].leases[0]
 
 
+async def finish(bench: Bench, about: str) -> None:
+    """Have all that is due of a record carried out."""
+    while lease := next(iter((await bench.ledger.claim([shard_of(about)], 1))[0].leases), None):
+        await bench.start(lease)
+
+
 @pytest.fixture
 async def bench(store: Store) -> Bench:
     bench = Bench(store, Careless())
@@ -452,6 +458,28 @@ async def test_what_a_zombie_makes_is_removed_though_the_store_was_away(
     assert list(vendor.meetings) == ["m-101"]
 
 
+async def test_what_a_zombie_made_is_removed_though_it_was_stopped_before_it_could_say_so(bench: Bench) -> None:
+    """Whoever looks for it finds its heir's instead: only the zombie knows its name."""
+    vendor, data = bench.vendor, record()
+    vendor.proceed.clear()
+    ledger = Away(bench.store)
+    runs = bench.runs_on(ledger)
+    zombie = runs.start(await bench.lease(data), bench.settings.revision)
+    await vendor.arrived.wait()
+    taken = await bench.seize(data["id"])
+    quick = Careless()
+    quick.meetings, quick.made = vendor.meetings, 100
+    heir = Bench(bench.store, quick)
+    await heir.settings.load()
+    await heir.start(taken)
+    vendor.proceed.set()
+    await wait_until(lambda: "commit" in ledger.failed)
+    await runs.drain(0.0)
+    await asyncio.wait([zombie])
+    await finish(bench, data["id"])
+    assert list(vendor.meetings) == ["m-101"]
+
+
 class Deaf(Careless):
     """It carries out what it was asked for although nobody waits for its answer; of several it finds the last one."""
 
@@ -484,12 +512,6 @@ class Deaf(Careless):
     async def _carried_out(self, call: Coroutine[Any, Any, Meeting]) -> Meeting:
         self.asked.append(asyncio.create_task(call))
         return await asyncio.shield(self.asked[-1])
-
-
-async def finish(bench: Bench, about: str) -> None:
-    """Have all that is due of a record carried out."""
-    while lease := next(iter((await bench.ledger.claim([shard_of(about)], 1))[0].leases), None):
-        await bench.start(lease)
 
 
 async def test_what_a_zombie_may_have_made_when_it_was_stopped_is_removed(bench: Bench) -> None:
