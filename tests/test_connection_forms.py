@@ -144,6 +144,29 @@ async def test_a_mistake_that_is_mended_overwrites_nothing_that_came_meanwhile(s
     assert (await send(service, "/offices/default", do="forget", **office)).status_code == 412
 
 
+async def test_a_secret_goes_to_no_other_server_than_the_one_it_was_entered_for(service: Running) -> None:
+    """Neither when settings are stored nor while they are typed; whoever knows the secret may take it along."""
+    async with FakeJitsi(auth="token") as jitsi, FakeJitsi(auth="token") as other:
+        connection = await jitsi_at(service, jitsi.url, app_id="clinic", secret="s" * 40)
+        page = f"/connections/{connection}"
+        looked = await send(service, page, do="check", settings__url=other.url)
+        assert "As soon as the form is complete" in looked.text
+        refused = await send(
+            service, page, do="mend", settings__url=other.url, anyway="yes", **await shown(service, page)
+        )
+        assert (refused.status_code, other.logins) == (422, [])
+        assert "The address leads to another server; enter this again." in refused.text
+        renamed = await service.admin("PATCH", f"/connections/{connection}", json={"name": "x", "url": other.url})
+        row = (await service.admin("GET", f"/connections/{connection}")).json()
+        assert (renamed.status_code, row["account"]) == (422, jitsi.url)
+        same = {"settings__url": f"{jitsi.url}/", "settings__subject": "clinic"}
+        assert (await send(service, page, do="mend", **same, **await shown(service, page))).status_code == 303
+        typed = {"settings__url": other.url, "secret__settings__secret": "s" * 40}
+        assert (await send(service, page, do="mend", **typed, **await shown(service, page))).status_code == 303
+    row = (await service.admin("GET", f"/connections/{connection}")).json()
+    assert (row["account"], row["method"], "in" in other.logins) == (other.url, "token", True)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [

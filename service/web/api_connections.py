@@ -16,6 +16,7 @@ from service.farewell import Farewells
 from service.ledger import Ledger
 from service.oauth import Broker
 from service.rehearsal import Progress, Rehearsals
+from service.retyped import demand
 from service.settings import Settings
 from service.vendors import inspected
 from service.web.errors import BY_API, IfMatch, Problem, invalid, meanwhile, version_in
@@ -207,11 +208,16 @@ class ConnectionsApi:
         await self._settings.announce(self._ledger)
 
     def mended(self, connection: str, fields: Mapping[str, Any]) -> ProviderSettings:
-        """A connection's settings with others in `fields`. Raises: Problem, ValidationError."""
+        """A connection's settings with others in `fields`; a secret goes to no other server unless it is among them.
+
+        Raises: Problem, ValidationError.
+        """
         with self._adapted(connection):
             row = self._known(connection)
-            known = self._connections.settings_of(row).reveal()
-            return self._connections.validated(row.provider, {**known, **fields})
+            known = self._connections.settings_of(row)
+            settings = self._connections.validated(row.provider, {**known.reveal(), **fields})
+            demand(known, settings, fields)
+            return settings
 
     async def mend(self, connection: str, fields: Mapping[str, Any], who: str, version: str | None = None) -> None:
         """Give a connection other settings, with `version` only that one; what is not in `fields` stays.
