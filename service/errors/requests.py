@@ -234,6 +234,13 @@ REQUESTS: Final = (
         "Install the provider's package where the service runs, or remove the connection.",
     ),
     Trouble(
+        "unreadable_settings",
+        "operator",
+        ("Its settings cannot be read here: enter them again, or have the operator ask the doctor why.",),
+        "`vello-meetings doctor` says why: put the key or the adapter's version back. Or enter all of the connection's "
+        "settings again, connect its account again, or remove it.",
+    ),
+    Trouble(
         "no_people",
         "admin",
         (),

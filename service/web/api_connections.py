@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from providers.base import Directory, ProviderError, ProviderInfo, ProviderSettings, Remark, TemporaryError
 from service.changes import Change, Changes
 from service.choices import Choices
-from service.connections import Connection, Connections, UnknownConnection
+from service.connections import Connection, Connections, UnknownConnection, Unreadable
 from service.endpoint import Vendor, lacks, missing
 from service.farewell import Farewells
 from service.ledger import Ledger
@@ -214,7 +214,10 @@ class ConnectionsApi:
         """
         with self._adapted(connection):
             row = self._known(connection)
-            known = self._connections.settings_of(row)
+            try:
+                known = self._connections.settings_of(row)
+            except Unreadable:  # nothing of it can stay
+                return self._connections.validated(row.provider, fields)
             settings = self._connections.validated(row.provider, {**known.reveal(), **fields})
             demand(known, settings, fields)
             return settings
@@ -302,6 +305,8 @@ class ConnectionsApi:
         row = self._known(connection)
         try:
             yield
+        except Unreadable as error:
+            raise Problem(409, "unreadable_settings", str(error)) from None
         except UnknownConnection:
             raise Problem(409, "no_adapter", f"No adapter called {row.provider!r} is installed.") from None
 
