@@ -12,6 +12,7 @@ from providers.base import Account
 from service.connections import Connections
 from service.store import Store
 from service.vault import Vault
+from tests.events import record
 from tests.fakes.jitsi import FakeJitsi
 from tests.running import ADMIN, PUBLIC, Running, running
 from tests.servers import MemoryServer
@@ -211,6 +212,45 @@ async def test_an_account_that_is_connected_again_keeps_the_name_it_was_given_me
     await other.remove(row.id)
     anew = await first.adopt("memory", "i" * 32, account, row)  # removed meanwhile: it is a new one
     assert anew.id != row.id
+
+
+async def test_of_two_ways_to_leave_the_first_holds_and_who_comes_second_sees_it(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    connection, data = await service.connect(meeting_server.url), record()
+    await service.link(data)
+    await service.settled(data["id"])
+    page = f"/connections/{connection}/leave"
+    mine, theirs = await shown(service, page), await shown(service, page)
+    await meeting_server.faults(fail=[{"status": 403}] * 9, only="delete")
+    other = (await service.admin("POST", "/connections", json={"provider": "memory", "url": AWAY})).json()["id"]
+    assert (await send(service, page, how="move", to=other, **theirs)).status_code == 303
+    late = await send(service, page, how="remove", **mine)
+    assert (late.status_code, "1 meeting is left." in late.text) == (412, True)
+    assert (await send(service, page, how="move", to=other, **mine)).status_code == 303  # the same once more
+    going = (await service.admin("GET", f"/connections/{connection}/disconnect")).json()
+    assert (going["how"], going["to"]) == ("move", other)
+
+
+async def test_what_an_idle_connection_got_meanwhile_is_shown_before_it_leaves(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    made = await service.admin("POST", "/connections", json={"provider": "memory", "url": meeting_server.url})
+    connection = made.json()["id"]
+    page = f"/connections/{connection}/leave"
+    mine = await idle(service, page)
+    await service.admin("PUT", "/offices/default", json={"connection": connection})
+    late = await send(service, page, **mine)
+    assert (late.status_code, "Used by: " in late.text) == (412, True)
+    assert (await service.admin("GET", "/offices/default")).json()["connection"] == connection
+    assert (await send(service, page, how="keep", **await shown(service, page))).status_code == 303
+    assert (await service.admin("GET", "/offices/default")).json()["connection"] is None
+
+
+async def idle(service: Running, page: str) -> dict[str, str]:
+    """What the form of a connection sends that nothing depends on."""
+    text = (await service.client.get(f"{PUBLIC}{page}")).text
+    return dict(re.findall(r'name="(version|read_at|how|idle)" value="([^"]*)"', text))
 
 
 async def test_only_what_came_after_the_form_was_shown_is_told(service: Running) -> None:

@@ -241,14 +241,18 @@ class ConnectionsApi:
     async def disconnect(
         self, connection: str, wanted: Disconnection, who: str, version: str | None = None
     ) -> Disconnecting:
-        """Take a connection out of use, with `version` only that one."""
+        """Take a connection out of use, with `version` only that one, and only if nobody does so in another way."""
         self._still(self._known(connection), version)
+        under_way = await self._farewells.all()
+        going = under_way.get(connection)
+        if version is not None and going and (going.how, going.to) != (wanted.how, wanted.to):
+            raise meanwhile()
         if wanted.how == "move":
             if wanted.to is None or wanted.to == connection:
                 raise Problem(422, "invalid", "`to`: name another connection.")
             if self._known(wanted.to).company not in (None, self._known(connection).company):
                 raise Problem(422, "invalid", "`to`: this connection is another company's.")
-            if wanted.to in await self._farewells.all():
+            if wanted.to in under_way:
                 raise Problem(422, "invalid", "`to`: name another connection.")
         await self._farewells.begin(connection, wanted.how, wanted.to if wanted.how == "move" else None, who)
         left = (await self._farewells.all()).get(connection)
