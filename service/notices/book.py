@@ -188,14 +188,15 @@ def failed(book: Book, text: str, now: int, wait: float | None) -> Book:
 
 
 def fit(book: Book, now: int) -> Book:
-    """The book without a notice that could not be brought and says nothing that holds, or has waited too long.
+    """The book without a notice that could not be brought and says nothing that holds, or that has waited too long.
 
     Another one is written from how things are. `book` is as `noted` made it.
     """
     pending = book.pending
-    if pending is None or pending.held > now or not pending.tries:
+    if pending is None or pending.held > now:
         return book
-    holds = bool(pending.summary.over) or any(key in book.known for key in pending.items)
+    maybe_sent = not pending.tries  # whoever was to send it fell silent
+    holds = maybe_sent or bool(pending.summary.over) or any(key in book.known for key in pending.items)
     return book if holds and now - pending.summary.at <= STALE else replace(book, pending=None)
 
 
