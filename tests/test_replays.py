@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from service.changes import Changes
+from service.delivery import Wanted
 from service.errands import RUNNING, Errand, Errands, Step
+from service.replays import about
 from service.store import Store
 from service.vault import Vault
 from tests.events import START, body, record
@@ -194,6 +196,13 @@ async def test_a_range_is_foretold_replayed_at_a_pace_and_followed(
     changes = await Changes(store).of("replay")
     assert [(change.who, change.did, change.id) for change in changes] == [("API", "added", errand["id"])]
     assert str(began) not in str(await store.execute("HGETALL", "vm:errands"))  # what it was about is gone
+
+
+def test_what_came_before_the_first_second_is_nothing_and_without_an_end_everything_until_now() -> None:
+    assert about(Wanted(until=0), None)["wanted"]["until"] == 0
+    assert about(Wanted(until=1.5), None)["wanted"]["until"] == 1.5
+    for until in (None, time.time() + 60):
+        assert about(Wanted(until=until), None)["wanted"]["until"] == pytest.approx(time.time(), abs=10)
 
 
 async def test_an_errand_can_be_stopped_and_only_once(store_url: str) -> None:
