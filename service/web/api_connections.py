@@ -236,7 +236,12 @@ class ConnectionsApi:
         await self._connections.mark(connection, "ready")
         await self._rehearsals.forget(connection)
         await self._settings.announce(self._ledger)
-        await self._ledger.unpark(connection)
+        row = self._known(connection)
+        if (source := self._views.source(row)) and source.own is not None:
+            await self._broker.drop(source.grant)  # it would be tried with the access that the old ones got
+        await self._tried(row)
+        if self._connections.state(connection).state == "ready":
+            await self._ledger.unpark(connection)
 
     async def disconnect(
         self, connection: str, wanted: Disconnection, who: str, version: str | None = None
