@@ -9,8 +9,9 @@ import pytest
 
 from providers import memory
 from providers.base import Account
+from service.changes import Changes
 from service.connections import Connections
-from service.store import Store
+from service.store import Store, StoreUnavailable
 from service.vault import Vault
 from tests.events import record
 from tests.fakes.jitsi import FakeJitsi
@@ -212,6 +213,21 @@ async def test_an_account_that_is_connected_again_keeps_the_name_it_was_given_me
     await other.remove(row.id)
     anew = await first.adopt("memory", "i" * 32, account, row)  # removed meanwhile: it is a new one
     assert anew.id != row.id
+
+
+async def test_what_the_store_broke_off_is_not_said_to_have_changed_nothing(
+    service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = await jitsi_at(service, AWAY, name="Before")
+
+    async def away(*_: object) -> None:
+        raise StoreUnavailable("The store is unavailable.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Changes, "note", away)
+        answer = await service.admin("PATCH", f"/connections/{connection}", json={"name": "After"})
+    assert (answer.status_code, "nothing was changed" in answer.text) == (503, False)
+    assert (await service.admin("GET", f"/connections/{connection}")).json()["name"] == "After"
 
 
 async def test_of_two_ways_to_leave_the_first_holds_and_who_comes_second_sees_it(

@@ -104,7 +104,7 @@ REQUESTS: Final = (
         "store_unavailable",
         "operator",
         (
-            "The store cannot be reached; nothing was changed. Please send this again.",
+            "The store cannot be reached: this was not done, or only in part. Send it again and see what came of it.",
             "The store cannot be reached.",
             "The connection is changed again and again.",
             "This service cannot reach its store at the moment. Please try again in a minute.",
