@@ -269,6 +269,22 @@ async def test_an_errand_whose_step_takes_longer_than_its_lease_is_nobody_elses_
     assert (await carried).state == ("failed" if fails else "done")
 
 
+async def test_an_errand_that_pauses_has_written_how_far_it_is_and_is_nobody_elses_meanwhile(store: Store) -> None:
+    async def step(errand: Errand, what: Any) -> Step:
+        return Step("far", {"steps": 1}, pause=600.0)
+
+    errands = Errands(store, VAULT, Changes(store), {"walk": step}, lease=0.06)
+    errand = await errands.begin("walk", {}, "anna")
+    carried = asyncio.create_task(errands.carry(errand))
+
+    async def written() -> bool:
+        now = await errands.get(errand.id)
+        return now is not None and (now.place, now.counts) == ("far", {"steps": 1}) and now.until > time.time() + 500
+
+    await wait_until(written)
+    carried.cancel()
+
+
 async def test_of_an_errand_what_a_later_version_wrote_besides_is_left_out(store: Store) -> None:
     errands = Errands(store, VAULT, Changes(store), {})
     begun = await errands.begin("walk", {}, "anna")
