@@ -12,13 +12,16 @@ Sources: XEP-0124 and XEP-0206 (https://xmpp.org/extensions/); RFC 6120, 6.5 "SA
 import contextlib
 import re
 import secrets
-import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr
 
 from providers.base import ProviderError, Remark, TemporaryError
 from providers.http import Http
+
+if TYPE_CHECKING:
+    import xml.etree.ElementTree as ET
 
 BIND = "http://jabber.org/protocol/httpbind"
 SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
@@ -156,8 +159,10 @@ class _Stream:
         self._params = params
         self._rid = secrets.randbelow(2**40)
 
-    async def say(self, attributes: Mapping[str, str], inner: str = "") -> ET.Element:
+    async def say(self, attributes: Mapping[str, str], inner: str = "") -> "ET.Element":
         """One request, and the body that answers it. Raises: ProviderError."""
+        import xml.etree.ElementTree as ET  # few processes ever ask a server
+
         self._rid += 1
         given = {"rid": str(self._rid), **({"sid": self.sid} if self.sid else {}), **attributes}
         written = " ".join(f"{name}={quoteattr(value)}" for name, value in given.items())

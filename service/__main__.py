@@ -23,14 +23,11 @@ from service.commands import erase, examine, export, replay, rotate_keys, sweep_
 from service.config import GOOD_TOKEN, Config, ConfigError
 from service.connections import UnknownConnection
 from service.delivery import Wanted, is_delivery
-from service.demo import demo
 from service.embedded import EmbeddedUnavailable
 from service.erasure import TooMany
 from service.errands import Errand
 from service.generated import FILE_NAME
 from service.observer import Observer
-from service.outages.acts import ACTS
-from service.outages.rehearse import rehearse
 from service.replays import Foreseen, Outlook
 from service.store import StoreRefused, StoreUnavailable
 from service.sweep import SweepElsewhere
@@ -233,6 +230,14 @@ def _moment(text: str) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
+def _act(text: str) -> str:
+    from service.outages.acts import ACTS
+
+    if text not in ACTS:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(ACTS)}")
+    return text
+
+
 def _delivery(text: str) -> str:
     if not is_delivery(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no delivery's id")
@@ -262,7 +267,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--role", default="all", choices=get_args(Role))
     commands.add_parser("demo", help="walk one booking through its life on a throw-away store")
     play = commands.add_parser("rehearse", help="play outages on a throw-away store and say what people saw")
-    play.add_argument("--only", action="append", default=[], choices=list(ACTS), help="this outage; may be repeated")
+    play.add_argument("--only", action="append", default=[], type=_act, help="this outage; may be repeated")
     one = commands.add_parser("trigger", help="sign one event as Vello does and send it")
     one.add_argument("type", help="such as connection.test or record.update_metadata")
     one.add_argument("--url", help="endpoint URL to sign for and send to (default: VELLO_ENDPOINT_URL)")
@@ -319,8 +324,12 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.command == "serve":
             return serve(arguments.host, arguments.port, cast(Role, arguments.role), arguments.metrics_port)
         if arguments.command == "demo":
+            from service.demo import demo  # what only commands need is no burden on a service
+
             return demo()
         if arguments.command == "rehearse":
+            from service.outages.rehearse import rehearse
+
             return rehearse(arguments.only)
         if arguments.command == "doctor":
             return doctor(arguments)

@@ -6,8 +6,9 @@ from importlib import metadata
 from typing import Any, Final, Literal
 
 import structlog
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from pydantic import SecretStr, ValidationError
+from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -72,7 +73,7 @@ from service.web.connect import Connect
 from service.web.connections import ConnectionPages
 from service.web.cursors import Cursors
 from service.web.deliveries import DeliveryPages
-from service.web.door import Door
+from service.web.door import Door, Later
 from service.web.errors import PageOf, answer_errors
 from service.web.health import Health
 from service.web.hosting import Hosting
@@ -168,7 +169,7 @@ async def opened(
         routes: list[BaseRoute] = [
             *Health(store, ledger, gate, budgets, connections, swept, observer.metrics, sender).routes()
         ]
-        api: APIRouter | None = None
+        api: Later | None = None
         webhook: Webhook | None = None
         page_of: PageOf | None = None
         if role != "worker":
@@ -228,12 +229,9 @@ async def opened(
                 *routes,
                 static,
             ]
-            api = operations.router()
-        app = _application(routes, api, config.public_url, page_of)
-        if config.secure:
-            app.add_middleware(Strict)
-        if config.trusted_proxies:
-            app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(config.trusted_proxies))
+            api = Later(lambda: _guarded(_api(operations), config))
+        app = Starlette(routes=routes)
+        _guarded(app, config, page_of)
         if role != "web":
             worker = Worker(store, ledger, runs)
             worker.start()
@@ -254,7 +252,7 @@ async def opened(
         app.state.sweep = sweep
         app.state.erasure, app.state.errands, app.state.replays = erasure, errands, replays
         app.state.settings, app.state.deliveries = settings, deliveries
-        yield Door(app, webhook)
+        yield Door(app, webhook, api)
 
 
 def describe() -> dict[str, Any]:
@@ -271,7 +269,7 @@ def describe() -> dict[str, Any]:
         "privacy": PrivacyApi,
     }
     bare = {name: object.__new__(part) for name, part in parts.items()}  # no operation is called
-    return _application([], Api(nothing, "", "", **bare).router()).openapi()
+    return _api(Api(nothing, "", "", **bare)).openapi()
 
 
 def writer_of(config: Config) -> Writer:
@@ -279,22 +277,27 @@ def writer_of(config: Config) -> Writer:
     return lambda summary: letter(summary, config.notice_language, config.public_url)
 
 
-def _application(
-    routes: list[BaseRoute], api: APIRouter | None, public_url: str = "", page_of: PageOf | None = None
-) -> FastAPI:
+def _api(operations: Api) -> FastAPI:
     app = FastAPI(
         title="vello-meetings",
         version=metadata.version("vello-meetings"),
         description='Offices, connections, companies and records. Errors are {"error": {"code", "message"}}.',
-        openapi_url="/api/v1/openapi.json" if api else None,
+        openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
     )
-    app.router.routes[:0] = routes
-    if api:
-        app.include_router(api)
+    app.include_router(operations.router())
+    return app
+
+
+def _guarded(app: Starlette, config: Config, page_of: PageOf | None = None) -> Starlette:
+    """`app` with its errors in the one shape, and between it and callers what stands before everything."""
     app.add_middleware(BodyLimit)
-    answer_errors(app, public_url, page_of)
+    answer_errors(app, config.public_url, page_of)
+    if config.secure:
+        app.add_middleware(Strict)
+    if config.trusted_proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(config.trusted_proxies))
     return app
 
 

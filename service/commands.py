@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from providers.base import ProviderInfo
 from providers.http import Http
@@ -12,8 +12,6 @@ from service.config import Config
 from service.connections import Connections
 from service.deliveries import Deliveries
 from service.delivery import Wanted
-from service.doctor.examination import Examination
-from service.doctor.finding import Report
 from service.erasure import Erased, Erasure
 from service.errands import Errand, Errands
 from service.findings import SweepResult
@@ -27,6 +25,9 @@ from service.sweep import Sweep
 from service.tombs import Tombs
 from service.vault import Vault
 from service.vendors import accounts_of, channels_of, providers_of
+
+if TYPE_CHECKING:
+    from service.doctor.finding import Report
 
 COMMAND: Final = "command line"
 """Who does something by a command, among the changes."""
@@ -51,7 +52,7 @@ async def examine(
     *,
     notice: bool = False,
     providers: Mapping[str, ProviderInfo] | None = None,
-) -> Report:
+) -> "Report":
     """What is wrong with this installation, whether or not services run.
 
     `connection` is tried with a real meeting, with `notice` a test notice is sent.
@@ -67,6 +68,8 @@ async def examine(
 
         http = Http()
         clients.push_async_callback(http.close)
+        from service.doctor.examination import Examination  # a service does without
+
         examination = Examination(
             environ,
             http,

@@ -119,13 +119,20 @@ class Deliveries:
         record = seen.event.record if seen.event else None
         if not seen.noted and (record is None or seen.verdict in ("same", "refused")):
             about = record.id if record and seen.verdict == "same" else f"{seen.verdict} {seen.code}"
-            first = self._repeats.setdefault((about, seen.type, seen.realm), seen)
-            if first is not seen:
-                first.times += 1
-                first.milliseconds = max(first.milliseconds, seen.milliseconds)
+            if self.repeated(about, seen.type, seen.realm, seen.milliseconds):
                 return
+            self._repeats[about, seen.type, seen.realm] = seen
         self._lost += len(self._events) == HELD
         self._events.append(seen)
+
+    def repeated(self, about: str, kind: str, realm: str, milliseconds: float) -> bool:
+        """Count one more of what is told of already; False where no line of this second tells of such a thing."""
+        first = self._repeats.get((about, kind, realm))
+        if first is None:
+            return False
+        first.times += 1
+        first.milliseconds = max(first.milliseconds, milliseconds)
+        return True
 
     def called(
         self,

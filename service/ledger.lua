@@ -16,17 +16,9 @@ local clock = redis.call('TIME')
 local now_s = tonumber(clock[1])
 local now = now_s * 1000 + math.floor(tonumber(clock[2]) / 1000)
 
--- Most of what comes repeats a question whose answer holds: a few fields are enough. `accept` would answer the same.
 if verb == 'accept' and ARGV[4] == '1' and ARGV[5] == '0' then
-  local rev = redis.call('GET', KEYS[3]) or '0'
-  local e = redis.call('HMGET', entry, 'answer', 'generation', 'realm', 'rank', 'version', 'changed', 'digest', 'lease',
-    'asked', 'ended', 'settings', 'token', 'meeting')
-  local good = e[1] and e[2] .. ':' .. rev .. ':'
-  local repeated = good and (e[3] or '') == ARGV[3] and e[4] == '0' and (e[5] or '') == ARGV[6]
-    and (e[6] or '') == ARGV[7] and e[7] == ARGV[8] and not e[10] and e[11] == rev
-  if repeated and string.sub(e[1], 1, #good) == good and tonumber(e[8] or 0) <= now and now_s - tonumber(e[9] or 0) <= 60 then
-    return {'same', -2, 0, now, rev, string.sub(e[1], #good + 1), e[12], e[13] or ''}
-  end
+  local told = repeated(KEYS[3], entry, ARGV[3], ARGV[6], ARGV[7], ARGV[8], now)
+  if told then return told end
 end
 
 local JOURNAL_LINES = 50

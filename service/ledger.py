@@ -15,6 +15,7 @@ import structlog
 
 from service.entry import Entry, Placement, digest, foreign_link, host_purpose
 from service.parked import noticing, paced
+from service.repeats import SOURCE, Repeats, orders_of
 from service.rows import Rows, content_of, digest_of
 from service.shards import (
     SHARDS,
@@ -34,7 +35,6 @@ from service.tombs import Tombs
 from service.vault import Damaged, UnknownKey, Vault
 from service.vello import UPDATE_METADATA, Event
 from service.verbs import (
-    DIRECT,
     NOTHING,
     ZOMBIE,
     Accepted,
@@ -47,7 +47,6 @@ from service.verbs import (
     Lease,
     Page,
     Telling,
-    Told,
     told_by,
 )
 
@@ -58,8 +57,14 @@ TOMBSTONE: Final = 90 * 86_400
 """Seconds a deleted record is remembered, so that late events cannot revive it."""
 
 _log = structlog.get_logger(__name__)
-_SCRIPTS = ("order", "tombs", "note", "failed", "found", "ledger", "links", "noticed", "asked")
-_SCRIPT = Script("".join(resources.files("service").joinpath(f"{name}.lua").read_text() for name in _SCRIPTS))
+_BEFORE, _AFTER = ("order", "tombs", "note", "failed", "found"), ("ledger", "links", "noticed", "asked")
+
+
+def _sources(names: Sequence[str]) -> str:
+    return "".join(resources.files("service").joinpath(f"{name}.lua").read_text() for name in names)
+
+
+_SCRIPT = Script(f"{_sources(_BEFORE)}{SOURCE}{_sources(_AFTER)}")
 
 
 def _random() -> Iterator[str]:
@@ -85,6 +90,7 @@ class Ledger:
         self._random = _random()
         self._name, self._names = secrets.token_hex(8), itertools.count(1)
         self._rows = Rows(vault)
+        self.repeats = Repeats(store, self._rows)
         self.lease_seconds = lease_seconds
 
     async def accept(
@@ -116,15 +122,14 @@ class Ledger:
             realm,
             int(event.type == UPDATE_METADATA),
             int(record.rank),
-            "" if record.version is None else record.version,
-            "" if record.changed is None else record.changed,
+            *orders_of(record),
             digest_of(content),
             foreign,
             content,
             record.start or 0,
             (record.start or 0) + (record.duration or 0),
             self._new_token(record.id) if event.type == UPDATE_METADATA else "",
-            self._owner() if inline else "",
+            self.new_name() if inline else "",
             self._lease_ms,
             told_by(event),
             self._retention,
@@ -137,10 +142,9 @@ class Ledger:
             *note,
             known.placement.marked if known.placement else "",
         )
-        verdict, fence, inherited, now, revision, flat, *rest = answer
+        verdict, fence, inherited, now, revision, flat, *_ = answer
         if fence < 0:
-            told = self._told(record.id, flat, *rest)
-            return Accepted(verdict, None, None, revision, now // 1000, told, noted=fence == -1)
+            return self.repeats.told(record.id, answer)
         entry = self._rows.entry(record.id, flat, now)
         lease = Lease(entry, fence, bool(inherited)) if entry and fence else None
         return Accepted(verdict, entry, lease, revision, now // 1000, noted=entry is not None)
@@ -149,25 +153,24 @@ class Ledger:
         """What `accept` would make of an event: its verdict, or erased; the entry as it is, the settings' revision."""
         record = event.record
         assert record is not None  # noqa: S101 - the caller sorts out events without a record
-        orders = ("" if record.version is None else record.version, "" if record.changed is None else record.changed)
         fingerprint, tomb = digest_of(content_of(record)), self._tombs.name(record.id)
         verdict, now, revision, flat = await self._call(
-            "weigh", record.id, realm, int(record.rank), *orders, fingerprint, tomb
+            "weigh", record.id, realm, int(record.rank), *orders_of(record), fingerprint, tomb
         )
         return verdict, self._rows.entry(record.id, flat, now), revision
 
     async def claim(self, shards: Sequence[int], limit: int) -> list[Claimed]:
         """Lease up to `limit` due records in each of `shards`, in one round trip."""
-        calls = [(shard_keys(shard), ("claim", limit, self._owner(), self._lease_ms)) for shard in shards]
+        calls = [(shard_keys(shard), ("claim", limit, self.new_name(), self._lease_ms)) for shard in shards]
         return [self._claimed(answer) for answer in await self._store.pipeline_call(_SCRIPT, calls)]
 
     async def renew(self, lease: Lease) -> bool:
         """Lengthen a lease; False when somebody else has the record by now."""
         return bool(await self._call("renew", lease.entry.record, lease.fence, self._lease_ms))
 
-    async def commit(self, lease: Lease, change: Change) -> Committed:
-        """Write what a run found out, if its lease still holds."""
-        verdict, now, revision, flat = await self._write(lease, change, blind=False)
+    async def commit(self, lease: Lease, change: Change, nonce: str = "") -> Committed:
+        """Write what a run found out, if its lease still holds; whoever says it again after a failure names it so."""
+        verdict, now, revision, flat = await self._write(lease, change, nonce)
         return Committed(verdict, self._rows.entry(lease.entry.record, flat, now), revision)
 
     async def begin(self, lease: Lease, change: Change) -> bool:
@@ -175,7 +178,7 @@ class Ledger:
         answer = await self._write(lease, change, blind=True)
         return bool(answer[0] != "lost")
 
-    def _write(self, lease: Lease, change: Change, *, blind: bool) -> Awaitable[Any]:
+    def _write(self, lease: Lease, change: Change, nonce: str = "", *, blind: bool = False) -> Awaitable[Any]:
         what = {
             "set": [text for pair in change.set.items() for text in pair],
             "del": list(change.drop),
@@ -186,7 +189,7 @@ class Ledger:
             "commit",
             lease.entry.record,
             lease.fence,
-            self._owner(),  # no other commit has this name
+            nonce or self.new_name(),
             lease.entry.generation,
             change.mode,
             int(change.delay * 1000),
@@ -350,7 +353,7 @@ class Ledger:
         """A link token: one character that names the record's shard, then random ones."""
         return letter_of(record) + next(self._random)
 
-    def _owner(self) -> str:
+    def new_name(self) -> str:
         """A name for a lease or a commit that no other has, here or in another process."""
         return f"{self._name}.{next(self._names)}"
 
@@ -385,8 +388,3 @@ class Ledger:
             if entry:
                 leases.append(Lease(entry, fence, bool(inherited)))
         return Claimed(leases, max(0.0, (float(due) - now) / 1000) if due else None, revision)
-
-    def _told(self, record: str, answer: str, token: str, envelope: str) -> Told:
-        placed = self._rows.placement(record, envelope) if answer[0] == DIRECT else None
-        direct = placed.meeting.join_url if placed and placed.meeting else None
-        return Told(answer[1:] or None, None if direct else token, direct)

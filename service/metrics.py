@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client import Counter as CounterMetric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -48,6 +48,11 @@ class Metrics:
             ["provider", "verb", "outcome"],
             buckets=_CALL,
             registry=registry,
+        )
+        self.working = 0
+        """Runs this process has under way."""
+        Gauge(f"{PREFIX}runs_in_progress", "Records this process works on.", registry=registry).set_function(
+            lambda: self.working
         )
         self._takeovers = CounterMetric(
             f"{PREFIX}lease_takeovers", "Records taken over from a process whose lease expired.", registry=registry

@@ -66,6 +66,7 @@ class Observer:
         """One run of the reconciler on one record."""
         if lease.inherited:
             self.metrics.takeover()
+        self.metrics.working += 1
         with self._traces.span("reconcile", "internal") as span:
             span.set(record=lease.entry.record, attempt=lease.entry.attempts + 1)
             outcome = "ok"
@@ -76,6 +77,7 @@ class Observer:
                 span.failed(outcome)
                 raise
             finally:
+                self.metrics.working -= 1
                 span.set(outcome=outcome)
 
     def call(
@@ -125,8 +127,10 @@ class _Event:
         if seen.outcome in ("failed", "unavailable"):
             self._span.failed(seen.outcome)
         self._opened.__exit__(*error)
-        if self._log:
-            self._log.answered(_answered(seen, took))
+        log = self._log
+        asked_again = log and seen.record and seen.outcome == "same" and not seen.noted  # most of what comes
+        if log and not (asked_again and log.repeated(seen.record or "", seen.type, seen.realm, took * 1000)):
+            log.answered(_answered(seen, took))
 
 
 def _answered(seen: Seen, took: float) -> Answered:

@@ -6,10 +6,12 @@ what leaves are pixels of ours, so that nothing else of the file does.
 
 import io
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
-from PIL import Image, ImageOps, ImageStat
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 TOO_LARGE: Final = "The file is larger than 1 MB: save the picture smaller, 480 pixels wide is enough."
 """What is said of a file over `UPLOAD`."""
@@ -54,6 +56,8 @@ def redrawn(file: bytes) -> Picture:
     head = file[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if head.startswith((b"<svg", b"<?xml", b"<!doctype svg", b"<!--")):
         raise Unusable("An SVG can hold programs, so it is not taken: save the picture as a PNG.")
+    from PIL import Image  # few processes are ever sent a picture
+
     seen = _seen(file)
     for scale, colours in _TRIES:
         size = max(1, round(seen.width * scale)), max(1, round(seen.height * scale))
@@ -66,8 +70,10 @@ def redrawn(file: bytes) -> Picture:
     raise Unusable("The picture is too detailed to be made small enough: take a simpler one.")
 
 
-def _seen(file: bytes) -> Image.Image:
+def _seen(file: bytes) -> "Image.Image":
     """What the file shows, within the box, on a ground of its own where it had none."""
+    from PIL import Image, ImageOps, ImageStat
+
     try:
         with Image.open(io.BytesIO(file), formats=_FORMATS) as opened:
             if opened.width * opened.height > PIXELS:

@@ -5,9 +5,12 @@ A run repeats a step of the reconciler and its commit, which holds only as long 
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import random
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import structlog
 
@@ -20,15 +23,19 @@ from service.outcome import Step, again
 from service.reconcile import Reconciler
 from service.settings import Settings
 from service.store import StoreUnavailable
-from service.verbs import Change, Lease, Telling
+from service.verbs import Change, Committed, Lease, Telling
 
 Tell = Callable[[Entry], Telling | None]
 """What Vello is told of a settled entry."""
 
 ROUNDS: Final = 16
 """Steps one run may take before it hands the record back."""
+INSISTENCE: Final = 900.0
+"""Seconds for which a run tries to have written down what it did at a provider, while the store is away."""
+_PAUSE: Final = 2.0  # seconds between two of these tries, at most
 _HANDED_BACK: Final = Change("back", journal=(("back", "The process that worked on this was stopped; it goes on."),))
 
+_T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
 
 
@@ -105,10 +112,9 @@ class Runs:
             change = step.change
             if tell and change.mode == "done":
                 change = replace(change, telling=tell(step.settled))
-            await self._forget(lease.entry, step.entry)
-            committed = await self._ledger.commit(lease, change)
+            committed = await self._insist(partial(self._commit, lease, step, change, self._ledger.new_name()))
             if committed.verdict == "lost":
-                await self._give_away(lease.entry, step, committed.entry)
+                await self._insist(partial(self._give_away, lease.entry, step, committed.entry))
                 return None
             await self._remember(step)
             if committed.entry is None or (committed.verdict == "ok" and step.change.mode != "hold"):
@@ -117,6 +123,26 @@ class Runs:
             lease = replace(lease, entry=committed.entry)
         _log.error("rounds_exhausted", rounds=ROUNDS)
         return (await self._ledger.commit(lease, again(lease.entry, f"Not done after {ROUNDS} steps."))).entry
+
+    async def _commit(self, lease: Lease, step: Step, change: Change, nonce: str) -> Committed:
+        await self._forget(lease.entry, step.entry)
+        return await self._ledger.commit(lease, change, nonce)
+
+    async def _insist(self, write: Callable[[], Awaitable[_T]]) -> _T:
+        """Write down what was done at a provider, over an outage of the store or a freeze of this process.
+
+        Nobody else may know of it: whoever took the record over has asked the provider already, perhaps too early.
+        Raises StoreUnavailable in the end.
+        """
+        end = time.monotonic() + INSISTENCE
+        while True:
+            try:
+                return await write()
+            except StoreUnavailable as error:
+                if time.monotonic() > end:
+                    raise
+                _log.warning("run_insists", reason=str(error))
+            await asyncio.sleep(_PAUSE * random.uniform(0.2, 1.0))  # noqa: S311 - not all of them at once
 
     async def _remember(self, step: Step) -> None:
         """Let a vendor's word about this meeting find its record."""

@@ -241,24 +241,24 @@ def _record(data: Mapping[str, Any], event_type: str) -> Record:
         rank = Rank.CANCELLED
     elif event_type == DELETED:
         rank = Rank.DELETED
-    return Record(
-        id=record_id,
-        rank=rank,
-        company=_known("company", get("company")),
-        office=_known("office", get("office")),
-        resource=_known("resource", get("resource")),
-        service=_known("service", get("service")),
-        user=_uuid("user", get("user")),
-        customer=_uuid("customer", get("customer")),
-        start=start,
-        duration=duration,
-        language=_language(get("language")),
-        record_number=_number(get("record_number")),
-        archived=archived,
-        version=_integer("version", get("version"), _MAX_COUNTER),
-        changed=_integer("changed", get("changed"), _MAX_TIME),
-        video_link=_video_link(get("metadata")),
-        created=_created(get("created")),
+    return Record(  # by place: names cost, and every event comes through here
+        record_id,
+        rank,
+        _known("company", get("company")),
+        _known("office", get("office")),
+        _known("resource", get("resource")),
+        _known("service", get("service")),
+        _uuid("user", get("user")),
+        _uuid("customer", get("customer")),
+        start,
+        duration,
+        _language(get("language")),
+        _number(get("record_number")),
+        archived,
+        _integer("version", get("version"), _MAX_COUNTER),
+        _integer("changed", get("changed"), _MAX_TIME),
+        _video_link(get("metadata")),
+        _created(get("created")),
     )
 
 

@@ -14,7 +14,6 @@ from service.config import Config, ConfigError
 from service.connections import Connection, Connections
 from service.endpoint import Client, Vendor
 from service.grants import Grants
-from service.notices.mail import Mail, MailServer
 from service.notices.summary import Channel
 from service.notices.webhook import Webhook
 from service.oauth import Broker
@@ -112,6 +111,8 @@ def channels_of(config: Config, http: Http) -> list[Channel]:
     """The ways to tell people what needs them, as far as the environment names any."""
     channels: list[Channel] = []
     if config.smtp_host and config.smtp_from and config.notice_emails:
+        from service.notices.mail import Mail, MailServer  # most installations have no mail
+
         server = MailServer(
             config.smtp_host,
             config.smtp_from,

@@ -46,7 +46,7 @@ class Service:
         """Start it and come back when it is ready."""
         command = [sys.executable, "-P", "-m", "service", "serve", "--port", str(self.port), *self._arguments]
         self.process = self._spawn(command)  # at once: a start that is cancelled leaves nothing behind
-        await wait_until(self._ready, 20)
+        await wait_until(self._ready, 60)
         return self
 
     def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:

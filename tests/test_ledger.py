@@ -298,6 +298,51 @@ async def test_an_answer_is_forgotten_when_the_booking_changes(ledger: Ledger, c
     assert (await say(ledger, UPDATE_METADATA, data | change | {"version": data["version"] + 1})).told is None
 
 
+MOVES: dict[str, Callable[[Ledger, dict[str, Any]], Awaitable[object]]] = {
+    "newer word": lambda ledger, data: say(ledger, "record.updated", data | {"version": data["version"] + 1}),
+    "ended": lambda ledger, data: say(ledger, "record.cancelled", data | {"canceled": True}),
+    "deleted": lambda ledger, data: say(ledger, DELETED, {"id": data["id"]}),
+    "settings": lambda ledger, data: ledger.bump_revision(),
+    "looked at again": lambda ledger, data: ledger.nudge(data["id"], "Looked at again."),
+    "erased": lambda ledger, data: ledger.erase(data["id"]),
+}
+
+
+@pytest.mark.parametrize("moved", MOVES)
+async def test_a_repeated_question_is_answered_in_short_as_at_length(ledger: Ledger, moved: str) -> None:
+    """And not at all when anything has moved, when it says something else, or when nobody has asked here before."""
+    url, data = "https://x.example/j/1", record()
+    lease = (await say(ledger, UPDATE_METADATA, data, inline=True)).lease
+    assert lease
+    placed = Placement("zoom-1", SPEC, Meeting("m-1", url))
+    sets = {"meeting": ledger.seal(data["id"], placed), "state": "ready", "settings": "0"}
+    await ledger.commit(lease, Change("done", sets))
+    await tell(ledger, data["id"], url)
+
+    async def short(realm: str = "", **fields: Any) -> Accepted | None:
+        asked = event(UPDATE_METADATA, data | fields).record
+        assert asked
+        return await ledger.repeats.answer(asked, realm)
+
+    assert await short() is None
+    at_length = await say(ledger, UPDATE_METADATA, data, inline=True)
+    assert at_length.told == Told(data["office"], None, url)
+    assert await short() == at_length._replace(now=getattr(await short(), "now", 0))
+    others: list[dict[str, Any]] = [
+        {"version": data["version"] + 1},
+        {"version": 0},
+        {"changed": data["changed"] + 1},
+        {"time": START + 60},
+        {"canceled": True},
+        {"realm": "another"},
+    ]
+    for other in others:
+        assert await short(**other) is None
+        assert (await say(ledger, UPDATE_METADATA, data, inline=True)).told
+    await MOVES[moved](ledger, data)
+    assert await short() is None
+
+
 async def test_a_join_url_is_never_stored_in_clear(store: Store) -> None:
     ledger = Ledger(store, VAULT)
     data = record()

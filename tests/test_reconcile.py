@@ -26,7 +26,7 @@ from service.budget import Budgets
 from service.calls import Calls
 from service.choices import Choice, Choices
 from service.connections import Connections
-from service.entry import Entry
+from service.entry import Entry, Placement
 from service.found import Found
 from service.gate import Gate
 from service.ledger import Ledger
@@ -37,12 +37,12 @@ from service.reconcile import Reconciler
 from service.runs import Runs
 from service.settings import Settings
 from service.shards import shard_of
-from service.store import Store
+from service.store import Store, StoreUnavailable
 from service.swept import Swept
 from service.tombs import Tombs
 from service.vault import Vault
 from service.vello import UPDATE_METADATA
-from service.verbs import Change, Lease
+from service.verbs import ZOMBIE, Change, Committed, Lease
 from tests.events import START, event, record
 from tests.running import Running, running
 from tests.servers import MemoryServer
@@ -391,6 +391,48 @@ async def test_what_a_zombie_makes_after_its_heir_is_removed_too(bench: Bench) -
     assert found[0].meeting
     assert found[0].meeting.meeting
     assert list(vendor.meetings) == [found[0].meeting.meeting.id] == ["m-101"]
+
+
+class Away(Ledger):
+    """A ledger whose store is away for the first write of each kind that a run hands in its result with."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store, VAULT, lease_seconds=30)
+        self.failed: list[str] = []
+
+    def _fail(self, verb: str) -> None:
+        if verb not in self.failed:
+            self.failed.append(verb)
+            raise StoreUnavailable("The store is unavailable: it did not answer in time.")
+
+    async def commit(self, lease: Lease, change: Change, nonce: str = "") -> Committed:
+        self._fail("commit")
+        return await super().commit(lease, change, nonce)
+
+    async def orphan(self, record: str, placement: Placement, text: str = ZOMBIE) -> None:
+        self._fail("orphan")
+        await super().orphan(record, placement, text)
+
+
+async def test_what_a_zombie_makes_is_removed_though_the_store_was_away(bench: Bench) -> None:
+    """Its heir found nothing yet, so nobody else knows what it made: it hands it in when the store is back."""
+    vendor, data = bench.vendor, record()
+    vendor.proceed.clear()
+    ledger = Away(bench.store)
+    zombie = bench.runs_on(ledger).start(await bench.lease(data), bench.settings.revision)
+    await vendor.arrived.wait()
+    taken = await bench.seize(data["id"])
+    quick = Careless()
+    quick.meetings, quick.made = vendor.meetings, 100
+    heir = Bench(bench.store, quick)
+    await heir.settings.load()
+    await heir.start(taken)
+    vendor.proceed.set()
+    await zombie
+    assert ledger.failed == ["commit", "orphan"]
+    while lease := next(iter((await bench.ledger.claim([shard_of(data["id"])], 1))[0].leases), None):
+        await bench.start(lease)
+    assert list(vendor.meetings) == ["m-101"]
 
 
 class Mute(Careless):

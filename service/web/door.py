@@ -1,9 +1,11 @@
-"""The door of the service: events straight to the webhook, all else through FastAPI."""
+"""The door of the service: events straight to the webhook, programs to the API, people to the pages."""
 
+import asyncio
 import re
+from collections.abc import Callable
 from typing import Final
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.config import WEBHOOK_PATH
@@ -16,12 +18,32 @@ _BUSY = (503, "busy", "Too many requests at once; send this again.", {"Retry-Aft
 _EVENTS = re.compile(rf"{WEBHOOK_PATH}/[^/]+")
 
 
+class Later:
+    """An application that is built, in a thread, when it is first asked for: many are never asked."""
+
+    def __init__(self, build: Callable[[], ASGIApp]) -> None:
+        self._build = build
+        self._built: ASGIApp | None = None
+        self._building = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand one request on."""
+        await (self._built or await self._once())(scope, receive, send)
+
+    async def _once(self) -> ASGIApp:
+        async with self._building:
+            if self._built is None:
+                self._built = await asyncio.to_thread(self._build)
+            return self._built
+
+
 class Door:
     """The application as the server sees it."""
 
-    def __init__(self, app: FastAPI, webhook: Webhook | None) -> None:
+    def __init__(self, app: Starlette, webhook: Webhook | None, api: Later | None) -> None:
         self.app = app
         self._webhook = webhook
+        self._api = api
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,6 +59,8 @@ class Door:
             path = scope["path"]
             if self._webhook and (path == WEBHOOK_PATH or _EVENTS.fullmatch(path)):
                 await self._webhook(scope, receive, send)
+            elif self._api and path.startswith("/api/"):
+                await self._api(scope, receive, send)
             else:
                 await self.app(scope, receive, send)
         finally:

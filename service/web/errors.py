@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated
 
 import structlog
-from fastapi import FastAPI, Header
+from fastapi import Header
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -55,7 +56,7 @@ def for_people(request: Request) -> bool:
     return not inside and "text/html" in request.headers.get("accept", "").lower()
 
 
-def answer_errors(app: FastAPI, public_url: str = "", page_of: PageOf | None = None) -> None:
+def answer_errors(app: Starlette, public_url: str = "", page_of: PageOf | None = None) -> None:
     """Make every error of `app` leave in the one shape, with the address where more stands about it.
 
     A person sees a page instead.

@@ -30,7 +30,6 @@ from service.web.assets import Asset
 from service.web.host import way_in
 from service.web.join import HEADERS, STATUS, WAITING
 from service.web.lookup import REFRESH, Found, Lookup, Missing
-from service.web.words import environment
 
 Trouble = Literal["failed", "busy", "reconnect", "refused"]
 """Why a host cannot start: there is no meeting; later; after somebody connects the account; after somebody mends it."""
@@ -48,7 +47,7 @@ class Hosting:
         self._ledger = ledger
         self._settings = settings
         self._root = urlsplit(public_url).path  # behind a proxy that serves us below a path
-        self._page, self._again = environment().get_template("host.html"), Asset("again.js").path
+        self._again = Asset("again.js").path
 
     def routes(self) -> list[Route]:
         """The page and the click."""
@@ -99,7 +98,7 @@ class Hosting:
         refresh = REFRESH if missing is Missing.UNAVAILABLE else None
         base = WAITING if refresh else HEADERS
         headers = {**base, "Retry-After": str(missing.wait)} if missing.wait else base
-        body = self._page.render(
+        body = self._lookup.render(
             at=str(missing), root=self._root, refresh=refresh, again=self._again, start=None, fresh=True
         )
         return Response(body, missing.status, headers, media_type="text/html")
@@ -114,7 +113,7 @@ class Hosting:
         start = datetime.fromtimestamp(wish.start, zone) if wish and wish.start is not None else None
         moved = entry.before is not None and wish is not None and entry.before != wish.start
         waits = at in (Moment.PENDING, Moment.LATE) or (at is Moment.TROUBLE and trouble in ("busy", "failed"))
-        body = self._page.render(
+        body = self._lookup.render(
             at=str(at),
             root=self._root,
             token=found.token,

@@ -24,7 +24,7 @@ from service.web.brand import look_of
 from service.web.calendar import Appointment, withdrawn
 from service.web.entrance import Way, way_of
 from service.web.lookup import REFRESH, Lookup, Missing
-from service.web.words import _, environment
+from service.web.words import _
 
 HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
@@ -57,7 +57,6 @@ class Join:
         self._settings = settings
         self._public_url = public_url
         self._root = urlsplit(public_url).path  # behind a proxy that serves us below a path
-        self._page = environment().get_template("meeting.html")
         self._script, self._again = Asset("meeting.js"), Asset("again.js")
 
     def routes(self) -> list[Route]:
@@ -165,7 +164,7 @@ class Join:
         told = entry.noticed if entry and at in _TELLS else 0
         moved = entry.before if entry and appointment and entry.before != appointment.start else None
         waits = at in _LOOKS_AGAIN
-        body = self._page.render(
+        body = self._lookup.render(
             at=str(at),
             root=self._root,
             token=token,

@@ -88,7 +88,7 @@ class Login:
         return response
 
     async def _show(self, request: Request) -> Response:
-        self._pages.speak(request)
+        await self._pages.speak(request)
         there = inside(request.query_params.get("next", "/"))
         try:
             if await self.sessions.of(request) is not None:
@@ -98,7 +98,7 @@ class Login:
         return self._page(request, there)
 
     async def _enter(self, request: Request) -> Response:
-        self._pages.speak(request)
+        await self._pages.speak(request)
         if not self.sessions.ours(request):
             return self.foreign(request)
         form = await request.form(max_fields=20, max_files=0)
@@ -124,7 +124,7 @@ class Login:
 
     async def _leave(self, request: Request) -> Response:
         """A link, not a form: Chromium holds a form's redirects to form-action."""
-        self._pages.speak(request)
+        await self._pages.speak(request)
         there = inside(request.query_params.get("next", "/"))
         if self._oidc is None:
             return self._pages.go("/login")
@@ -139,7 +139,7 @@ class Login:
         return response
 
     async def _return(self, request: Request) -> Response:
-        self._pages.speak(request)
+        await self._pages.speak(request)
         query = request.query_params
         remembered = self._remembered(request)
         if self._oidc is None or remembered is None:
@@ -174,7 +174,7 @@ class Login:
 
     async def _give_back(self, request: Request) -> Response:
         """What was typed, one click from where it was to go."""
-        self._pages.speak(request)
+        await self._pages.speak(request)
         try:
             session = await self.sessions.of(request)
             if session is None:
@@ -188,7 +188,7 @@ class Login:
         return self._pages.show(request, "kept.html", session=session, form=form)
 
     async def _out(self, request: Request) -> Response:
-        self._pages.speak(request)
+        await self._pages.speak(request)
         if not self.sessions.ours(request):
             return self.foreign(request)
         form = await request.form(max_fields=20, max_files=0)
@@ -200,7 +200,7 @@ class Login:
         return response
 
     async def _language(self, request: Request) -> Response:
-        self._pages.speak(request)
+        await self._pages.speak(request)
         if not self.sessions.ours(request):
             return self.foreign(request)
         form = await request.form(max_fields=20, max_files=0)

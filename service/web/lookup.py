@@ -1,8 +1,9 @@
 """The booking behind a link, for the pages that need no login: one call of the store, and an answer without it."""
 
+import asyncio
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.requests import Request
 
@@ -16,6 +17,9 @@ from service.web import words
 from service.web.peers import peer_of
 from service.web.recent import LIFE, Guesses, Recent
 from service.web.words import GUESTS
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 REFRESH: Final = 5
 """Seconds after which a page that waits for something looks again."""
@@ -58,6 +62,12 @@ class Lookup:
         self._guesses = guesses
         self._host = host
         self._recent = Recent()
+        self._page: Template | None = None
+
+    def render(self, **values: object) -> str:
+        """The page with these values, once somebody has asked for a booking."""
+        assert self._page is not None  # noqa: S101 - find() read it
+        return self._page.render(**values)
 
     async def find(self, request: Request) -> Found | Missing:
         """The booking behind a link, with its settings as they are now.
@@ -66,7 +76,10 @@ class Lookup:
         """
         token, address = request.path_params["token"].rstrip("/"), peer_of(request)
         accepted = request.headers.get("accept-language", "")
-        words.speak(words.wanted(None, accepted, GUESTS))
+        await words.answer_in(words.wanted(None, accepted, GUESTS))
+        if self._page is None:
+            name = "host.html" if self._host else "meeting.html"
+            self._page = await asyncio.to_thread(lambda: words.environment().get_template(name))
         fresh = True
         try:
             found = await self._ledger.resolve(token, host=self._host)
@@ -85,7 +98,7 @@ class Lookup:
                 return Missing.UNAVAILABLE
             (entry, now), fresh = kept, False
         if not self._host:
-            words.speak(words.wanted(entry.wish.language if entry.wish else None, accepted, GUESTS))
+            await words.answer_in(words.wanted(entry.wish.language if entry.wish else None, accepted, GUESTS))
         return Found(token, entry, now, fresh)
 
     def promise(self, entry: Entry) -> tuple[Choice | None, Capabilities | None]:

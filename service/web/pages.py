@@ -1,7 +1,8 @@
 """Pages of the settings: how they are rendered, and with which headers they leave."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -14,6 +15,9 @@ from service.web import words
 from service.web.forms import label_of
 from service.web.join import HEADERS
 from service.web.session import Session
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 LANGUAGE_COOKIE = "vello_meetings_language"
 
@@ -36,19 +40,27 @@ class Pages:
             "Content-Security-Policy": _POLICY,
             "Referrer-Policy": "same-origin",
         }
-        self._templates = words.environment()
-        self._templates.globals |= {"root": self.root, "label": label_of, "plain": _plain, "names": _names}
-        self._templates.globals["trouble_of"] = self.trouble_of
-        words.load()
+        self._made: Environment | None = None
+
+    @property
+    def _templates(self) -> "Environment":
+        if self._made is None:
+            made = words.environment()
+            made.globals |= {"root": self.root, "label": label_of, "plain": _plain, "names": _names}
+            made.globals["trouble_of"] = self.trouble_of
+            self._made = made
+        return self._made
 
     def trouble_of(self, text: str) -> Trouble | None:
         """What a text in the language of this request tells of, None if it tells of no trouble."""
         return self.catalogue.find(text, words.language(), words._)
 
-    def speak(self, request: Request) -> None:
+    async def speak(self, request: Request) -> None:
         """Answer this request in its language."""
         accepted = request.headers.get("accept-language", "")
-        words.speak(words.wanted(request.cookies.get(LANGUAGE_COOKIE), accepted))
+        await words.answer_in(words.wanted(request.cookies.get(LANGUAGE_COOKIE), accepted))
+        if self._made is None:
+            await asyncio.to_thread(lambda: self._templates.get_template("layout.html"))
 
     def show(
         self,

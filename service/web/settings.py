@@ -161,7 +161,7 @@ class Frame:
 
     def _answering(self, endpoint: _Endpoint) -> _Endpoint:
         async def answered(request: Request) -> Response:
-            self._pages.speak(request)
+            await self._pages.speak(request)
             try:
                 return await endpoint(request)
             except Problem as problem:
@@ -174,7 +174,7 @@ class Frame:
 
     async def error(self, request: Request, status: int, code: str, text: str) -> Response:
         """The page of an error, with the way back."""
-        self._pages.speak(request)
+        await self._pages.speak(request)
         match status:
             case 404:
                 hint = _("It was removed, or the address is not complete.")

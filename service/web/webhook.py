@@ -33,7 +33,7 @@ from service.vello import (
     parse,
     verify,
 )
-from service.verbs import Accepted, Telling, Told, telling
+from service.verbs import NOTHING, Accepted, Telling, Told, telling
 from service.web.errors import Problem, problem, unavailable, unexpected
 from service.web.limits import read_body
 
@@ -146,16 +146,18 @@ class Webhook:
             if event.type == CONNECTION_TEST:
                 await self._companies.reached(realm)
             return _NOTHING
-        seen.note, seen.foreign = self._deliveries.note(event, realm), foreign_link(record, self._hosted_prefix)
         if realm != OWN and record.company not in (None, realm):
             raise InvalidEvent("wrong_company", "The record belongs to another company than this URL.")
         if not await self._settings.choices.saw(record.office, realm):
             raise InvalidEvent("wrong_company", _WRONG_OFFICE)
         seen.record, inline = record.id, event.type == UPDATE_METADATA
         known = await self._found.known(record, realm)
-        accepted = await self._ledger.accept(
-            event, realm, self._hosted_prefix, inline=inline, known=known, note=seen.note, foreign=seen.foreign
-        )
+        accepted = await self._ledger.repeats.answer(record, realm) if inline and known is NOTHING else None
+        if accepted is None:
+            seen.note, seen.foreign = self._deliveries.note(event, realm), foreign_link(record, self._hosted_prefix)
+            accepted = await self._ledger.accept(
+                event, realm, self._hosted_prefix, inline=inline, known=known, note=seen.note, foreign=seen.foreign
+            )
         seen.noted = accepted.verdict if accepted.noted else ""
         if accepted.verdict == "foreign":
             raise InvalidEvent("wrong_company", "The record belongs to another company than this URL.")

@@ -3,6 +3,7 @@
 English texts are the keys of the catalogues in `locale/`, which are read as they are written.
 """
 
+import asyncio
 import gettext
 import io
 import re
@@ -12,13 +13,14 @@ from contextvars import ContextVar
 from datetime import datetime
 from functools import cache
 from importlib import resources
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_skeleton, format_time, format_timedelta
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+if TYPE_CHECKING:
+    from babel.messages.catalog import Catalog
+    from jinja2 import Environment
 
 LANGUAGES: Final[Mapping[str, str]] = {"en": "English", "fi": "Suomi", "sv": "Svenska"}
 """Every language of the settings, in its own words; the first one is what the sources are written in."""
@@ -38,14 +40,21 @@ _LOCALES = {
 _SAME = {"no": "nb", "nn": "nb"}  # who asks for Norwegian reads Bokmål
 
 _language: ContextVar[str] = ContextVar("language", default="en")
+_learnt = {"en"}
 
 
-def load() -> None:
-    """Read all catalogues, so that no request waits for one."""
-    for language in GUESTS:
-        catalogue(language)
-        if language in LANGUAGES and language != "en":
-            _shapes(language)
+async def answer_in(language: str) -> None:
+    """Use a language from now on, in this request only. The first one to do so has its texts read, in a thread."""
+    if language not in _learnt:
+        await asyncio.to_thread(_read, language)
+    speak(language)
+
+
+def _read(language: str) -> None:
+    catalogue(language)
+    if language in LANGUAGES and language != "en":
+        _shapes(language)
+    _learnt.add(language)
 
 
 @cache
@@ -53,15 +62,25 @@ def catalogue(language: str) -> gettext.NullTranslations:
     """A language's texts."""
     if language == "en":
         return gettext.NullTranslations()
-    source = resources.files("service.web").joinpath("locale", f"{language}.po").read_bytes()
+    from babel.messages.mofile import write_mo  # who is spoken to in English only does without
+
     compiled = io.BytesIO()
-    write_mo(compiled, read_po(io.BytesIO(source), locale=language))
+    write_mo(compiled, _written(language))
     compiled.seek(0)
     return gettext.GNUTranslations(compiled)
 
 
-def environment() -> Environment:
-    """Templates whose texts are said in the language of the request."""
+def _written(language: str) -> "Catalog":
+    from babel.messages.pofile import read_po
+
+    source = resources.files("service.web").joinpath("locale", f"{language}.po").read_bytes()
+    return read_po(io.BytesIO(source), locale=language)
+
+
+def environment() -> "Environment":
+    """Templates whose texts are said in the language of the request; to make and to compile them takes a moment."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape  # many never show a page
+
     made = Environment(
         loader=PackageLoader("service.web"),
         autoescape=select_autoescape(),
@@ -85,7 +104,7 @@ def environment() -> Environment:
 
 
 def speak(language: str) -> None:
-    """Use a language from now on, in this request only."""
+    """As `answer_in`, where nothing can wait."""
     _language.set(language)
 
 
@@ -140,9 +159,8 @@ def said(text: str) -> str:
 @cache
 def _shapes(language: str) -> list[tuple[re.Pattern[str], str]]:
     """Sentences with something filled in, the longest first: they say most about what they match."""
-    source = resources.files("service.web").joinpath("locale", f"{language}.po").read_bytes()
     shapes = []
-    for message in read_po(io.BytesIO(source), locale=language):
+    for message in _written(language):
         if isinstance(message.id, str) and re.search(r"\{\d\}", message.id) and isinstance(message.string, str):
             parts = re.split(r"\{\d\}", message.id)
             shapes.append((re.compile("(.+?)".join(map(re.escape, parts)), re.DOTALL), message.string or message.id))

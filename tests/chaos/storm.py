@@ -160,10 +160,15 @@ class Storm:
                 await vello.say(booking, word)
 
     async def _calm(self, vello: Vello) -> None:
-        """Wait, without touching anything, until no record is pending; what still is then will be found stale."""
+        """Wait, without touching anything, until no record is pending; what still is then will be found stale.
+
+        No service may be at work either: a zombie hands in what it did when its record is settled.
+        """
 
         async def settled() -> bool:
             await outage(0.2)
+            if await vello.working():
+                return False
             answer = await vello.get("/api/v1/records", state="pending", limit=1)
             return answer.status_code == 200 and not answer.json()["records"]
 

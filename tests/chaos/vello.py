@@ -1,6 +1,7 @@
 """Vello as the storm plays it: sends an event until it is taken, and remembers the links it was told."""
 
 import random
+import re
 import time
 from typing import Any, Self
 
@@ -65,6 +66,12 @@ class Vello:
             return await self._client.post(f"{service.base}/webhooks/vello", content=raw, headers=headers)
         except httpx.HTTPError:
             return None
+
+    async def working(self) -> int:
+        """On how many records services are at work."""
+        answers = [await self._client.get(f"{service.base}/metrics") for service in self._services]
+        found = [re.search(r"^vello_meetings_runs_in_progress (\d+)", each.text, re.MULTILINE) for each in answers]
+        return sum(int(float(each[1])) if each else 1 for each in found)
 
     async def get(self, path: str, **params: str | int) -> httpx.Response:
         """Any page of the first service, as an admin or a customer."""
