@@ -21,7 +21,7 @@ from service.changes import Changes
 from service.choices import DEFAULT, Choice, Choices
 from service.companies import Companies, Company
 from service.config import Config, ConfigError
-from service.connections import BUILT_IN, ROBOT, ensure_built_in
+from service.connections import BUILT_IN, ROBOT, Unreadable, ensure_built_in
 from service.deliveries import Deliveries
 from service.embedded import EmbeddedValkey
 from service.erasure import KIND as ERASE
@@ -328,6 +328,8 @@ async def _built_in(settings: Settings, ledger: Ledger, config: Config) -> None:
     for id_, provider, name, fields, variable in wanted:
         try:
             done = await ensure_built_in(settings.connections, id_, provider, name, fields)
+        except Unreadable as error:
+            raise ConfigError({variable: error.why}) from None
         except ValidationError as error:
             what = error.errors(include_input=False, include_url=False)[0]["msg"]
             raise ConfigError({variable: what.removeprefix("Value error, ")}) from None

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from typing import Any, Final, Literal, cast
 
+from pydantic import ValidationError
+
 from providers.base import (
     Account,
     Budget,
@@ -45,6 +47,17 @@ Cause = Literal["outage", "probe"]
 
 class UnknownConnection(Exception):
     """No connection has this id: it was removed, or its provider's adapter is not installed."""
+
+
+class Unreadable(UnknownConnection):
+    """A connection's settings cannot be read: damaged, sealed with another key, or its adapter takes them no longer.
+
+    `why` is for the operator.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__("Its settings cannot be read here: enter them again, or have the operator ask the doctor why.")
+        self.why = why
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +157,21 @@ class Connections:
         return self._rows[connection]
 
     def settings_of(self, connection: Connection) -> ProviderSettings:
-        """A connection's settings with its secrets, from their envelope."""
+        """A connection's settings with its secrets, from their envelope. Raises UnknownConnection, Unreadable."""
         if connection.provider not in self._registry:
             raise UnknownConnection(connection.id)
         kept = self._settings.get(connection.id)
         if kept and kept[0] == connection:
             return kept[1]
-        revealed = json.loads(self._vault.open(connection.envelope, connection_purpose(connection.id)))
-        settings = self._registry[connection.provider].settings.model_validate(revealed)
+        try:
+            revealed = json.loads(self._vault.open(connection.envelope, connection_purpose(connection.id)))
+            settings = self._registry[connection.provider].settings.model_validate(revealed)
+        except (UnknownKey, Damaged) as error:
+            raise Unreadable(str(error)) from None
+        except ValidationError as error:
+            names = {str(each["loc"][0]) for each in error.errors(include_input=False) if each["loc"]}
+            which = ", ".join(sorted(names)) or "the fields together"
+            raise Unreadable(f"Its adapter no longer takes what is stored: {which}.") from None
         self._settings[connection.id] = (connection, settings)
         return settings
 
@@ -217,7 +237,7 @@ class Connections:
         for row in self._rows.values():
             try:
                 account, person = self._account(row), [name.lower() for name in self.settings_of(row).person]
-            except (UnknownConnection, UnknownKey, Damaged):
+            except UnknownConnection:
                 continue  # whoever uses it will be told
             yield from (((account, name), person[0]) for name in person)
 
@@ -269,7 +289,7 @@ class Connections:
             return row
         for _ in range(_RACES):
             row = replace(before, account=account.name, grant=grant)
-            if self.settings_of(before) != settings:
+            if not self._has(before, settings):
                 envelope = self._vault.seal(json.dumps(settings.reveal()), connection_purpose(before.id))
                 row = replace(row, method=settings.method, envelope=envelope)
             if await self._store.swap(CONNECTIONS, row.id, self.version(row.id), json.dumps(asdict(row))):
@@ -279,6 +299,12 @@ class Connections:
                 return await self.adopt(provider, grant, account, None, company)
             before = self._rows[before.id]
         raise StoreUnavailable("The connection is changed again and again.")
+
+    def _has(self, row: Connection, settings: ProviderSettings) -> bool:
+        try:
+            return self.settings_of(row) == settings
+        except Unreadable:
+            return False
 
     def holding(self, grant: str) -> list[Connection]:
         """The connections that use a grant."""

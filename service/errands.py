@@ -225,7 +225,11 @@ class Errands:
             what = errand.what if step.what is None else self._sealed(errand.id, step.what)
             until = time.time() + self._lease + step.pause
             errand = replace(errand, place=step.place, counts=dict(step.counts), until=until, what=what)
-            await asyncio.sleep(step.pause)
+            if step.pause:  # what was done stands meanwhile, and nobody else goes on with it
+                if not await self._keep(errand, held.row):
+                    break
+                held.row = _row(errand)
+                await asyncio.sleep(step.pause)
         if not errand.running:
             await self._keep(errand, held.row)
         return await self.get(errand.id) or errand

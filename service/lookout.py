@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeVar
 
+import structlog
+
 from providers.base import (
     Directory,
     MeetingProvider,
@@ -22,6 +24,7 @@ from service.connections import Connection, UnknownConnection
 from service.gate import Held
 from service.settings import Settings
 from service.sightings import Sighting
+from service.store import StoreUnavailable
 from service.vault import Damaged, UnknownKey
 
 PAGES: Final = 100
@@ -33,7 +36,9 @@ PATIENCE: Final = 30.0
 BREATH: Final = 0.1
 """Seconds between two pages, of one host or of two, so that the list leaves room for what customers wait for."""
 
+_MISTAKE = "This service made a mistake; its log says which."
 _Answer = TypeVar("_Answer")
+_log = structlog.get_logger(__name__)
 
 Beat = Callable[[], Awaitable[None]]
 """Says that the work goes on; it may raise what ends it."""
@@ -104,7 +109,8 @@ class Lookout:
                     whole = await self._host(each, host, since, seen, beat)
                 except (ProviderError, Held) as error:
                     seen.left.setdefault(each.row.id, _text(error))
-                    if not isinstance(error, PermanentError):  # else it is this host's, and others may be read
+                    # What is refused is this host's, and others may be read; a mistake of ours comes again.
+                    if not isinstance(error, PermanentError) or error.who_can_fix == "developer":
                         seen.broken.add(each.row.id)
                         break
                 else:
@@ -160,6 +166,11 @@ class Lookout:
                     except ProviderError as error:
                         await self._judge(permit, error)
                         raise
+                    except StoreUnavailable:
+                        raise
+                    except Exception as error:  # of an adapter: the others are listed all the same
+                        _log.exception("list_failed", connection=each.row.id, error=type(error).__name__)
+                        raise PermanentError(_MISTAKE, "developer") from None
                     await self._calls.well(permit)
                     return answer
             except Held as error:

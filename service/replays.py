@@ -222,7 +222,7 @@ class Replays:
 
 def about(wanted: Wanted, companies: tuple[str, ...] | None) -> dict[str, Any]:
     """What an errand that replays all that is `wanted` is about; its own lines are newer, and not meant."""
-    until = min(wanted.until or time.time(), time.time())
+    until = time.time() if wanted.until is None else min(wanted.until, time.time())
     return {"wanted": {**asdict(wanted), "until": until}, "companies": companies}
 
 

@@ -179,6 +179,21 @@ async def test_of_two_admins_the_second_sees_what_the_first_did(service: Running
     assert (await shown(service))[1] == "/brand/111111-ffffff.css"
 
 
+@pytest.mark.parametrize("asked", [{"do": "look"}, {"colour": "nonsense"}], ids=["looked at", "mistaken"])
+async def test_who_looks_once_more_overwrites_nothing_that_came_meanwhile(
+    service: Running, asked: dict[str, str]
+) -> None:
+    await log_in(service)
+    before = hidden((await page(service, "/offices/default/look")).text)["version"]
+    assert (await choose(service, colour="#111111")).status_code == 200
+    typed: dict[str, Any] = {"version": before, "colour": "#222222", **asked}
+    again = await form(service, **typed)
+    assert hidden(again.text)["version"] == before
+    late = await form(service, version=before, colour="#222222")
+    assert (late.status_code, "Somebody else changed this in the meantime" in late.text) == (412, True)
+    assert hidden(late.text)["version"] != before
+
+
 async def test_the_offices_other_form_keeps_the_logo_and_the_colour(service: Running) -> None:
     name = (await upload(service)).json()["logo"]
     connection = (await choose(service, logo=name, colour="#123456")).json()["connection"]

@@ -9,9 +9,11 @@ import pytest
 
 from providers import memory
 from providers.base import Account
+from service.changes import Changes
 from service.connections import Connections
-from service.store import Store
+from service.store import Store, StoreUnavailable
 from service.vault import Vault
+from tests.events import record
 from tests.fakes.jitsi import FakeJitsi
 from tests.running import ADMIN, PUBLIC, Running, running
 from tests.servers import MemoryServer
@@ -144,6 +146,29 @@ async def test_a_mistake_that_is_mended_overwrites_nothing_that_came_meanwhile(s
     assert (await send(service, "/offices/default", do="forget", **office)).status_code == 412
 
 
+async def test_a_secret_goes_to_no_other_server_than_the_one_it_was_entered_for(service: Running) -> None:
+    """Neither when settings are stored nor while they are typed; whoever knows the secret may take it along."""
+    async with FakeJitsi(auth="token") as jitsi, FakeJitsi(auth="token") as other:
+        connection = await jitsi_at(service, jitsi.url, app_id="clinic", secret="s" * 40)
+        page = f"/connections/{connection}"
+        looked = await send(service, page, do="check", settings__url=other.url)
+        assert "As soon as the form is complete" in looked.text
+        refused = await send(
+            service, page, do="mend", settings__url=other.url, anyway="yes", **await shown(service, page)
+        )
+        assert (refused.status_code, other.logins) == (422, [])
+        assert "The address leads to another server; enter this again." in refused.text
+        renamed = await service.admin("PATCH", f"/connections/{connection}", json={"name": "x", "url": other.url})
+        row = (await service.admin("GET", f"/connections/{connection}")).json()
+        assert (renamed.status_code, row["account"]) == (422, jitsi.url)
+        same = {"settings__url": f"{jitsi.url}/", "settings__subject": "clinic"}
+        assert (await send(service, page, do="mend", **same, **await shown(service, page))).status_code == 303
+        typed = {"settings__url": other.url, "secret__settings__secret": "s" * 40}
+        assert (await send(service, page, do="mend", **typed, **await shown(service, page))).status_code == 303
+    row = (await service.admin("GET", f"/connections/{connection}")).json()
+    assert (row["account"], row["method"], "in" in other.logins) == (other.url, "token", True)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
@@ -188,6 +213,60 @@ async def test_an_account_that_is_connected_again_keeps_the_name_it_was_given_me
     await other.remove(row.id)
     anew = await first.adopt("memory", "i" * 32, account, row)  # removed meanwhile: it is a new one
     assert anew.id != row.id
+
+
+async def test_what_the_store_broke_off_is_not_said_to_have_changed_nothing(
+    service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = await jitsi_at(service, AWAY, name="Before")
+
+    async def away(*_: object) -> None:
+        raise StoreUnavailable("The store is unavailable.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Changes, "note", away)
+        answer = await service.admin("PATCH", f"/connections/{connection}", json={"name": "After"})
+    assert (answer.status_code, "nothing was changed" in answer.text) == (503, False)
+    assert (await service.admin("GET", f"/connections/{connection}")).json()["name"] == "After"
+
+
+async def test_of_two_ways_to_leave_the_first_holds_and_who_comes_second_sees_it(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    connection, data = await service.connect(meeting_server.url), record()
+    await service.link(data)
+    await service.settled(data["id"])
+    page = f"/connections/{connection}/leave"
+    mine, theirs = await shown(service, page), await shown(service, page)
+    await meeting_server.faults(fail=[{"status": 403}] * 9, only="delete")
+    other = (await service.admin("POST", "/connections", json={"provider": "memory", "url": AWAY})).json()["id"]
+    assert (await send(service, page, how="move", to=other, **theirs)).status_code == 303
+    late = await send(service, page, how="remove", **mine)
+    assert (late.status_code, "1 meeting is left." in late.text) == (412, True)
+    assert (await send(service, page, how="move", to=other, **mine)).status_code == 303  # the same once more
+    going = (await service.admin("GET", f"/connections/{connection}/disconnect")).json()
+    assert (going["how"], going["to"]) == ("move", other)
+
+
+async def test_what_an_idle_connection_got_meanwhile_is_shown_before_it_leaves(
+    service: Running, meeting_server: MemoryServer
+) -> None:
+    made = await service.admin("POST", "/connections", json={"provider": "memory", "url": meeting_server.url})
+    connection = made.json()["id"]
+    page = f"/connections/{connection}/leave"
+    mine = await idle(service, page)
+    await service.admin("PUT", "/offices/default", json={"connection": connection})
+    late = await send(service, page, **mine)
+    assert (late.status_code, "Used by: " in late.text) == (412, True)
+    assert (await service.admin("GET", "/offices/default")).json()["connection"] == connection
+    assert (await send(service, page, how="keep", **await shown(service, page))).status_code == 303
+    assert (await service.admin("GET", "/offices/default")).json()["connection"] is None
+
+
+async def idle(service: Running, page: str) -> dict[str, str]:
+    """What the form of a connection sends that nothing depends on."""
+    text = (await service.client.get(f"{PUBLIC}{page}")).text
+    return dict(re.findall(r'name="(version|read_at|how|idle)" value="([^"]*)"', text))
 
 
 async def test_only_what_came_after_the_form_was_shown_is_told(service: Running) -> None:

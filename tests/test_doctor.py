@@ -53,7 +53,7 @@ def status(report: Report, check: str) -> str:
 
 
 async def dump(store: Store) -> dict[str, Any]:
-    """Everything in the store, but the key that says that it took a write."""
+    """Everything in the store, but the key that says that it took a write, and the log of what strangers sent."""
     kinds = {"hash": "HGETALL", "string": "GET"}
     found = {}
     for key in await store.execute("KEYS", "vm:*"):
@@ -61,6 +61,7 @@ async def dump(store: Store) -> dict[str, Any]:
         whole = (kinds[kind], key) if kind in kinds else ("DUMP", key)
         found[key] = await store.execute(*whole) if kind in kinds else kind
     found.pop("vm:ready", None)
+    found.pop("vm:{s0}:apart", None)
     return found
 
 

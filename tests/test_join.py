@@ -4,6 +4,7 @@ import re
 import time
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -13,7 +14,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from service.store import Store
+from providers.base import Meeting, MeetingSpec, Role
+from providers.memory import PROVIDER, Memory
+from service.store import Store, StoreUnavailable
 from service.web.recent import GUESSES
 from tests.events import START, record
 from tests.running import PUBLIC, Running, running
@@ -46,6 +49,26 @@ async def linked(service: Running, data: dict[str, Any]) -> str:
     assert link
     assert link.startswith(f"{PUBLIC}/m/")
     return link
+
+
+class Storing(Memory):
+    """An adapter whose links are made at the click with an access that is in the store, which is away."""
+
+    capabilities = replace(Memory.capabilities, mints_link=True)
+
+    async def click_url(self, meeting: Meeting, spec: MeetingSpec, role: Role, now: int, until: int) -> str:
+        raise StoreUnavailable("The store is unavailable.")
+
+
+async def test_a_click_while_the_store_is_away_gets_a_page_that_looks_again(
+    store_url: str, meeting_server: MemoryServer
+) -> None:
+    providers = {"memory": replace(PROVIDER, connect=Storing)}
+    async with running(store_url, providers=providers) as service:
+        await service.connect(meeting_server.url, link="hosted")
+        answer = await service.client.get(f"{await linked(service, record())}/join")
+        assert (answer.status_code, answer.headers["content-type"]) == (503, "text/html; charset=utf-8")
+        assert answer.headers["retry-after"] == "5"
 
 
 async def test_the_page_leads_into_the_meeting(hosted: Running) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from service.changes import Changes
+from service.delivery import Wanted
 from service.errands import RUNNING, Errand, Errands, Step
+from service.replays import about
 from service.store import Store
 from service.vault import Vault
 from tests.events import START, body, record
@@ -196,6 +198,13 @@ async def test_a_range_is_foretold_replayed_at_a_pace_and_followed(
     assert str(began) not in str(await store.execute("HGETALL", "vm:errands"))  # what it was about is gone
 
 
+def test_what_came_before_the_first_second_is_nothing_and_without_an_end_everything_until_now() -> None:
+    assert about(Wanted(until=0), None)["wanted"]["until"] == 0
+    assert about(Wanted(until=1.5), None)["wanted"]["until"] == 1.5
+    for until in (None, time.time() + 60):
+        assert about(Wanted(until=until), None)["wanted"]["until"] == pytest.approx(time.time(), abs=10)
+
+
 async def test_an_errand_can_be_stopped_and_only_once(store_url: str) -> None:
     async with running(store_url) as service:
         for _ in range(3):
@@ -258,6 +267,22 @@ async def test_an_errand_whose_step_takes_longer_than_its_lease_is_nobody_elses_
     assert (await elsewhere.carry(first)).running  # what it saw is not what stands
     go_on.set()
     assert (await carried).state == ("failed" if fails else "done")
+
+
+async def test_an_errand_that_pauses_has_written_how_far_it_is_and_is_nobody_elses_meanwhile(store: Store) -> None:
+    async def step(errand: Errand, what: Any) -> Step:
+        return Step("far", {"steps": 1}, pause=600.0)
+
+    errands = Errands(store, VAULT, Changes(store), {"walk": step}, lease=0.06)
+    errand = await errands.begin("walk", {}, "anna")
+    carried = asyncio.create_task(errands.carry(errand))
+
+    async def written() -> bool:
+        now = await errands.get(errand.id)
+        return now is not None and (now.place, now.counts) == ("far", {"steps": 1}) and now.until > time.time() + 500
+
+    await wait_until(written)
+    carried.cancel()
 
 
 async def test_of_an_errand_what_a_later_version_wrote_besides_is_left_out(store: Store) -> None:

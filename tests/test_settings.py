@@ -588,6 +588,21 @@ async def test_a_change_is_weighed_before_it_is_made(service: Running, meeting_s
     assert await weighed() == {"upcoming": 3, **nothing, "removed": 3, "links_lost": 3}
 
 
+async def test_a_weighing_that_did_not_look_at_every_booking_says_so(
+    service: Running, meeting_server: MemoryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few of those that it looked at are the office's."""
+    connection = await service.connect(meeting_server.url)
+    office, start = str(uuid.uuid4()), int(time.time()) + 3600
+    for minute in range(201):
+        await service.say("record.created", record(office=office, time=start + 60 * minute))
+    url, choice = f"/offices/{uuid.uuid4()}/preview", {"connection": connection}
+    assert (await service.admin("POST", url, json=choice)).json()["complete"] is True
+    monkeypatch.setattr("service.web.api_offices.SCAN", 200)
+    weighed = (await service.admin("POST", url, json=choice)).json()
+    assert (weighed["upcoming"], weighed["complete"]) == (0, False)
+
+
 async def test_what_an_office_left_on_a_connection_moves_to_the_one_it_chose_when_that_leaves(
     service: Running, meeting_server: MemoryServer
 ) -> None:

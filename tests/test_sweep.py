@@ -11,7 +11,8 @@ import pytest
 
 from providers.base import Meeting, MeetingSpec
 from providers.http import Http
-from providers.memory import Memory, MemorySettings
+from providers.listing import ListedPage
+from providers.memory import PROVIDER, Memory, MemorySettings
 from service.config import Config
 from service.entry import Placement
 from service.nightly import DAY, HOUR, Nightly, due
@@ -268,6 +269,27 @@ async def test_what_cannot_be_read_is_said_and_nothing_follows_from_it(
     assert await service.app.app.state.nightly.unseen() == [*done.report.left]
     assert [kind for kind, _ in await swept(service)] == [Kind.REPAIR]
     assert await service.app.app.state.nightly.unseen() == []
+
+
+class Faulty(Memory):
+    """An adapter with a mistake."""
+
+    async def upcoming(self, host: str | None, owner: str, since: int, page: str | None) -> ListedPage:
+        raise KeyError(owner)
+
+
+async def test_an_adapters_mistake_keeps_no_other_connection_from_being_swept(
+    store_url: str, meeting_server: MemoryServer, vendor: Memory
+) -> None:
+    faulty = replace(PROVIDER, name="faulty", connect=Faulty)
+    async with running(store_url, providers={"memory": PROVIDER, "faulty": faulty}) as service:
+        wrong = await service.connect(meeting_server.url, provider="faulty", name="A")
+        right = await service.connect(meeting_server.url, name="B")
+        await vendor.create(spec(booking()))
+        done = await service.app.app.state.sweep.run()
+        assert done.report.left == {wrong: "This service made a mistake; its log says which."}
+        assert await service.app.app.state.nightly.unseen() == [wrong]
+        assert [each.connection for each in done.findings if each.kind is Kind.NOTE] == [right]
 
 
 async def test_the_command_prints_what_it_would_do_and_why(

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -96,6 +97,18 @@ async def says(service: Running, name: str, payload: dict[str, Any]) -> httpx.Re
     signed = hmac.digest(WEBHOOK_SECRET.encode(), f"v0:{now}:{raw}".encode(), hashlib.sha256).hex()
     headers = {"x-zm-request-timestamp": str(now), "x-zm-signature": f"v0={signed}"}
     return await service.client.post("/webhooks/zoom", content=raw, headers=headers)
+
+
+async def test_who_enters_a_wrong_secret_again_hears_at_once_what_is_wrong(service: Running) -> None:
+    id_ = await own_app(service)
+    ours = {"Sec-Fetch-Site": "same-origin"}
+    await service.client.post(f"{PUBLIC}/login", data={"admin_token": ADMIN}, headers=ours)
+    text = (await service.client.get(f"{PUBLIC}/connections/{id_}")).text
+    fields = dict(re.findall(r'name="(form_token|version|read_at)" value="([^"]*)"', text))
+    typed = {"do": "mend", "secret.settings.client_secret": "wrong"}
+    answer = await service.client.post(f"{PUBLIC}/connections/{id_}", data={**fields, **typed}, headers=ours)
+    assert answer.status_code == 303
+    assert (await connection(service, id_))["state"] == "failing"
 
 
 async def test_a_booking_gets_its_meeting_and_moves_it(service: Running, zoom: ZoomServer) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 
 from providers.base import PermanentError, ProviderError, ReconnectRequired
 from service.budget import Budgets
-from service.connections import Connection, UnknownConnection
+from service.connections import Connection, UnknownConnection, Unreadable
 from service.doctor.finding import Report
 from service.endpoint import lacks, missing
 from service.oauth import Broker
@@ -66,6 +66,9 @@ class Accounts:
             elif thoroughly:
                 report.skip("connection.meeting", "connection.options")
             await self._budget(report, row)
+        except Unreadable as error:
+            cure = "See what `keys` says, install the adapter's version that stored them, or enter them again."
+            report.broken("connection", error.why, cure, about=row.id)
         except UnknownConnection:
             text, cure = f"No adapter called {row.provider!r} is installed.", "Install it, or remove the connection."
             report.broken("connection", text, cure, about=row.id)

@@ -104,7 +104,7 @@ REQUESTS: Final = (
         "store_unavailable",
         "operator",
         (
-            "The store cannot be reached; nothing was changed. Please send this again.",
+            "The store cannot be reached: this was not done, or only in part. Send it again and see what came of it.",
             "The store cannot be reached.",
             "The connection is changed again and again.",
             "This service cannot reach its store at the moment. Please try again in a minute.",
@@ -232,6 +232,13 @@ REQUESTS: Final = (
         "operator",
         ("No adapter called {name} is installed.", "The meeting's connection or its adapter is no longer here."),
         "Install the provider's package where the service runs, or remove the connection.",
+    ),
+    Trouble(
+        "unreadable_settings",
+        "operator",
+        ("Its settings cannot be read here: enter them again, or have the operator ask the doctor why.",),
+        "`vello-meetings doctor` says why: put the key or the adapter's version back. Or enter all of the connection's "
+        "settings again, connect its account again, or remove it.",
     ),
     Trouble(
         "no_people",

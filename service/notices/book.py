@@ -67,7 +67,8 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """All of it. `sent` are the times of the day's notices, `last` is that of the last one at all (0: none).
+    """All of it. `sent` are the times of the day's notices, or of tries that may have been some; `last` is that of the
+    last one that arrived at all (0: none).
 
     `silence` is there while notices do not arrive.
     """
@@ -178,24 +179,33 @@ def arrived(book: Book, pending: Pending, now: int) -> Book:
     return replace(book, known=known, sent=(*book.sent, now)[-A_DAY:], last=now, pending=None, silence=None)
 
 
-def failed(book: Book, text: str, now: int, wait: float | None) -> Book:
-    """The book once a try to bring its pending notice came to nothing; `wait`: seconds the other side asked for."""
-    if book.pending is None:
+def failed(book: Book, text: str, now: int, wait: float | None, *, maybe: bool = False) -> Book:
+    """The book once a try to bring its pending notice came to nothing; `wait`: seconds the other side asked for.
+
+    One that may have arrived all the same (`maybe`) counts as one of the day's: people are not to be flooded by it.
+    """
+    pending, sent = book.pending, book.sent
+    if pending is None:
         return book
-    pause = max(min(60 * 2**book.pending.tries, LONGEST_PAUSE), min(int(wait or 0), STALE))
-    pending = replace(book.pending, tries=book.pending.tries + 1, next=now + pause, owner="", held=0)
-    return replace(book, pending=pending, silence=Silence(book.silence.since if book.silence else now, text))
+    pause = max(min(60 * 2**pending.tries, LONGEST_PAUSE), min(int(wait or 0), STALE))
+    if maybe:
+        sent = (*sent, now)[-A_DAY:]
+        pause = max(pause, QUIET, sent[0] + DAY - now if len(sent) == A_DAY else 0)
+    pending = replace(pending, tries=pending.tries + 1, next=now + pause, owner="", held=0)
+    silence = Silence(book.silence.since if book.silence else now, text)
+    return replace(book, sent=sent, pending=pending, silence=silence)
 
 
 def fit(book: Book, now: int) -> Book:
-    """The book without a notice that could not be brought and says nothing that holds, or has waited too long.
+    """The book without a notice that could not be brought and says nothing that holds, or that has waited too long.
 
     Another one is written from how things are. `book` is as `noted` made it.
     """
     pending = book.pending
-    if pending is None or pending.held > now or not pending.tries:
+    if pending is None or pending.held > now:
         return book
-    holds = bool(pending.summary.over) or any(key in book.known for key in pending.items)
+    maybe_sent = not pending.tries  # whoever was to send it fell silent
+    holds = maybe_sent or bool(pending.summary.over) or any(key in book.known for key in pending.items)
     return book if holds and now - pending.summary.at <= STALE else replace(book, pending=None)
 
 

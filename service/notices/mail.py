@@ -98,16 +98,18 @@ class Mail:
             start_tls=server.tls == "starttls",
             tls_context=self._trust,
         )
+        begun = False  # whoever loses the line from then on cannot tell whether the message was taken
         try:
             async with asyncio.timeout(self._deadline):
                 await client.connect()
+                begun = True
                 said = await work(client)
             with contextlib.suppress(aiosmtplib.SMTPException, OSError):  # the message is its business by now
                 await client.quit(timeout=GOODBYE)
         except TimeoutError:
-            raise NotTold(f"{server.host} did not answer in time.") from None
+            raise NotTold(f"{server.host} did not answer in time.", maybe=begun) from None
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-            raise NotTold(_why(server.host, error)) from None
+            raise NotTold(_why(server.host, error), maybe=begun and isinstance(error, OSError)) from None
         finally:
             client.close()
         return said

@@ -146,17 +146,17 @@ class Sender:
             await self._bring(channel, book.pending)
 
     async def _bring(self, channel: Channel, pending: Pending) -> None:
-        ok, wait = True, None
+        ok, wait, maybe = True, None, False
         try:
             said = await channel.tell(pending.summary, self._write(pending.summary))
         except NotTold as error:
-            ok, said, wait = False, str(error), error.retry_after
+            ok, said, wait, maybe = False, str(error), error.retry_after, error.maybe
         now = int(await self._clock(self._store))
 
         def noted(book: Book) -> Book:
             if book.pending is None or book.pending.owner != pending.owner:
                 return book  # it took so long that another one sends it
-            return arrived(book, book.pending, now) if ok else failed(book, said, now, wait)
+            return arrived(book, book.pending, now) if ok else failed(book, said, now, wait, maybe=maybe)
 
         await self._change(channel, noted)
         self._metrics.notice(channel.name, _OUTCOME[ok])

@@ -55,12 +55,13 @@ class Writer(Protocol):
 class NotTold(Exception):
     """A notice did not arrive, or nobody knows whether it did; the message says what was answered.
 
-    `retry_after`: seconds after which the other side wants to be asked again.
+    `retry_after`: seconds after which the other side wants to be asked again. `maybe`: people may have it.
     """
 
-    def __init__(self, text: str, retry_after: float | None = None) -> None:
+    def __init__(self, text: str, retry_after: float | None = None, *, maybe: bool = False) -> None:
         super().__init__(text)
         self.retry_after = retry_after
+        self.maybe = maybe
 
 
 class Channel(Protocol):

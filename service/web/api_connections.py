@@ -10,12 +10,13 @@ from pydantic import ValidationError
 from providers.base import Directory, ProviderError, ProviderInfo, ProviderSettings, Remark, TemporaryError
 from service.changes import Change, Changes
 from service.choices import Choices
-from service.connections import Connection, Connections, UnknownConnection
+from service.connections import Connection, Connections, UnknownConnection, Unreadable
 from service.endpoint import Vendor, lacks, missing
 from service.farewell import Farewells
 from service.ledger import Ledger
 from service.oauth import Broker
 from service.rehearsal import Progress, Rehearsals
+from service.retyped import demand
 from service.settings import Settings
 from service.vendors import inspected
 from service.web.errors import BY_API, IfMatch, Problem, invalid, meanwhile, version_in
@@ -207,11 +208,19 @@ class ConnectionsApi:
         await self._settings.announce(self._ledger)
 
     def mended(self, connection: str, fields: Mapping[str, Any]) -> ProviderSettings:
-        """A connection's settings with others in `fields`. Raises: Problem, ValidationError."""
+        """A connection's settings with others in `fields`; a secret goes to no other server unless it is among them.
+
+        Raises: Problem, ValidationError.
+        """
         with self._adapted(connection):
             row = self._known(connection)
-            known = self._connections.settings_of(row).reveal()
-            return self._connections.validated(row.provider, {**known, **fields})
+            try:
+                known = self._connections.settings_of(row)
+            except Unreadable:  # nothing of it can stay
+                return self._connections.validated(row.provider, fields)
+            settings = self._connections.validated(row.provider, {**known.reveal(), **fields})
+            demand(known, settings, fields)
+            return settings
 
     async def mend(self, connection: str, fields: Mapping[str, Any], who: str, version: str | None = None) -> None:
         """Give a connection other settings, with `version` only that one; what is not in `fields` stays.
@@ -227,19 +236,28 @@ class ConnectionsApi:
         await self._connections.mark(connection, "ready")
         await self._rehearsals.forget(connection)
         await self._settings.announce(self._ledger)
-        await self._ledger.unpark(connection)
+        row = self._known(connection)
+        if (source := self._views.source(row)) and source.own is not None:
+            await self._broker.drop(source.grant)  # it would be tried with the access that the old ones got
+        await self._tried(row)
+        if self._connections.state(connection).state == "ready":
+            await self._ledger.unpark(connection)
 
     async def disconnect(
         self, connection: str, wanted: Disconnection, who: str, version: str | None = None
     ) -> Disconnecting:
-        """Take a connection out of use, with `version` only that one."""
+        """Take a connection out of use, with `version` only that one, and only if nobody does so in another way."""
         self._still(self._known(connection), version)
+        under_way = await self._farewells.all()
+        going = under_way.get(connection)
+        if version is not None and going and (going.how, going.to) != (wanted.how, wanted.to):
+            raise meanwhile()
         if wanted.how == "move":
             if wanted.to is None or wanted.to == connection:
                 raise Problem(422, "invalid", "`to`: name another connection.")
             if self._known(wanted.to).company not in (None, self._known(connection).company):
                 raise Problem(422, "invalid", "`to`: this connection is another company's.")
-            if wanted.to in await self._farewells.all():
+            if wanted.to in under_way:
                 raise Problem(422, "invalid", "`to`: name another connection.")
         await self._farewells.begin(connection, wanted.how, wanted.to if wanted.how == "move" else None, who)
         left = (await self._farewells.all()).get(connection)
@@ -296,6 +314,8 @@ class ConnectionsApi:
         row = self._known(connection)
         try:
             yield
+        except Unreadable as error:
+            raise Problem(409, "unreadable_settings", str(error)) from None
         except UnknownConnection:
             raise Problem(409, "no_adapter", f"No adapter called {row.provider!r} is installed.") from None
 

@@ -38,6 +38,11 @@ class Seen:
     services: set[str] = field(default_factory=set)
 
 
+@dataclass(slots=True)
+class _Look:
+    complete: bool = False  # it came to the end of all bookings
+
+
 class OfficesApi:
     """The API's operations on offices."""
 
@@ -188,9 +193,10 @@ class OfficesApi:
         """What a choice would do to upcoming bookings; None weighs that the office has none of its own any more."""
         office = office.lower()
         after = choice or (self._choices.of(DEFAULT) if office != DEFAULT else None)
-        entries = [entry async for entry in self._upcoming(office, int(time.time()))]
+        look = _Look()
+        entries = [entry async for entry in self._upcoming(office, int(time.time()), look)]
         before, able = self._choices.of(office), self._connections.capabilities
-        return impact(entries, before, after, able, self._connections.promises, complete=len(entries) < SCAN)
+        return impact(entries, before, after, able, self._connections.promises, complete=look.complete)
 
     async def carry_out(self, office: str, who: str) -> int:
         """Look at all upcoming bookings of an office again now; answers how many."""
@@ -240,7 +246,7 @@ class OfficesApi:
         """What a connection can promise, None when it is not there."""
         return self._connections.capabilities(connection)
 
-    async def _upcoming(self, office: str, since: int) -> AsyncIterator[Entry]:
+    async def _upcoming(self, office: str, since: int, look: _Look | None = None) -> AsyncIterator[Entry]:
         """Entries of the bookings that an office's choice serves, by their start."""
         after, looked = (since, ""), 0
         realm = (await self._choices.realms()).get(office)
@@ -251,6 +257,8 @@ class OfficesApi:
                 if self._serves(office, realm, entry):
                     yield entry
             if rows.last is None:
+                if look:
+                    look.complete = True
                 return
             after = rows.last
 

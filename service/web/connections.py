@@ -20,7 +20,7 @@ from service.web.connection_forms import (
     trouble_of,
     typed_fields,
 )
-from service.web.errors import Problem
+from service.web.errors import Problem, meanwhile
 from service.web.forms import errors_of
 from service.web.schema import ConnectionRead, Disconnecting, Disconnection
 from service.web.settings import Frame, Visit
@@ -203,14 +203,15 @@ class ConnectionPages:
             upcoming=await self._connections.upcoming(connection) if row and not going else 0,
             connection=connection,
             stood=visit.stood(self._connections.version(connection), status),
-            how=visit.text("how"),
+            how="" if visit.text("idle") else visit.text("how"),
             to=visit.text("to"),
             trouble=trouble,
             meanwhile=await self._meanwhile(visit, status),
         )
 
     async def _leave(self, visit: Visit) -> Response:
-        connection, who = (await self._known(visit)).id, visit.session.person.name
+        row, who = await self._known(visit), visit.session.person.name
+        connection = row.id
         if visit.text("how") == "now":
             await self._connections.finish(connection, who)
             return visit.go("/connections?done=removed")
@@ -218,12 +219,15 @@ class ConnectionPages:
             wanted = Disconnection.model_validate({"how": visit.text("how"), "to": visit.text("to") or None})
         except ValidationError:
             return await self._leave_page(visit, None, 422, _("Choose what is to become of the meetings."))
+        if visit.text("idle") and (row.in_use_by or await self._connections.upcoming(connection)):
+            return await self._leave_page(visit, None, 412, said(meanwhile().detail))
         if wanted.to is not None and not visit.owns((await self._connections.connection(wanted.to)).company):
             raise Problem(404, "unknown_connection", "No connection has this id.")
         try:
             going = await self._connections.disconnect(connection, wanted, who, visit.text("version"))
         except Problem as problem:
-            return await self._leave_page(visit, None, problem.status_code, said(problem.detail))
+            under_way = await self._connections.going(connection) if problem.status_code == 412 else None
+            return await self._leave_page(visit, under_way, problem.status_code, said(problem.detail))
         if going.left:
             return visit.go(f"/connections/{connection}/leave")
         return visit.go("/connections?done=removed")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,7 +18,7 @@ from service.web.api_deliveries import shown
 from service.web.bookings import more
 from service.web.cursors import Cursors
 from service.web.errors import Problem
-from service.web.schema import DeliveryRead, ErrandRead, OutlookRead
+from service.web.schema import DeliveryPage, DeliveryRead, ErrandRead, OutlookRead
 from service.web.settings import Frame, Visit
 from service.web.words import _
 
@@ -54,6 +55,8 @@ class DeliveryPages:
         """Say what replaying all that was looked for would do, or do it."""
         asked = {name: visit.text(name) for name in _ASKED}
         wanted = self._wanted(asked, kind="event")
+        if wanted is None:
+            return await self._page(visit, asked)
         if visit.text("do") == "replay":
             person = visit.session.person
             await self._deliveries.begin(wanted, person.name, person.companies)
@@ -63,7 +66,9 @@ class DeliveryPages:
     async def _page(self, visit: Visit, asked: Mapping[str, str], outlook: OutlookRead | None = None) -> Response:
         cursor = self._cursors.open(visit.asked("cursor"))
         cursor = cursor if cursor and is_delivery(cursor) else None
-        page = await self._deliveries.find(self._wanted(asked), 50, cursor, sees=visit.sees)
+        wanted, page = self._wanted(asked), DeliveryPage(deliveries=[], cursor=None)
+        if wanted:
+            page = await self._deliveries.find(wanted, 50, cursor, sees=visit.sees)
         return visit.show(
             "deliveries.html",
             page=page,
@@ -80,7 +85,10 @@ class DeliveryPages:
         return await self._one(visit, await self._known(visit))
 
     async def _one(self, visit: Visit, line: DeliveryRead, status: int = 200, trouble: str | None = None) -> Response:
-        foreseen = await self._deliveries.preview_delivery(line.id) if line.replayable else None
+        foreseen = None
+        if line.replayable:
+            with suppress(Problem):  # its content cannot be read any more, or is gone
+                foreseen = await self._deliveries.preview_delivery(line.id)
         return visit.show(
             "delivery.html",
             status,
@@ -120,13 +128,18 @@ class DeliveryPages:
             await self._errands.stop(errand.id, visit.session.person.name)
         return visit.go("/errands")
 
-    def _wanted(self, asked: Mapping[str, str], kind: str | None = None) -> Wanted:
+    def _wanted(self, asked: Mapping[str, str], kind: str | None = None) -> Wanted | None:
+        """What is looked for; None where a part of that cannot be read, which nothing fits."""
         zone = self._zone()
+        since, until = (_moment(asked[name], zone) for name in ("since", "until"))
+        record = asked["record"].lower() if re.fullmatch(UUID, asked["record"]) else None
+        if any(asked[name] and read is None for name, read in (("since", since), ("until", until), ("record", record))):
+            return None
         kind = kind or (asked["kind"] if asked["kind"] in _KINDS else None)
         return Wanted(
-            since=_moment(asked["since"], zone) or 0,
-            until=_moment(asked["until"], zone),
-            record=asked["record"].lower() if re.fullmatch(UUID, asked["record"]) else None,
+            since=since or 0,
+            until=until,
+            record=record,
             kind=kind,
             type=asked["type"] or None,
             verdict=asked["verdict"] or None,

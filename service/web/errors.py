@@ -16,7 +16,7 @@ from starlette.routing import Match
 from service.store import StoreUnavailable
 
 _log = structlog.get_logger(__name__)
-_AWAY = "The store cannot be reached; nothing was changed. Please send this again."
+_AWAY = "The store cannot be reached: this was not done, or only in part. Send it again and see what came of it."
 _FAULT = "Something went wrong here; the operator's log says what."
 _PLAIN = {
     404: ("not_found", "There is nothing at this address."),

@@ -17,6 +17,7 @@ from service.connections import UnknownConnection
 from service.entry import Entry
 from service.links import Moment, hosted_url, moment, window
 from service.settings import Settings
+from service.store import StoreUnavailable
 from service.vello import Rank
 from service.web.assets import Asset
 from service.web.brand import look_of
@@ -84,6 +85,8 @@ class Join:
         if click and at is Moment.OPEN:
             try:
                 return RedirectResponse(await self._way_in(entry, choice, now), 303, HEADERS)
+            except StoreUnavailable:  # where the account's access is
+                return self._answer(Missing.UNAVAILABLE, Missing.UNAVAILABLE.status)
             except (UnknownConnection, ProviderError):
                 at = Moment.TROUBLE
         appointment = self._appointment(token, entry, choice, now)

@@ -89,7 +89,7 @@ class Looks:
             choice=choice,
             look=look_of(choice),
             colour=typed if typed is not None else choice.colour or "",
-            version=self._offices.version(office),
+            version=visit.stood(self._offices.version(office), status)[0],
             errors=errors or {},
             trouble=trouble,
             saved=saved,

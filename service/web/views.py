@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from providers.base import Scope
 from service.agenda import Agendas
 from service.budget import Budgets
-from service.connections import Connection, Health, UnknownConnection
+from service.connections import Connection, Health, UnknownConnection, Unreadable
 from service.endpoint import lacks, missing
 from service.entry import Entry
 from service.errors import Catalogue
@@ -90,6 +90,8 @@ class Views:
     ) -> ConnectionRead:
         try:
             warnings = self._connections.settings_of(row).warnings()
+        except Unreadable as error:
+            now, warnings = Health("failing", str(error)), []
         except UnknownConnection:
             now, warnings = Health("failing", f"No adapter called {row.provider!r} is installed."), []
         return ConnectionRead(

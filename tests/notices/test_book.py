@@ -215,6 +215,16 @@ def test_one_that_never_arrived_is_written_anew_and_so_lost_never() -> None:
     assert fit(held, NOW + STALE + 1).pending  # somebody sends it right now
 
 
+def test_one_whose_sender_died_comes_again_as_it_is_and_after_6_hours_as_things_are_then() -> None:
+    look = outlook(matter())
+    book = noted(Book(), look.matters, look, NOW)
+    begun = due(book, look.matters, look, NOW, "first")
+    assert begun
+    book = replace(book, pending=replace(begun, owner="dead", held=NOW + 120))
+    assert fit(noted(book, (), outlook(), NOW + HOUR), NOW + HOUR).pending  # it may have been sent
+    assert fit(book, NOW + STALE + 1).pending is None
+
+
 @pytest.mark.parametrize(("channel", "left"), [("mail", ["webhook"]), ("webhook", ["mail"])])
 def test_no_channel_tells_of_its_own_trouble(channel: str, left: list[str]) -> None:
     both: list[Matter] = [matter("notices.mail", "mail"), matter("notices.webhook", "webhook")]

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
 
 from service.matters import Silence
 from service.metrics import Metrics
+from service.notices.book import A_DAY
 from service.notices.mail import Mail, MailServer
 from service.notices.sender import HELD, Sender, standing
 from service.notices.summary import Channel
@@ -182,6 +184,21 @@ async def test_a_line_that_breaks_after_the_message_may_repeat_it_and_never_lose
         await sender.look()
         assert len({each["Message-ID"] for each in box.messages}) == 1
         assert len(box.messages) == 2
+
+
+async def test_a_server_that_takes_a_message_and_never_says_so_gets_no_more_of_them_than_a_day_has(
+    store: Store,
+) -> None:
+    async with mailbox() as box:
+        world = World()
+        box.drops = True
+        sender = world.process(store, mail(box))
+        for _ in range(2 * DAY // 300):
+            await sender.look()
+            world.now += 300
+        times = [parsedate_to_datetime(each["Date"]).timestamp() for each in box.messages]
+        assert 8 < len(box.messages) <= 2 * A_DAY
+        assert times[-1] >= NOW + DAY  # it goes on, and says how things are then
 
 
 async def test_a_server_that_hangs_holds_up_no_other_channel(store: Store) -> None:
