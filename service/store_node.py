@@ -60,6 +60,7 @@ class Node:
         self._flushing = False
         self._idle: list[AbstractConnection] = []
         self._exchanges: dict[asyncio.Task[None], list[_Request]] = {}
+        self._alone: _Request | None = None
         self._closed = False
         self._kind: type[AbstractConnection] = UnixDomainSocketConnection
         self._options: dict[str, Any] = {**_OPTIONS, **login}
@@ -71,17 +72,31 @@ class Node:
 
     def send(self, commands: Sequence[Command]) -> "asyncio.Future[list[Any]]":
         """Send commands in this order, together with what others send in this turn; not as a transaction."""
-        try:
-            packed = b"".join([pack_command(command) for command in commands])
-        except TypeError as error:  # our caller's mistake, and nobody else's trouble
-            raise errors.DataError(str(error)) from None
-        loop = asyncio.get_running_loop()
-        answers: asyncio.Future[list[Any]] = loop.create_future()
-        self._waiting.append(_Request(packed, len(commands), loop.time(), answers))
+        request = _request(commands)
+        self._waiting.append(request)
         if not self._flushing:
             self._flushing = True
-            loop.call_soon(self._flush)
-        return answers
+            asyncio.get_running_loop().call_soon(self._flush)
+        return request.answers
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """As `send`, but at once and without a task of its own where nobody else is being served."""
+        if self._exchanges or self._waiting or self._alone or self._closed:
+            return await self.send(commands)
+        self._alone = request = _request(commands)
+        try:
+            await self._exchange([request])
+        except BaseException:
+            if request.answers.done():
+                request.answers.exception()  # nobody waits for it any more
+            raise
+        finally:
+            self._alone = None
+            if self._closed:
+                await self._hang_up()
+            elif self._waiting:
+                self._flush()
+        return request.answers.result()
 
     def client(self) -> Redis:
         """A client with connections of its own, for a subscription."""
@@ -99,6 +114,8 @@ class Node:
         for batch in batches:  # one that was stopped before its first step could not say so itself
             _fail(batch, errors.ConnectionError(_CLOSED))
         self._flush()
+        if self._alone:
+            await asyncio.wait([self._alone.answers], timeout=self._patience)
         await self._hang_up(nowait=False)
 
     def _flush(self) -> None:
@@ -106,7 +123,7 @@ class Node:
         if self._closed:
             _fail(self._waiting, errors.ConnectionError(_CLOSED))
             self._waiting.clear()
-        while len(self._exchanges) < LANES and (batch := self._batch()):
+        while len(self._exchanges) + bool(self._alone) < LANES and (batch := self._batch()):
             task = asyncio.get_running_loop().create_task(self._exchange(batch))
             self._exchanges[task] = batch
             task.add_done_callback(self._done)
@@ -157,6 +174,15 @@ class Node:
         for connection in idle:
             with suppress(errors.TimeoutError):  # a server that does not even say goodbye
                 await connection.disconnect(nowait=nowait)
+
+
+def _request(commands: Sequence[Command]) -> _Request:
+    try:
+        packed = b"".join([pack_command(command) for command in commands])
+    except TypeError as error:  # our caller's mistake, and nobody else's trouble
+        raise errors.DataError(str(error)) from None
+    loop = asyncio.get_running_loop()
+    return _Request(packed, len(commands), loop.time(), loop.create_future())
 
 
 async def _connect(connection: AbstractConnection) -> None:

@@ -65,7 +65,7 @@ class Straight:
         self._node = node
 
     def send(self, commands: Sequence[Command]) -> Awaitable[list[Any]]:
-        return self._node.send(commands)
+        return self._node.ask(commands)
 
     async def nodes(self) -> list[Node]:
         return [self._node]
