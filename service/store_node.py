@@ -61,6 +61,7 @@ class Node:
         self._idle: list[AbstractConnection] = []
         self._exchanges: dict[asyncio.Task[None], list[_Request]] = {}
         self._alone: _Request | None = None
+        self._quiet = False
         self._closed = False
         self._kind: type[AbstractConnection] = UnixDomainSocketConnection
         self._options: dict[str, Any] = {**_OPTIONS, **login}
@@ -80,8 +81,8 @@ class Node:
         return request.answers
 
     async def ask(self, commands: Sequence[Command]) -> list[Any]:
-        """As `send`, but at once and without a task of its own where nobody else is being served."""
-        if self._exchanges or self._waiting or self._alone or self._closed:
+        """As `send`, but at once and without a task of its own while callers come one by one."""
+        if not self._quiet or self._exchanges or self._waiting or self._alone or self._closed:
             return await self.send(commands)
         self._alone = request = _request(commands)
         try:
@@ -95,6 +96,7 @@ class Node:
             if self._closed:
                 await self._hang_up()
             elif self._waiting:
+                self._quiet = False
                 self._flush()
         return request.answers.result()
 
@@ -124,6 +126,7 @@ class Node:
             _fail(self._waiting, errors.ConnectionError(_CLOSED))
             self._waiting.clear()
         while len(self._exchanges) + bool(self._alone) < LANES and (batch := self._batch()):
+            self._quiet = len(batch) == 1 and not self._exchanges and not self._waiting
             task = asyncio.get_running_loop().create_task(self._exchange(batch))
             self._exchanges[task] = batch
             task.add_done_callback(self._done)

@@ -31,7 +31,7 @@ async def test_many_calls_share_few_connections_and_each_gets_its_own_answer(sto
 
 
 async def test_the_calls_of_one_turn_cost_one_round_trip_beside_the_first(server: StoreServer) -> None:
-    """Which goes at once, since nobody is being served."""
+    """Which may go at once: until then callers came one by one."""
     store = await Store.open(server.url)
     for _ in range(2):  # the first time connects
         before = await _reads(store)
