@@ -102,8 +102,9 @@ class Reconciler:
         capabilities = self._settings.connections.promises(asked)
         if capabilities is None or not capabilities.finds:
             return 0.0
-        # Made again it would be the same one; that helps nobody who is to remove it.
-        return 0.0 if capabilities.idempotent_create and entry.intent else self._settling - entry.intent_age
+        # Made again it would be the same one; that helps nobody who is to remove it, or wants none any more.
+        same = capabilities.idempotent_create and entry.intent and action.wanted
+        return 0.0 if same else self._settling - entry.intent_age
 
     async def _carry_out(self, lease: Lease, action: Action, permit: Permit) -> Step | None:
         """Call the provider.

@@ -206,4 +206,5 @@ class OwnSystem:
 
     async def _room(self, request: web.Request) -> web.StreamResponse:
         there = await self.opens(str(request.url))
-        return web.Response(status=200 if there else 404)
+        page = '<link rel="icon" href="data:,">'  # else a browser asks for one, and complains some time later
+        return web.Response(status=200 if there else 404, text=page, content_type="text/html")
