@@ -832,6 +832,36 @@ async def test_a_stop_in_the_middle_hands_the_record_back_at_once(bench: Bench) 
     assert len(vendor.meetings) == 1
 
 
+class Same(Careless):
+    """It makes nothing twice of one name."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities, idempotent_create=True)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_a_late_create_of_what_nobody_wants_any_more_is_waited_for(store: Store, wanted: bool) -> None:
+    """Made again it would be the same meeting; where it is to go, it must not come after it was looked for."""
+    vendor, data = Same(), record()
+    bench = Bench(store, vendor, settling=30.0)
+    await bench.prepare()
+    vendor.proceed.clear()
+    bench.start(await bench.lease(data))
+    await vendor.arrived.wait()
+    await bench.runs.drain(0.05)
+    vendor.proceed.set()
+    if not wanted:
+        said = event("record.cancelled", {**data, "version": 2, "canceled": True})
+        await bench.ledger.accept(said, "", "https://m.example/m/", inline=False)
+    lease = (await bench.ledger.claim([shard_of(data["id"])], 1))[0].leases[0]
+    await bench.start(lease)
+    found = await bench.ledger.get(data["id"])
+    assert found
+    assert (found[0].meeting is not None, found[0].intent is None) == (wanted, wanted)
+    assert found[0].reason is None if wanted else found[0].reason and found[0].reason.code == "held"
+
+
 async def test_a_fault_of_an_adapter_is_logged_and_tried_again_later(bench: Bench) -> None:
     vendor, data = bench.vendor, record()
 
