@@ -327,7 +327,9 @@ async def test_a_repeated_question_is_answered_in_short_as_at_length(ledger: Led
     assert await short() is None
     at_length = await say(ledger, UPDATE_METADATA, data, inline=True)
     assert at_length.told == Told(data["office"], None, url)
-    assert await short() == at_length._replace(now=getattr(await short(), "now", 0))
+    in_short = await short()
+    assert in_short
+    assert in_short == at_length._replace(now=in_short.now)
     others: list[dict[str, Any]] = [
         {"version": data["version"] + 1},
         {"version": 0},

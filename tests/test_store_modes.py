@@ -55,6 +55,7 @@ async def test_events_outlive_a_failover(kind: str, meeting_server: MemoryServer
         flowing(watched.url, meeting_server) as (_, flow),
     ):
         lost = await watched.kill_master()
+        await wait_until(lambda: _is_another(watched, lost), 30)
         await flow.is_refused()  # the new master has no replica, and may not acknowledge what nobody else has
         await lost.start()
         await flow.goes_on(timeout=60)
