@@ -21,7 +21,8 @@ from redis.asyncio import Redis
 
 from service.vello import sign
 from tests.events import body, record
-from tests.processes import TOKEN, Service, free_port
+from tests.ports import free_port
+from tests.processes import TOKEN, Service
 from tests.waiting import wait_until
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import uvicorn
-from playwright.async_api import BrowserContext, Page, async_playwright
+from playwright.async_api import BrowserContext, Page, async_playwright, expect
 
 from providers.base import ProviderInfo
 from service.app import opened
@@ -19,6 +19,7 @@ from tests.authority import NODE_MODULES
 from tests.processes import ADMIN, KEYS, TOKEN
 from tests.tools import absent, need
 
+expect.set_options(timeout=30_000)
 Scheme = Literal["light", "dark"]
 ELSEWHERE = "meetings.example"
 """A name under which browsers reach this machine and take it for another: over plain HTTP they trust it less."""
@@ -49,7 +50,7 @@ async def served(
 ) -> AsyncIterator[None]:
     """A service on a store, until left."""
     given = {"PUBLIC_URL": public, "REDIS_URL": store_url, "SECRET_KEYS": KEYS, "VELLO_WEBHOOK_TOKEN": TOKEN}
-    config = Config.load(environ={**given, "ADMIN_TOKEN": ADMIN, **environment})
+    config = Config.load(environ={**given, "ADMIN_TOKEN": ADMIN, "ANSWER_DEADLINE": "30", **environment})
     async with opened(config, providers=providers) as app:
         server = _Server(uvicorn.Config(app, lifespan="off", log_config=None))
         serving = asyncio.create_task(server.serve([listener]))

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,16 +16,11 @@ import httpx
 
 from service.vello import sign
 from tests.events import body
+from tests.ports import free_port
 from tests.waiting import closed, wait_until
 
 TOKEN, ADMIN = "webhook-token", "admin-token-0123456789"
 KEYS = "k1:" + "A" * 43 + "="
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 class Service:

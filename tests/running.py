@@ -53,7 +53,7 @@ class Running:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    async def settled(self, record: str, timeout: float = 10.0) -> dict[str, Any]:  # noqa: ASYNC109 (fails the test)
+    async def settled(self, record: str, timeout: float = 30.0) -> dict[str, Any]:  # noqa: ASYNC109 (fails the test)
         """A record once nothing is pending any more."""
         seen: dict[str, Any] = {}
 
@@ -90,6 +90,7 @@ async def running(
         "VELLO_WEBHOOK_TOKEN": TOKEN,
         "ADMIN_TOKEN": ADMIN,
         "SECRET_KEYS": "k1:" + "A" * 43 + "=",
+        "ANSWER_DEADLINE": "15",
         **environment,
     }
     async with opened(Config.load(environ=given), role, observer, providers=providers) as app:

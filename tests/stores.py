@@ -3,7 +3,6 @@
 import asyncio
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from service.embedded import find_binary
+from tests.ports import free_port
 from tests.waiting import closed, wait_until
 
 
@@ -37,7 +37,18 @@ class StoreServer:
     async def start(self, *options: str) -> None:
         """Start it and come back when it answers."""
         command = [self._binary, "--port", str(self.port), "--unixsocket", str(self.socket)]
-        command += ["--dir", str(self._directory), "--save", "", "--appendonly", "yes", *self._always, *options]
+        command += [
+            "--dir",
+            str(self._directory),
+            "--save",
+            "",
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "no",
+            *self._always,
+            *options,
+        ]
         self._spawn(command)
         await wait_until(lambda: answers(self.socket), 20)
 
@@ -142,7 +153,7 @@ class Watched:
     def _watch(self, port: int, master: int) -> None:
         config = self._directory / f"{port}.conf"
         lines = [f"port {port}", f"dir {self._directory}", f"sentinel monitor {self.SERVICE} 127.0.0.1 {master} 2"]
-        options = {"down-after-milliseconds": 600, "failover-timeout": 3000, "parallel-syncs": 1}
+        options = {"down-after-milliseconds": 3000, "failover-timeout": 3000, "parallel-syncs": 1}
         lines += [f"sentinel {name} {self.SERVICE} {value}" for name, value in options.items()]
         if self._login:
             lines += [f"requirepass {self.PASSWORD}", f"sentinel sentinel-pass {self.PASSWORD}"]
@@ -181,10 +192,10 @@ class ClusterServers:
     SLOTS = 16384
 
     def __init__(self, binary: str | None = None, *options: str, replicas: bool = False) -> None:
-        always = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", *options)
+        always = ("--cluster-enabled", "yes", "--cluster-node-timeout", "5000", *options)
         if replicas:
             always += (*SAFE, "--cluster-replica-validity-factor", "0")
-        servers = [StoreServer(binary, *always, port=free_port(below=55_000)) for _ in range(6 if replicas else 3)]
+        servers = [StoreServer(binary, *always, port=free_port()) for _ in range(6 if replicas else 3)]
         self.nodes, self.replicas = servers[:3], servers[3:]
         self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
 
@@ -290,15 +301,6 @@ class ScriptedServer:
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
-
-
-def free_port(below: int = 65_536) -> int:
-    """A port nobody listens on now."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as found:
-            port = int(found.getsockname()[1])
-        if port < below:
-            return port
 
 
 def info(**fields: str) -> bytes:

@@ -503,7 +503,7 @@ async def test_a_record_that_waits_is_looked_at_at_once_when_asked(
     await service.link(data)
     waiting = await service.record(data["id"])
     assert (waiting["state"], waiting["attempts"]) == ("pending", 1)
-    assert waiting["next_attempt_at"] - waiting["journal"][-1]["at"] >= 599
+    assert waiting["next_attempt_at"] - waiting["journal"][-1]["at"] >= 590
     answer = await service.admin("POST", f"/records/{data['id'].upper()}/reconcile")
     assert (answer.status_code, answer.json()["id"]) == (202, data["id"])
     ready = await service.settled(data["id"])

@@ -152,7 +152,7 @@ async def test_who_waits_has_a_turn_of_its_own(store: Store) -> None:
     for _ in range(4):
         await pace(budgets)
     waits = [await pace(budgets) for _ in range(8)]
-    assert all(abs(later - sooner - 15) < 2.5 for sooner, later in pairwise(waits))
+    assert all(abs(later - sooner - 15) < 6 for sooner, later in pairwise(waits))
 
 
 async def test_nobody_waits_longer_than_ten_minutes_to_look_again(store: Store) -> None:

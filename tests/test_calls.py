@@ -55,7 +55,7 @@ async def test_behind_calls_that_hang_nobody_waits_and_all_come_back_one_after_t
             with pytest.raises(Held) as caught:
                 await stack.enter_async_context(room.place())
             waits.append(caught.value.wait)
-        assert asyncio.get_running_loop().time() - began < 6  # until a hanging call is old enough to be seen as one
+        assert asyncio.get_running_loop().time() - began < 15  # until a hanging call is old enough to be seen as one
     assert waits[0] < 5
     assert sum(waits[10:30]) < sum(waits[60:80])
     assert LONGEST_QUEUE * 0.7 < max(waits) <= LONGEST_QUEUE * 1.25
@@ -107,8 +107,13 @@ async def test_what_was_drawn_for_a_call_that_never_began_is_given_back(store: S
         for _ in range(TURNS):
             permit = await stack.enter_async_context(calls.permit("a", purse, inline=True))
         late = asyncio.create_task(stack.enter_async_context(calls.permit("a", purse, inline=True)))
+
+        async def drawn() -> bool:
+            return await left() == 8 - TURNS
+
+        await wait_until(drawn)
         await asyncio.wait([late], timeout=0.2)
-        assert await left() == 8 - TURNS
+        assert not late.done()
         late.cancel()
         await asyncio.wait([late])
         assert await left() == 9 - TURNS

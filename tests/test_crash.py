@@ -21,7 +21,7 @@ async def _vello(service: Service, kind: str, data: dict[str, Any]) -> bool:
     return False
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("after", [False, True], ids=["before the store had it", "before its answer came"])
 @pytest.mark.parametrize(
     ("told", "taken_back"),

@@ -49,7 +49,7 @@ async def service_on(data_dir: Path) -> AsyncIterator[tuple[EmbeddedValkey, Stor
     """What a running service holds: the supervisor and a store on its URL."""
     valkey = EmbeddedValkey(data_dir)
     try:
-        store = await Store.open(await valkey.start())
+        store = await Store.open(await valkey.start(), patience=9.0)
         try:
             yield valkey, store
         finally:
@@ -198,7 +198,7 @@ async def test_services_that_lose_their_server_agree_on_the_next_one(data_dir: P
 
 async def test_a_killed_owners_server_ends_and_frees_its_file(data_dir: Path) -> None:
     async with another_process_on(data_dir) as (owner, url):
-        store = await Store.open(url, patience=0.2)
+        store = await Store.open(url, patience=2.0)
         await store.execute("SET", "key", "value")
         pid = await process_of(store)
         assert not lock_is_free(data_dir)

@@ -96,7 +96,7 @@ async def test_the_store_holds_no_hosts_link_in_clear_and_lets_it_end_with_its_r
     assert token not in f"{key} {fields}"
 
     async def lives() -> list[int]:
-        return [await store.execute("TTL", each) for each in (row, key)]
+        return list(await store.pipeline([("TTL", each) for each in (row, key)]))
 
     entry, name = await lives()
     assert abs(entry - name) <= 1
@@ -178,9 +178,12 @@ async def test_a_hosts_page_takes_one_call_of_the_store(hosted: Running, store: 
         stats = await store.execute("INFO", "commandstats")
         return int(stats["cmdstat_evalsha"]["calls"])
 
-    before = await calls()
-    await hosted.client.get(link)
-    assert await calls() - before == 1
+    took = []
+    for _ in range(5):  # the service does other things too, now and then
+        before = await calls()
+        await hosted.client.get(link)
+        took.append(await calls() - before)
+    assert min(took) == 1
 
 
 async def test_the_hosts_page_speaks_the_browsers_language_not_the_customers(hosted: Running) -> None:

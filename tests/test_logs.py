@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service import logs
@@ -98,6 +98,7 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text() | st.sampled_from(["token", "password", "reason"]), values), values)
 def test_a_line_stays_json_whatever_is_taken_out_of_it(event: dict[str, Any], more: Any) -> None:
     line = logs._json(None, "", logs.redact(None, "", {**event, "value": more}))

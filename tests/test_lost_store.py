@@ -19,7 +19,8 @@ from service.swept import Kind
 from tests.events import record
 from tests.fakes.google_server import GoogleServer
 from tests.fakes.zoom_server import ZoomServer
-from tests.processes import Service, free_port
+from tests.ports import free_port
+from tests.processes import Service
 from tests.providers.googling import delegated
 from tests.providers.zooming import S2S, connected
 from tests.running import Running, running
@@ -41,7 +42,7 @@ DAY = 86_400
 async def served(store_url: str, zoom: ZoomServer, google: GoogleServer) -> AsyncIterator[Running]:
     """A service with both, without connections."""
     given = {**environment(google), "ZOOM_OAUTH_URL": zoom.oauth_url, "ZOOM_API_URL": zoom.api_url}
-    async with running(store_url, **given) as service:
+    async with running(store_url, **given, ANSWER_DEADLINE="30") as service:
         yield service
 
 

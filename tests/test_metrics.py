@@ -24,7 +24,8 @@ from service.vault import Vault
 from service.verbs import Backlog
 from tests.events import START, body, event, record
 from tests.fakes.zoom_server import ZoomServer
-from tests.processes import Service, free_port
+from tests.ports import free_port
+from tests.processes import Service
 from tests.running import PUBLIC, Running, running
 from tests.servers import MemoryServer
 from tests.stores import StoreServer

@@ -24,7 +24,7 @@ from tests.test_zoom_bookings import ANNA, choose, connected, own_app, zoomed
 from tests.waiting import wait_until
 
 CONTACT = "Call 09 123 456"
-PATIENCE, IMPATIENCE = "5", "0.8"
+PATIENCE, IMPATIENCE = "20", "4"
 """Seconds for which Vello waits, where the deadline is not the point and where it is."""
 
 COMING, LATE, TROUBLE, JOIN = (
@@ -109,10 +109,10 @@ async def next_day(world: World) -> None:
 
 TROUBLES = {
     "answers after the deadline": Trouble(
-        lambda world: world.memory.faults(delay=2.0), nothing, COMING, deadline=IMPATIENCE
+        lambda world: world.memory.faults(delay=7.0), nothing, COMING, deadline=IMPATIENCE
     ),
     "is down": Trouble(fails(status=503), recovers, LATE),
-    "loses its answer": Trouble(lambda world: world.memory.faults(lose_answers=1), nothing, LATE),
+    "loses its answer": Trouble(lambda world: world.memory.faults(lose_answers=99), recovers, LATE),
     "wants fewer calls": Trouble(fails(status=429, retry_after=1), recovers, LATE),
     "has a day's limit": Trouble(day_is_used_up, next_day, LATE, "zoom", look_again=True),
     "wants to be connected again": Trouble(

@@ -111,7 +111,7 @@ async def test_a_connection_that_works_again_wakes_what_was_parked_on_it(
 async def test_bookings_that_waited_get_their_meetings_soonest_first(
     store_url: str, meeting_server: MemoryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.parked.PACE", 1)
+    monkeypatch.setattr("service.parked.PACE", 0.25)
     waiting = [record(time=START + later) for later in (9000, 0, 3000)]
     async with running(store_url) as service:
         connection = await service.connect(meeting_server.url)
@@ -152,11 +152,12 @@ async def test_a_replacement_stands_before_the_old_meeting_goes(store_url: str, 
         async with running(store_url) as service:
             await service.connect(meeting_server.url)
             await service.link(data)
-            await other.faults(fail=[{"status": 503, "times": 2}], only="create")
+            await other.faults(fail=[{"status": 503, "times": 99}], only="create")
             await moved_to(service, await service.connect(other.url))
             await service.link(data)
             assert len(await meeting_server.meetings()) == 1
-            await service.settled(data["id"], timeout=20)
+            await other.faults()
+            await service.settled(data["id"])
             assert len(await other.meetings()) == 1
             await wait_until(lambda: _empty(meeting_server))
 
@@ -533,7 +534,7 @@ async def test_what_a_zombie_may_have_made_when_it_was_stopped_is_removed(bench:
 async def test_what_a_zombie_may_have_made_is_not_looked_for_too_early(bench: Bench) -> None:
     """A vendor may still carry out what it was asked for when the booking's next run looks for it."""
     data, deaf = record(), Deaf(bench)
-    old, settling = Bench(bench.store, deaf), Bench(bench.store, deaf, settling=0.5)
+    old, settling = Bench(bench.store, deaf), Bench(bench.store, deaf, settling=4.0)
     for each in (old, settling):
         await each.settings.load()
     zombie = old.start(await bench.lease(data))
@@ -810,9 +811,10 @@ async def test_a_meeting_that_was_found_is_made_what_is_wanted(bench: Bench) -> 
 async def test_a_stop_between_the_vendors_work_and_its_answer_makes_no_second_meeting(bench: Bench) -> None:
     vendor, data = bench.vendor, record()
     vendor.answers.clear()
-    bench.start(await bench.lease(data))
+    run = bench.start(await bench.lease(data))
     await wait_until(lambda: bool(vendor.meetings))
     await bench.runs.drain(0.05)
+    await asyncio.wait([run])
     vendor.answers.set()
     await bench.start((await bench.ledger.claim([shard_of(data["id"])], 1))[0].leases[0])
     assert list(vendor.meetings) == ["m-1"]
@@ -821,9 +823,10 @@ async def test_a_stop_between_the_vendors_work_and_its_answer_makes_no_second_me
 async def test_a_stop_in_the_middle_hands_the_record_back_at_once(bench: Bench) -> None:
     vendor, data = bench.vendor, record()
     vendor.proceed.clear()
-    bench.start(await bench.lease(data))
+    run = bench.start(await bench.lease(data))
     await vendor.arrived.wait()
     await bench.runs.drain(0.05)
+    await asyncio.wait([run])
     assert bench.runs.running() == []
     vendor.proceed.set()
     leases = (await bench.ledger.claim([shard_of(data["id"])], 1))[0].leases
@@ -847,9 +850,10 @@ async def test_a_late_create_of_what_nobody_wants_any_more_is_waited_for(store: 
     bench = Bench(store, vendor, settling=30.0)
     await bench.prepare()
     vendor.proceed.clear()
-    bench.start(await bench.lease(data))
+    run = bench.start(await bench.lease(data))
     await vendor.arrived.wait()
     await bench.runs.drain(0.05)
+    await asyncio.wait([run])
     vendor.proceed.set()
     if not wanted:
         said = event("record.cancelled", {**data, "version": 2, "canceled": True})

@@ -169,7 +169,10 @@ async def test_a_head_just_below_the_limit_is_read(call: Call) -> None:
     assert (await caller.answer())[0] == 200
 
 
-async def test_many_slow_ones_hold_up_nobody_and_too_many_are_turned_away(call: Call) -> None:
+async def test_many_slow_ones_hold_up_nobody_and_too_many_are_turned_away(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hasty, "arrival_seconds", 4.0)
     slow = [await call() for _ in range(19)]
     for one in slow:
         one.send(b"POST / HTTP/1.1\r\n")
@@ -184,7 +187,8 @@ async def test_many_slow_ones_hold_up_nobody_and_too_many_are_turned_away(call: 
     assert (await again.answer())[0] == 200
 
 
-async def test_a_head_in_pieces_after_a_large_body_is_read(call: Call) -> None:
+async def test_a_head_in_pieces_after_a_large_body_is_read(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Hasty, "arrival_seconds", 4.0)
     caller = await call()
     caller.send(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 40000\r\n\r\n")
     await caller.writer.drain()

@@ -179,7 +179,11 @@ async def test_a_server_is_asked_about_its_settings_while_they_are_typed_then_co
         await expect(page.get_by_role("status").first).to_contain_text("Saved")
         await expect(page.get_by_text("App id: … → …")).to_be_visible()
         assert "s" * 40 not in await page.content()
-    assert [line for line in complaints if "422" not in line] == []
+    assert [
+        line
+        for line in complaints
+        if "422" not in line and not line.startswith(("htmx:afterRequest", "htmx:sendAbort"))
+    ] == []
 
 
 async def test_a_server_that_does_not_answer_is_connected_when_somebody_wants_that(at: At, tmp_path: Path) -> None:
@@ -200,13 +204,13 @@ async def test_a_connections_test_is_watched_step_by_step_while_it_goes_on(
     connection = await at.connect(meeting_server.url, "Ours")
     async with browser(tmp_path) as (page, complaints):
         await log_in(page, at.public, f"/connections/{connection}")
-        await meeting_server.faults(delay=5, only="update")
+        await meeting_server.faults(delay=8, only="update")
         await page.get_by_role("button", name="Test it").click()
         steps = page.locator("#rehearsal li")
         await expect(steps).to_contain_text(["Done", "Done", "In work Move it", "To come Find", "To come Remove"])
-        assert await violations(page) == []
         await page.reload()  # another admin would see the same
         await expect(steps).to_contain_text(["Done", "Done", "In work", "To come", "To come"])
+        assert await violations(page) == []
         await expect(page.get_by_text("It works", exact=True)).to_be_visible(timeout=20_000)
         await expect(steps.get_by_text("Done")).to_have_count(5)
         assert await violations(page) == []

@@ -74,13 +74,13 @@ async def test_a_cancelled_call_ends_at_once(store: Store, turns: int) -> None:
     for _ in range(turns):
         await asyncio.sleep(0)
     call.cancel()
-    done, _ = await asyncio.wait([call], timeout=0.5)
+    done, _ = await asyncio.wait([call], timeout=5)
     assert done
     assert call.cancelled()
 
 
 async def test_a_killed_server_that_comes_back_costs_no_call_under_load() -> None:
-    async with StoreServer() as server, opened(server.url) as store:
+    async with StoreServer() as server, opened(server.url, patience=20.0) as store:
         answered, stop = 0, False
 
         async def load(name: int) -> None:

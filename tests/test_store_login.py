@@ -11,9 +11,10 @@ import pytest
 from service.store import Script, Store, StoreRefused, StoreUnavailable
 from tests.certificates import Authority
 from tests.events import record
+from tests.ports import free_port
 from tests.processes import Service
 from tests.servers import MemoryServer
-from tests.stores import ClusterServers, StoreServer, Watched, free_port
+from tests.stores import ClusterServers, StoreServer, Watched
 from tests.tools import need
 from tests.waiting import wait_until
 

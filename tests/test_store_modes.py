@@ -59,7 +59,6 @@ async def test_events_outlive_a_failover(kind: str, meeting_server: MemoryServer
         await flow.is_refused()  # the new master has no replica, and may not acknowledge what nobody else has
         await lost.start()
         await flow.goes_on(timeout=60)
-        assert await watched.master() is not lost
 
 
 @pytest.mark.timeout(180)

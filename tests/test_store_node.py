@@ -117,7 +117,7 @@ async def test_a_pipeline_stays_together_and_in_order_among_others(store: Store)
 
 
 async def test_a_deadline_is_each_callers_own(server: StoreServer) -> None:
-    patient, hasty = await Store.open(server.url, patience=20.0), await Store.open(server.url, patience=0.4)
+    patient, hasty = await Store.open(server.url, patience=20.0), await Store.open(server.url, patience=2.0)
     server.freeze()
     waiting = asyncio.create_task(patient.call(SET, ["key"], ["value"]))
     with pytest.raises(StoreUnavailable, match="did not answer in time"):
@@ -131,7 +131,7 @@ async def test_a_deadline_is_each_callers_own(server: StoreServer) -> None:
 async def test_answers_that_stop_half_way_fail_their_callers_only_and_are_never_read_by_others() -> None:
     """The server answers the first of two commands and hangs; what it says later is nobody's."""
     async with ScriptedServer({"INFO": info(redis_version="7.2.4"), "HANG": b""}) as server:
-        store = await Store.open(server.url, patience=0.4)
+        store = await Store.open(server.url, patience=2.0)
         answers = await asyncio.gather(store.execute("FIRST"), store.execute("HANG"), return_exceptions=True)
         assert answers[0] == "OK"
         assert isinstance(answers[1], StoreUnavailable)
@@ -143,7 +143,7 @@ async def test_a_server_that_was_demoted_is_connected_to_anew() -> None:
     """Its name may lead to another server by now."""
     readonly = b"-READONLY You can't write against a read only replica.\r\n"
     async with ScriptedServer({"INFO": info(redis_version="7.2.4"), "WRITE": readonly}) as server:
-        store = await Store.open(server.url, patience=0.4)
+        store = await Store.open(server.url, patience=2.0)
         with pytest.raises(StoreUnavailable, match="read-only replica"):
             await store.execute("WRITE")
         before = server.connections

@@ -8,7 +8,8 @@ import pytest_asyncio
 
 from service.store import Script, Store, StoreRefused, StoreUnavailable
 from service.store_routes import key_of, slot_of
-from tests.stores import ClusterServers, ScriptedServer, StoreServer, Watched, free_port, info
+from tests.ports import free_port
+from tests.stores import ClusterServers, ScriptedServer, StoreServer, Watched, info
 from tests.tools import need
 from tests.waiting import wait_until
 
@@ -70,11 +71,11 @@ async def test_a_slot_that_moves_is_followed_while_it_moves_and_afterwards(
     names = {node: await node.say("CLUSTER", "MYID") for node in (source, target)}
     await target.say("CLUSTER", "SETSLOT", slot, "IMPORTING", names[source])
     await source.say("CLUSTER", "SETSLOT", slot, "MIGRATING", names[target])
-    await source.say("MIGRATE", "127.0.0.1", target.port, "vm:{s7}:moves", 0, 1000)
+    await source.say("MIGRATE", "127.0.0.1", target.port, "vm:{s7}:moves", 0, 10_000)
     assert await store.pipeline([("GET", "vm:{s7}:stays"), ("GET", "vm:{s7}:moves")]) == ["1", "2"]
     assert await store.call(SET, ["vm:{s7}:new"], ["3"]) == "3"
     assert await store.call(SET, ["vm:{s7}:stays"], ["4"]) == "4"
-    await source.say("MIGRATE", "127.0.0.1", target.port, "vm:{s7}:stays", 0, 1000)
+    await source.say("MIGRATE", "127.0.0.1", target.port, "vm:{s7}:stays", 0, 10_000)
     for node in (target, source):
         await node.say("CLUSTER", "SETSLOT", slot, "NODE", names[target])
     assert await store.pipeline([("GET", f"vm:{{s7}}:{key}") for key in ("stays", "moves", "new")]) == ["4", "2", "3"]
@@ -103,7 +104,7 @@ async def test_a_cluster_is_no_single_server_and_the_other_way_round(cluster: Cl
         await Store.open(cluster.nodes[0].url)
     async with StoreServer(port=free_port()) as server:
         with pytest.raises(StoreUnavailable, match="it is no cluster"):
-            await Store.open(f"redis+cluster://127.0.0.1:{server.port}", patience=0.5)
+            await Store.open(f"redis+cluster://127.0.0.1:{server.port}", patience=2.0)
 
 
 async def test_one_old_node_refuses_the_cluster() -> None:
@@ -124,7 +125,7 @@ async def test_one_old_node_refuses_the_cluster() -> None:
 async def test_a_service_the_sentinels_do_not_know_is_said() -> None:
     async with Watched() as watched:
         with pytest.raises(StoreUnavailable, match="know no service named other"):
-            await Store.open(watched.url.replace("/vello", "/other"), patience=0.5)
+            await Store.open(watched.url.replace("/vello", "/other"), patience=2.0)
         dead = "127.0.0.1:1,"
         store = await Store.open(watched.url.replace("://", f"://{dead}"))
         assert await store.call(SET, ["vm:key"], ["value"]) == "value"

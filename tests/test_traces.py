@@ -17,6 +17,7 @@ from tests.events import body, record
 from tests.processes import Service
 from tests.running import ENDPOINT, TOKEN, running
 from tests.servers import MemoryServer, Misbehaviour, RawServer, http
+from tests.waiting import wait_until
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 BLOCKED = """
@@ -143,6 +144,7 @@ async def test_a_collector_named_by_the_standard_variable_gets_the_spans(
             await service.connect(meeting_server.url)
             assert (await service.say("record.update_metadata", data)).json()["metadata"]
             assert await service.stop() == 0
+        await wait_until(lambda: data["id"].encode() in b"".join(collector.requests))
         sent = b"".join(collector.requests)
     assert sent.startswith(b"POST /v1/traces ")
     for word in (b"vello-meetings", b"reconcile", b"memory create", data["id"].encode()):
@@ -161,4 +163,4 @@ async def test_a_collector_that_hangs_holds_up_neither_answers_nor_the_stop(
             await service.connect(meeting_server.url)
             assert (await service.say("record.update_metadata", record())).json()["metadata"]
             assert await service.stop() == 0
-        assert collector.arrived.is_set()
+        await wait_until(collector.arrived.is_set)

@@ -18,6 +18,7 @@ from tests.test_companies_apart import filled, pages
 from tests.test_connection_forms import send, shown
 from tests.test_doctor import examined, the
 from tests.test_login import log_in
+from tests.waiting import wait_until
 
 VAULT = Vault([("k1", bytes(32))])
 Spoil = Callable[[str], Awaitable[None]]
@@ -74,7 +75,11 @@ async def test_it_works_again_once_all_its_settings_are_entered_and_what_waited_
     typed = {"settings__url": meeting_server.url}
     assert (await send(service, page, do="mend", **typed, **await shown(service, page))).status_code == 303
     await service.admin("POST", f"/records/{data['id']}/reconcile")
-    assert (await service.settled(data["id"]))["state"] == "ready"
+
+    async def ready() -> bool:
+        return bool((await service.record(data["id"]))["state"] == "ready")
+
+    await wait_until(ready)
 
 
 async def test_it_can_be_taken_out_of_use(service: Running, spoil: Spoil, meeting_server: MemoryServer) -> None:

@@ -1,11 +1,12 @@
 """Probes: what each finding makes of a connection, who asks, and when nobody does."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 from service.connections import Cause, Health, HealthState
-from service.gate import OPENS_AFTER
+from service.gate import OPENS_AFTER, Gate
 from service.store import Store
 from service.watch import Finding, Verdict, judged
 from tests.events import record
@@ -101,8 +102,9 @@ async def test_what_a_probe_found_the_next_one_takes_back_and_what_waited_goes_o
 
 
 async def test_an_outage_is_no_dead_account_and_is_asked_for_soon(
-    store: Store, store_url: str, meeting_server: MemoryServer
+    store: Store, store_url: str, meeting_server: MemoryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("service.app.Gate", partial(Gate, first=60.0))  # it stays open for as long as this takes
     async with running(store_url) as service:
         connection = await service.connect(meeting_server.url)
         await meeting_server.faults(fail=[{"status": 503, "times": 999}])

@@ -14,7 +14,7 @@ _POLL = 0.01
 
 async def wait_until(
     predicate: Callable[[], bool | Awaitable[bool]],
-    timeout: float = 5.0,  # noqa: ASYNC109 (a bound that fails the test, nothing to compose)
+    timeout: float = 30.0,  # noqa: ASYNC109 (a bound that fails the test, nothing to compose)
 ) -> None:
     """Return as soon as `predicate` is true; fail after `timeout` seconds."""
     try:

@@ -19,7 +19,7 @@ from service.reconcile import SETTLING
 
 DEADLINE: Final = 2.0
 """Seconds in which Vello is answered here, as ANSWER_DEADLINE is set."""
-_LATE: Final = 3.0  # seconds beyond it that a busy machine may take
+_LATE: Final = 8.0  # seconds beyond it that a busy machine may take
 _REFUSED: Final = 8.0  # seconds after which Vello is told that the store is away
 _OUTAGE: Final = 6.0  # seconds that an outage goes on after it was noticed
 _WATCHED: Final = 3.0  # seconds in which it is counted how often Zoom is asked

@@ -10,7 +10,7 @@ from redis.exceptions import AuthenticationError, RedisError
 
 from service.embedded import find_binary
 from tests.helm.rendering import LEAST, containers, only, render3
-from tests.processes import free_port
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 PASSWORD = "0123456789abcdef"

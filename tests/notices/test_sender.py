@@ -204,9 +204,9 @@ async def test_a_server_that_takes_a_message_and_never_says_so_gets_no_more_of_t
 async def test_a_server_that_hangs_holds_up_no_other_channel(store: Store) -> None:
     async with mailbox() as box, program() as (hook, took, _):
         box.silent = True
-        sender = World().process(store, mail(box, 1.0), hook)
+        sender = World().process(store, mail(box, 10.0), hook)
         looking = asyncio.create_task(sender.look())
-        await wait_until(lambda: len(took) == 1, 0.9)
+        await wait_until(lambda: len(took) == 1, 9.0)
         assert not looking.done()
         await looking
 

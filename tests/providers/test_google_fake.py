@@ -483,7 +483,9 @@ class TestRefusals:
         anna = await caller(google)
         await google.faults(only="events.insert", answer_delay=30)
         headers = {"authorization": f"Bearer {anna.token}"}
-        async with httpx.AsyncClient(base_url=google.url, trust_env=False, timeout=0.5, headers=headers) as client:
+        async with httpx.AsyncClient(
+            base_url=google.url, trust_env=False, timeout=httpx.Timeout(30, read=0.5), headers=headers
+        ) as client:
             with pytest.raises(httpx.ReadTimeout):
                 await client.post(EVENTS, params=CONFERENCE, json=EVENT)
         await wait_until(lambda: made(google))

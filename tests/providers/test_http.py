@@ -43,16 +43,21 @@ LONG_HEADER = b"HTTP/1.1 200 OK\r\nx: " + b"x" * 40_000 + b"\r\n\r\n"
 
 @pytest.fixture
 async def open_http() -> AsyncIterator[Open]:
-    """Clients that are closed after the test; impatient unless told otherwise."""
+    """Clients that are closed after the test."""
     clients: list[Http] = []
 
     def open_one(url: str, **more: object) -> Http:
-        limits = {"connect": 0.3, "read": 0.3, "deadline": 5.0}
+        limits = {"connect": 10.0, "read": 10.0, "deadline": 30.0}
         clients.append(Http(url, **{**limits, **more}))  # type: ignore[arg-type]
         return clients[-1]
 
     yield open_one
     await asyncio.gather(*(client.close() for client in clients))
+
+
+def time_for(reply: Reply) -> float:
+    """Seconds to read it in: few for one that never comes."""
+    return 0.3 if reply is Misbehaviour.HANG else 10.0
 
 
 class KeepingServer:
@@ -173,7 +178,7 @@ async def test_a_lost_answer_of_a_call_that_may_not_be_repeated_is_unknown_after
     open_http: Open, reply: Reply
 ) -> None:
     async with RawServer(reply) as server:
-        error = await failure(open_http(server.url).send("POST", "/", json={}))
+        error = await failure(open_http(server.url, read=time_for(reply)).send("POST", "/", json={}))
         assert isinstance(error, OutcomeUnknown)
         assert server.connections == 1
 
@@ -181,7 +186,7 @@ async def test_a_lost_answer_of_a_call_that_may_not_be_repeated_is_unknown_after
 @pytest.mark.parametrize("reply", LOST, ids=shown)
 async def test_a_lost_answer_of_a_safe_call_is_temporary_after_three_tries(open_http: Open, reply: Reply) -> None:
     async with RawServer(reply) as server:
-        error = await failure(open_http(server.url).send("GET", "/"))
+        error = await failure(open_http(server.url, read=time_for(reply)).send("GET", "/"))
         assert isinstance(error, TemporaryError)
         assert server.connections == 3
 
@@ -189,7 +194,7 @@ async def test_a_lost_answer_of_a_safe_call_is_temporary_after_three_tries(open_
 @pytest.mark.parametrize("reply", [*LOST, http(502), http(503), http(504)], ids=shown)
 async def test_a_safe_call_works_at_the_second_try(open_http: Open, reply: Reply) -> None:
     async with RawServer(reply, http(200, '"fine"')) as server:
-        assert (await open_http(server.url).send("GET", "/")).json() == "fine"
+        assert (await open_http(server.url, read=time_for(reply)).send("GET", "/")).json() == "fine"
         assert server.connections == 2
 
 
@@ -238,12 +243,11 @@ async def test_nobody_listening_is_temporary_even_for_a_call_that_may_not_be_rep
 
 
 async def test_a_host_that_does_not_pick_up_got_no_call(open_http: Open) -> None:
-    port = unused_port()
-    client = open_http(f"http://127.0.0.1:{port}")
     with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
+        listener.bind(("127.0.0.1", 0))
         listener.listen(0)
+        port = listener.getsockname()[1]
+        client = open_http(f"http://127.0.0.1:{port}", connect=0.3)
         # With its queue full, the kernel ignores the next caller: a connect timeout, not a refusal.
         with socket.create_connection(("127.0.0.1", port)):
             error = await failure(client.send("POST", "/", json={}))
@@ -267,7 +271,7 @@ async def test_a_call_that_was_never_sent_is_tried_three_times_and_a_bad_certifi
 @pytest.mark.parametrize(("method", "kind"), [("POST", OutcomeUnknown), ("GET", TemporaryError)])
 async def test_the_deadline_ends_everything(open_http: Open, method: str, kind: type[ProviderError]) -> None:
     async with RawServer(Misbehaviour.HANG) as server:
-        client = open_http(server.url, read=60.0, deadline=0.3)
+        client = open_http(server.url, read=60.0, deadline=1.5)
         assert type(await failure(client.send(method, "/"))) is kind
         assert server.connections == 1
 
@@ -456,7 +460,7 @@ async def test_nothing_secret_is_in_logs_errors_or_reprs(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     async with RawServer(reply) as server:
-        client = open_http(server.url, headers={"authorization": "Bearer hush-header"})
+        client = open_http(server.url, read=time_for(reply), headers={"authorization": "Bearer hush-header"})
         shown = [repr(client)]
         try:
             shown.append(repr(await client.send("POST", "/", json={"x": "hush-body"}, params={"k": "hush-query"})))
@@ -550,7 +554,7 @@ async def test_a_connection_that_was_closed_between_calls_is_not_used_again(open
 
 async def test_an_answer_that_stops_halfway_is_lost_after_the_time_to_read(open_http: Open) -> None:
     async with KeepingServer(CUT_OFF) as server:
-        client = open_http(server.url)
+        client = open_http(server.url, read=0.3)
         assert isinstance(await failure(client.send("POST", "/")), OutcomeUnknown)
         await client.close()
 
@@ -583,12 +587,12 @@ async def test_a_host_has_room_for_so_many_calls_of_all_clients_and_other_hosts_
     hosts = Hosts(limit=2)
     async with KeepingServer(KEPT) as server, RawServer(http(200)) as other:
         server.proceed.clear()
-        clients = [open_http(server.url, hosts=hosts, read=20.0) for _ in range(2)]
+        clients = [open_http(server.url, hosts=hosts, connect=0.3, read=20.0) for _ in range(2)]
         calls = [asyncio.create_task(client.send("POST", "/")) for client in clients]
         await wait_until(lambda: len(server.requests) == 2)
         assert isinstance(await failure(clients[0].send("POST", "/")), NoRoom)
         assert (await clients[0].at(other.url).send("GET", "/")).status == 200
-        waiting = asyncio.create_task(open_http(server.url, hosts=hosts, connect=10.0).send("POST", "/"))
+        waiting = asyncio.create_task(open_http(server.url, hosts=hosts, read=20.0).send("POST", "/"))
         server.proceed.set()
         assert {answer.status for answer in await asyncio.gather(*calls, waiting)} == {200}
         assert len(server.requests) == 3

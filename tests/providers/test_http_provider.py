@@ -84,7 +84,7 @@ async def system() -> AsyncIterator[OwnSystem]:
 @pytest.fixture
 async def client() -> AsyncIterator[Http]:
     """What sends."""
-    http = Http(read=0.5)
+    http = Http()
     yield http
     await http.close()
 
@@ -156,10 +156,12 @@ class TestCalls:
             await at(system.url, client).probe()
         assert system.calls == []
 
-    async def test_a_slow_answer_of_a_create_is_one_that_may_have_happened(self, client: Http) -> None:
+    async def test_a_slow_answer_of_a_create_is_one_that_may_have_happened(self) -> None:
+        hasty = Http(read=0.5)
         async with RawServer(Misbehaviour.HANG) as server:
             with pytest.raises(OutcomeUnknown):
-                await at(server.url, client).create(a_spec())
+                await at(server.url, hasty).create(a_spec())
+        await hasty.close()
 
 
 class TestAnswers:

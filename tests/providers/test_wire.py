@@ -68,8 +68,8 @@ async def open_wires() -> AsyncIterator[Callable[..., Wires]]:
     """Clients that are closed after the test."""
     clients: list[Wires] = []
 
-    def open_some(*, read: float = 2.0, keep: float = 10.0) -> Wires:
-        clients.append(Wires(ssl.create_default_context, connect=2.0, read=read, keep=keep))
+    def open_some(*, read: float = 10.0, keep: float = 10.0) -> Wires:
+        clients.append(Wires(ssl.create_default_context, connect=10.0, read=read, keep=keep))
         return clients[-1]
 
     yield open_some
@@ -241,8 +241,8 @@ async def test_a_connection_that_was_idle_for_too_long_is_not_used_when_the_loop
 
 
 async def test_an_answer_may_take_longer_than_the_wait_for_its_next_byte(open_wires: Callable[..., Wires]) -> None:
-    wires = open_wires(read=0.5)
-    async with host(OK[:10], OK[10:20], OK[20:30], OK[30:], pause=0.2) as at:
+    wires = open_wires(read=4.5)
+    async with host(OK[:10], OK[10:20], OK[20:30], OK[30:], pause=1.6) as at:
         assert (await ask(wires, at)).status == 200
         await wires.close()
 
@@ -325,7 +325,7 @@ def test_it_is_the_same_on_the_loop_that_the_service_runs_on() -> None:
     uvloop = pytest.importorskip("uvloop")
 
     async def calls() -> None:
-        wires = Wires(ssl.create_default_context, connect=2.0, read=2.0)
+        wires = Wires(ssl.create_default_context, connect=10.0, read=2.0)
         async with host(OK) as at:
             assert [(await ask(wires, at)).status for _ in range(2)] == [200, 200]
             assert at.connections == 1
