@@ -108,7 +108,7 @@ class Service:
         choice = {"connection": made.json()["id"], "link": "hosted"}
         assert (await self.admin("PUT", "/offices/default", json=choice)).status_code == 200
 
-    async def settled(self, record: str, timeout: float = 20.0) -> dict[str, Any]:  # noqa: ASYNC109 (fails the test)
+    async def settled(self, record: str, timeout: float = 60.0) -> dict[str, Any]:  # noqa: ASYNC109 (fails the test)
         """A record once nothing is pending any more."""
         seen: dict[str, Any] = {}
 

@@ -28,7 +28,7 @@ async def browsed(url: str, profile: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_a_stranger_opens_the_link_and_stands_in_the_meeting(
     tmp_path: Path, meeting_server: MemoryServer
 ) -> None:

@@ -31,7 +31,7 @@ async def log_in_and_go(page: Page, public: str) -> None:
     await page.get_by_role("button", name="Sign in").click()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_a_person_clicks_from_the_address_to_connected(store_url: str, tmp_path: Path) -> None:
     async with at_acme(store_url) as (public, _), browser(tmp_path) as (page, complaints):
         await log_in_and_go(page, public)
@@ -43,7 +43,7 @@ async def test_a_person_clicks_from_the_address_to_connected(store_url: str, tmp
         assert [line for line in complaints if "Content Security Policy" in line] == []
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_a_person_who_does_not_agree_can_start_again(store_url: str, tmp_path: Path) -> None:
     async with at_acme(store_url) as (public, _), browser(tmp_path) as (page, _):
         await log_in_and_go(page, public)

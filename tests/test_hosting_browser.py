@@ -13,7 +13,7 @@ from tests.test_meeting_script import reading
 from tests.test_settings_browser import At
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_a_host_starts_and_a_guest_joins_from_pages_that_everybody_can_read(
     store_url: str, tmp_path: Path
 ) -> None:

@@ -34,7 +34,7 @@ BAR = 120_000_000
 PACE = 0.02
 """Seconds between two events."""
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 def docker(*arguments: str) -> str:

@@ -72,7 +72,7 @@ async def test_a_stop_takes_nothing_new_and_finishes_the_answer_it_is_giving(
     assert len(await meeting_server.meetings()) == 1
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_a_stop_while_a_provider_hangs_ends_in_time_and_leaves_its_work_to_others_at_once(
     store_url: str, vendor: MemoryServer
 ) -> None:

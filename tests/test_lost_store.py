@@ -101,11 +101,11 @@ async def made_before(zoom: ZoomServer, google: GoogleServer, bookings: Sequence
             provider: MeetingProvider = robot if at_google else zooms
             return await provider.create(a_spec(data, None if at_google else ANNA))
 
-        meetings = await together([make(data) for data in bookings])
+        meetings = await together([make(data) for data in bookings], 4)
     return {data["id"]: meeting for data, meeting in zip(bookings, meetings, strict=True)}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_500_meetings_come_back_with_vellos_next_events_and_none_is_left_or_made_twice(
     store: Store, store_url: str, zoom: ZoomServer, google: GoogleServer
 ) -> None:

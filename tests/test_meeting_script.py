@@ -60,7 +60,7 @@ async def slowly(route: Route) -> None:
     await route.continue_()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("language", "zone", "says", "counts"),
     [
@@ -86,7 +86,7 @@ async def test_the_readers_own_time_stands_beside_the_offices_where_clocks_diffe
         assert await page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_the_time_until_then_counts_down_and_on_by_the_servers_clock(
     at: At, meeting_server: MemoryServer, tmp_path: Path
 ) -> None:
@@ -103,7 +103,7 @@ async def test_the_time_until_then_counts_down_and_on_by_the_servers_clock(
         assert re.fullmatch(r"It began (9|10) minutes ago\.", await timer.inner_text())
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_a_page_that_was_opened_early_opens_by_itself_when_it_is_time(at: At, tmp_path: Path) -> None:
     now = int(time.time())
     link = await booked(at, dict(TOKENS), time=now + 2 * 3600)
@@ -117,7 +117,7 @@ async def test_a_page_that_was_opened_early_opens_by_itself_when_it_is_time(at: 
         assert complaints == []
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_without_a_script_the_page_says_all_that_it_must(
     at: At, meeting_server: MemoryServer, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from tests.stores import StoreServer
 CONFIG = Path(__file__).parent / "schemathesis.toml"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_stranger_who_reads_the_document_finds_nothing_wrong(tmp_path: Path) -> None:
     """Schemathesis: examples, edges, random calls and chains of them; answers, codes, headers, methods, the token."""
     command = [str(Path(sys.executable).parent / "schemathesis"), "--config-file", str(CONFIG), "run"]

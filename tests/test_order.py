@@ -129,7 +129,7 @@ class Orders(RuleBasedStateMachine):
         self.runner.close()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_all_orders_of_a_records_events_end_in_the_same_state(store_url: str, meeting_server: MemoryServer) -> None:
     Orders.url, Orders.vendor = store_url, meeting_server
     run_state_machine_as_test(

@@ -178,7 +178,7 @@ async def slowest(times: int, act: Callable[[], Awaitable[object]]) -> float:
     return max(took)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_a_connection_that_hangs_slows_no_other() -> None:
     """A hangs for 30 s a call with hundreds of bookings; B is as quick as it is alone."""
     async with AsyncExitStack() as stack:

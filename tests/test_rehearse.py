@@ -57,7 +57,7 @@ def temporary() -> Iterator[Path]:
         yield Path(place)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_every_promise_is_kept_and_nothing_is_left_behind(
     temporary: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -91,7 +91,7 @@ async def test_every_promise_is_kept_and_nothing_is_left_behind(
     assert left_of(temporary) == []
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_a_service_without_a_guard_is_found_out(temporary: Path, tmp_path: Path) -> None:
     """One that gives Vello another link once the meeting is there."""
     source = mutated("forgets_hosted", tmp_path / "source")

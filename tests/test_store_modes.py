@@ -47,7 +47,7 @@ async def is_not_ready(service: Service) -> None:
     await wait_until(refused, 20)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_events_outlive_a_failover(kind: str, meeting_server: MemoryServer) -> None:
     async with (
@@ -61,7 +61,7 @@ async def test_events_outlive_a_failover(kind: str, meeting_server: MemoryServer
         await flow.goes_on(timeout=60)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_events_outlive_a_master_that_hangs_and_comes_back(meeting_server: MemoryServer) -> None:
     """It thaws as a replica, on whose connections nothing may be written."""
     async with Watched() as watched, flowing(watched.url, meeting_server) as (_, flow):
@@ -77,7 +77,7 @@ async def _is_another(watched: Watched, old: StoreServer) -> bool:
     return await watched.master() is not old
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_events_outlive_a_node_of_a_cluster(kind: str, meeting_server: MemoryServer) -> None:
     async with ClusterServers(server_of(kind)) as cluster, flowing(cluster.url, meeting_server) as (service, flow):
@@ -90,7 +90,7 @@ async def test_events_outlive_a_node_of_a_cluster(kind: str, meeting_server: Mem
         assert (await service.request("GET", "/readyz")).status_code == 200
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_events_outlive_a_master_of_a_cluster_with_replicas(kind: str, meeting_server: MemoryServer) -> None:
     async with (
@@ -105,7 +105,7 @@ async def test_events_outlive_a_master_of_a_cluster_with_replicas(kind: str, mee
         assert await cluster.promoted()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_events_wait_while_the_store_is_full_or_read_only(kind: str, meeting_server: MemoryServer) -> None:
     full = (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0"))
@@ -124,7 +124,7 @@ async def test_events_wait_while_the_store_is_full_or_read_only(kind: str, meeti
         assert (await service.request("GET", "/readyz")).status_code == 200
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_a_store_that_may_forget_is_warned_of_once(tmp_path: Path) -> None:
     log = tmp_path / "log"
     async with (

@@ -167,7 +167,7 @@ class Storm:
         return Counter(f"{line['error']}: {line['text']}" for line in lines if line["error"] != "ReconnectRequired")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_grant_is_renewed_once_an_expiry_whoever_dies(store: Store, store_url: str) -> None:
     """200 callers in 8 processes, 20 expiries, a process killed at every third renewal or so.
 

@@ -44,14 +44,14 @@ FROZEN = Plan(
 STORMS = {"lossy": LOSSY, "slow": SLOW, "frozen": FROZEN}
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("storm", STORMS)
 async def test_with_every_guard_nothing_is_wrong(storm: str) -> None:
     verdict = await Storm(STORMS[storm]).run()
     assert verdict.good, f"{verdict} {verdict.stories}"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("mutant", "storm", "figure"),
     [

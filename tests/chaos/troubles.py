@@ -93,7 +93,7 @@ class Troubles:
         )
 
     async def _lasting(self, begin: tuple[str, ...], end: tuple[str, ...]) -> None:
-        store = await Store.open(self._world.store.url)
+        store = await Store.open(self._world.store.url, patience=60.0)
         try:
             await store.execute(*begin)
             await outage(self._chance.uniform(0.5, 4.0))
