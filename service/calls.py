@@ -23,6 +23,7 @@ from service.gate import Gate, Held, Passage
 from service.observer import Observer
 from service.plan import Action
 from service.store import StoreUnavailable
+from service.turns import Turn
 
 CALL_LIMIT: Final = 60.0
 """Seconds one verb may take, however many requests it sends."""
@@ -34,9 +35,6 @@ PATIENCE: Final = 1.0
 """Seconds a call waits for its room, at most."""
 LONGEST_QUEUE: Final = 60.0
 """Seconds after which what found no room is tried again, at most."""
-
-TURNS: Final = 4
-"""Calls that Vello waits for which are being begun at a time."""
 
 _Answer = TypeVar("_Answer")
 
@@ -52,6 +50,11 @@ class Room:
         self._typical = 0.1  # seconds
         self._last = 0.0  # when the last of those that were put back comes
 
+    @property
+    def full(self) -> bool:
+        """Whether the next one has to wait."""
+        return self._free.locked()
+
     @contextlib.asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """Hold one place. Raises Held when none will be free in a moment."""
@@ -66,7 +69,7 @@ class Room:
             self._free.release()
 
     async def _take(self) -> None:
-        if not self._free.locked():
+        if not self.full:
             await self._free.acquire()
             return
         if (self._waiting + 1) * self._share() > PATIENCE:
@@ -98,19 +101,14 @@ class Permit:
 
     passage: Passage
     purse: Purse | None = None
-    turn: asyncio.Semaphore | None = None
+    turn: Turn | None = None
     used: bool = False
 
     def begun(self) -> None:
         """All is written down and the call goes out with the next breath: it is another one's turn."""
         self.used = True
-        self.end_turn()
-
-    def end_turn(self) -> None:
-        """Let another one begin."""
         if self.turn:
-            asyncio.get_running_loop().call_soon(self.turn.release)
-            self.turn = None
+            self.turn.end()
 
     @property
     def connection(self) -> str:
@@ -135,31 +133,30 @@ class Calls:
         self._budgets = budgets
         self._places = {True: inline, False: background}
         self._rooms: dict[tuple[str, bool], Room] = {}
-        self._turns = asyncio.Semaphore(TURNS)
 
     async def able(self, connections: Connections, action: Action) -> tuple[str, ...]:
         """The hosts of `action` who may get a meeting today. Raises StoreUnavailable."""
         return await self._budgets.able(connections, action)
 
     @contextlib.asynccontextmanager
-    async def permit(self, connection: str, purse: Purse | None, *, inline: bool) -> AsyncIterator[Permit]:
+    async def permit(
+        self, connection: str, purse: Purse | None, *, inline: bool, turn: Turn | None = None
+    ) -> AsyncIterator[Permit]:
         """The right to call `connection` once, drawn from `purse`, before anything is begun.
 
-        Raises: Held, Spent.
+        `turn` ends when the call begins, or has to wait. Raises: Held, Spent.
         """
-        passage = await self._gate.enter(connection)
+        passage, room = await self._gate.enter(connection), self._room(connection, inline)
+        if turn and room.full:
+            turn.end()
         try:
-            async with self._room(connection, inline).place():
+            async with room.place():
                 if purse:
                     await self._budgets.draw(purse)
-                permit = Permit(passage, purse)
+                permit = Permit(passage, purse, turn)
                 try:
-                    if inline:
-                        await self._turns.acquire()
-                        permit.turn = self._turns
                     yield permit
                 finally:
-                    permit.end_turn()
                     if not permit.used:
                         await self.nothing_came(permit, spent=False)
         finally:

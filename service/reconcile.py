@@ -84,7 +84,7 @@ class Reconciler:
         try:
             verdict = action.verdict if entry.intent is None else Verdict.KEEP  # to look for a meeting costs nothing
             purse = purse_of(connections, placement, verdict)
-            async with self._calls.permit(placement.connection, purse, inline=inline) as permit:
+            async with self._calls.permit(placement.connection, purse, inline=inline, turn=lease.turn) as permit:
                 return await self._carry_out(lease, action, permit)
         except Held as error:
             drop = ("intent",) if entry.intent is None else ()

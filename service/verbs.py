@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from service.entry import Entry, Placement, State, digest
+from service.turns import Turn
 from service.vello import Event
 
 HOSTED: Final = "h"
@@ -17,13 +18,15 @@ class Lease:
     """The right to work on one record until it expires; `fence` proves it at every commit.
 
     `inherited`: the one who had it before let it expire in the middle of the work. `begun`: what was made or changed at
-    a provider under it and is not written down yet, each with whether that is certain.
+    a provider under it and is not written down yet, each with whether that is certain. `turn` ends once the first call
+    goes out.
     """
 
     entry: Entry
     fence: int
     inherited: bool = False
     begun: list[tuple[Placement, bool]] = field(default_factory=list, compare=False, repr=False)
+    turn: Turn | None = field(default=None, compare=False, repr=False)
 
 
 class Known(NamedTuple):

@@ -7,10 +7,11 @@ import pytest
 
 from providers.base import Budget
 from service.budget import Budgets, Purse
-from service.calls import LONGEST_QUEUE, TURNS, Calls, Room
+from service.calls import LONGEST_QUEUE, Calls, Room
 from service.gate import Gate, Held
 from service.observer import Observer
 from service.store import Store
+from service.turns import AT_ONCE, CROWD, Turns
 from tests.waiting import wait_until
 
 
@@ -93,7 +94,7 @@ async def test_a_trial_that_finds_no_room_is_somebody_elses(store: Store) -> Non
 
 
 async def test_what_was_drawn_for_a_call_that_never_began_is_given_back(store: Store) -> None:
-    """Its lease was lost meanwhile, or the process stops while it waits for its turn."""
+    """Its lease was lost meanwhile, or the process stops before it goes out."""
     budgets, budget = Budgets(store), Budget(per_host=9)
     calls, purse = Calls(Gate(store), budgets, Observer()), Purse("a", "anna", budget, "create")
 
@@ -104,21 +105,23 @@ async def test_what_was_drawn_for_a_call_that_never_began_is_given_back(store: S
         assert await left() == 8
     assert await left() == 9
     async with AsyncExitStack() as stack:
-        for _ in range(TURNS):
-            permit = await stack.enter_async_context(calls.permit("a", purse, inline=True))
-        late = asyncio.create_task(stack.enter_async_context(calls.permit("a", purse, inline=True)))
+        permit = await stack.enter_async_context(calls.permit("a", purse, inline=True))
+        stopped = asyncio.create_task(_held(calls, purse))
 
         async def drawn() -> bool:
-            return await left() == 8 - TURNS
+            return await left() == 7
 
         await wait_until(drawn)
-        await asyncio.wait([late], timeout=0.2)
-        assert not late.done()
-        late.cancel()
-        await asyncio.wait([late])
-        assert await left() == 9 - TURNS
+        stopped.cancel()
+        await asyncio.wait([stopped])
+        assert await left() == 8
         permit.begun()
     assert await left() == 8
+
+
+async def _held(calls: Calls, purse: Purse) -> None:
+    async with calls.permit("a", purse, inline=True):
+        await asyncio.Event().wait()
 
 
 async def _is_full(calls: Calls) -> bool:
@@ -126,19 +129,20 @@ async def _is_full(calls: Calls) -> bool:
 
 
 async def test_a_few_calls_that_vello_waits_for_begin_at_a_time_and_whoever_came_first_is_next(store: Store) -> None:
-    calls, order = Calls(Gate(store), Budgets(store), Observer()), list[int]()
+    calls, turns, order = Calls(Gate(store), Budgets(store), Observer()), Turns(), list[int]()
 
     async def one(number: int) -> None:
-        async with calls.permit("a", None, inline=True):
+        turn = await turns.take()
+        async with calls.permit("a", None, inline=True, turn=turn) as permit:
             order.append(number)
+            permit.begun()
 
-    async with AsyncExitStack() as stack:
-        begun = [await stack.enter_async_context(calls.permit("a", None, inline=True)) for _ in range(TURNS)]
-        late = [asyncio.create_task(one(number)) for number in range(TURNS * 3)]
-        await stack.enter_async_context(calls.permit("a", None, inline=False))  # what nobody waits for needs no turn
+    begun = [await turns.take() for _ in range(AT_ONCE)]
+    late = [asyncio.create_task(one(number)) for number in range(CROWD - 1)]
+    async with calls.permit("a", None, inline=False):  # what nobody waits for needs no turn
         _, waiting = await asyncio.wait(late, timeout=0.05)
-        assert len(waiting) == len(late)
-        begun[0].begun()
-        async with asyncio.timeout(10):
-            await asyncio.gather(*late)
+    assert len(waiting) == len(late)
+    begun[0].end()
+    async with asyncio.timeout(30):
+        await asyncio.gather(*late)
     assert order == sorted(order)

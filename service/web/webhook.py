@@ -5,6 +5,7 @@ Plain ASGI, outside every framework's per-request machinery: this is the hot pat
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -23,6 +24,7 @@ from service.observer import Observer, Seen
 from service.runs import Runs, Tell
 from service.settings import Settings
 from service.store import StoreUnavailable
+from service.turns import Turns
 from service.vello import (
     CONNECTION_TEST,
     SIGNATURE_HEADER,
@@ -93,6 +95,7 @@ class Webhook:
         self._deadline = deadline
         self._observer = observer
         self._deliveries = deliveries
+        self._turns = Turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one event."""
@@ -153,11 +156,26 @@ class Webhook:
         seen.record, inline = record.id, event.type == UPDATE_METADATA
         known = await self._found.known(record, realm)
         accepted = await self._ledger.repeats.answer(record, realm) if inline and known is NOTHING else None
-        if accepted is None:
-            seen.note, seen.foreign = self._deliveries.note(event, realm), foreign_link(record, self._hosted_prefix)
+        if accepted:
+            return await self._said(record, accepted, realm, due, seen, inline=inline)
+        seen.note, seen.foreign = self._deliveries.note(event, realm), foreign_link(record, self._hosted_prefix)
+        turn = await self._turns.take() if inline else None
+        try:
             accepted = await self._ledger.accept(
                 event, realm, self._hosted_prefix, inline=inline, known=known, note=seen.note, foreign=seen.foreign
             )
+            if turn and accepted.lease:
+                accepted = accepted._replace(lease=replace(accepted.lease, turn=turn))
+            elif turn:
+                turn.end()
+            return await self._said(record, accepted, realm, due, seen, inline=inline)
+        finally:
+            if turn:
+                turn.end()
+
+    async def _said(
+        self, record: Record, accepted: Accepted, realm: str, due: float, seen: Seen, *, inline: bool
+    ) -> ASGIApp:
         seen.noted = accepted.verdict if accepted.noted else ""
         if accepted.verdict == "foreign":
             raise InvalidEvent("wrong_company", "The record belongs to another company than this URL.")

@@ -1,0 +1,110 @@
+"""Laws of turns: a few begin at a time, nobody is passed over, and nobody waits for long."""
+
+import asyncio
+
+import pytest
+
+from service import turns as module
+from service.budget import Budgets
+from service.calls import Calls
+from service.gate import Gate
+from service.observer import Observer
+from service.store import Store
+from service.turns import AT_ONCE, CROWD, Turn, Turns
+from tests.events import record
+from tests.running import running, together
+from tests.servers import MemoryServer
+from tests.waiting import wait_until
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONGEST", 60.0)
+
+
+async def full() -> tuple[Turns, list[Turn]]:
+    """All turns, and those who have them."""
+    turns = Turns()
+    return turns, [await turns.take() for _ in range(AT_ONCE)]
+
+
+async def waiting(turns: Turns, number: int) -> list[asyncio.Task[Turn]]:
+    """Those who wait for one."""
+    tasks = [asyncio.create_task(turns.take()) for _ in range(number)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return tasks
+
+
+async def test_a_turn_that_ends_is_the_next_ones_and_ends_but_once() -> None:
+    turns, begun = await full()
+    first, second = await waiting(turns, 2)
+    begun[0].end()
+    begun[0].end()
+    await asyncio.wait([first, second], return_when=asyncio.FIRST_COMPLETED)
+    assert (first.done(), second.done()) == (True, False)
+    (await first).end()
+    await second
+
+
+async def test_of_a_crowd_more_begin_at_a_time() -> None:
+    turns, _ = await full()
+    late = await waiting(turns, 3 * CROWD)
+    assert [task.done() for task in late].count(True) == 2
+    assert [task.done() for task in late] == [True] * 2 + [False] * (3 * CROWD - 2)
+    for task in late:
+        task.cancel()
+
+
+async def test_who_waits_no_more_is_passed_over_and_no_turn_is_lost() -> None:
+    turns, begun = await full()
+    left, given, last = await waiting(turns, 3)
+    left.cancel()
+    await asyncio.wait([left])
+    begun[0].end()
+    await asyncio.sleep(0)
+    given.cancel()  # at the moment it is his
+    async with asyncio.timeout(10):
+        await last
+    assert given.cancelled()
+
+
+async def test_nobody_waits_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns, _ = await full()
+    monkeypatch.setattr(module, "LONGEST", 0.01)
+    without = await turns.take()
+    without.end()
+    (task,) = await waiting(turns, 1)
+    assert not task.done(), "who went without a turn had none to give back"
+    await task
+
+
+async def test_who_waits_for_room_at_a_connection_gives_up_the_turn(store: Store) -> None:
+    turns, begun = await full()
+    calls = Calls(Gate(store), Budgets(store), Observer(), inline=1)
+    async with calls.permit("a", None, inline=True):
+        (next_one,) = await waiting(turns, 1)
+        held = asyncio.create_task(_held(calls, begun[0]))
+        async with asyncio.timeout(10):
+            await next_one
+    await held
+
+
+async def _held(calls: Calls, turn: Turn) -> None:
+    async with calls.permit("a", None, inline=True, turn=turn):
+        pass
+
+
+async def test_calls_under_way_hold_no_turn(store_url: str, meeting_server: MemoryServer) -> None:
+    """Twice as many as begin at a time are at a provider that does not answer yet, and so is one more."""
+    number = 2 * AT_ONCE + 1
+
+    async def at_the_provider() -> bool:
+        return len(await meeting_server.calls("create")) == number
+
+    async with running(store_url) as service:
+        await service.connect(meeting_server.url)
+        await meeting_server.faults(delay=6.0, only="create")
+        asked = [service.link(record()) for _ in range(number)]
+        *links, _ = await together(*asked, wait_until(at_the_provider, 5.5))
+    assert all(link and link.startswith(meeting_server.url) for link in links)
