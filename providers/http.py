@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache, lru_cache
-from json import loads
+from json import dumps, loads
 from typing import Any, Self
 
 import httpx
@@ -58,6 +58,7 @@ _BUSY = frozenset({502, 503, 504})
 _NOT_SENDABLE = (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError)
 
 _PORTS = {"http": 80, "https": 443}
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})  # methods whose length is said even when it is 0
 
 # httpx logs whole URLs, which may hold secrets.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -228,20 +229,17 @@ class Http:
         token = await self._authorizer.token() if self._authorizer else None
 
         async def deliver() -> Answer:
+            fields = {**_HEADERS, **self._headers, **_lowered(headers), **_bearer(token)}
             try:
-                request = httpx.Request(
-                    method,
-                    _address(self._base_url + path),
-                    json=json,
-                    params=params,
-                    content=content,
-                    headers={**_HEADERS, **self._headers, **_lowered(headers), **_bearer(token)},
-                )
+                url = _address(self._base_url + path)
+                if params is not None:
+                    url = url.copy_merge_params(params)
+                raw = _raw(method, url, fields, _written(json, fields) if content is None else content)
             except _NOT_SENDABLE:
                 raise PermanentError("This call cannot be put into HTTP: check the address.", "admin") from None
-            if request.url.userinfo:
+            if url.userinfo:
                 raise PermanentError("The address of a call holds a user name: check the address.", "admin")
-            return await self._deliver(request, method in SAFE_METHODS if safe is None else safe)
+            return await self._deliver(url, raw, method in SAFE_METHODS if safe is None else safe)
 
         answer = await deliver()
         if answer.status == 401 and self._authorizer:
@@ -254,9 +252,8 @@ class Http:
             error.well = error.well or answer.sound
         raise error
 
-    async def _deliver(self, request: httpx.Request, safe: bool) -> Answer:
-        url, host = request.url, request.url.host
-        maybe_sent = False
+    async def _deliver(self, url: httpx.URL, raw: bytes, safe: bool) -> Answer:
+        host, maybe_sent = url.host, False
 
         async def attempt() -> Answer:
             nonlocal maybe_sent
@@ -269,7 +266,7 @@ class Http:
                     raise
 
         try:
-            origin, raw = _origin(url), _raw(request)
+            origin = _origin(url)
             async with Limit(self._deadline):
                 return await _repeated(attempt, safe)
         except NeverSent as error:
@@ -311,14 +308,25 @@ def _origin(url: httpx.URL) -> Origin:
     return Origin(url.scheme, url.raw_host.decode(), url.port or _PORTS[url.scheme])
 
 
-def _raw(request: httpx.Request) -> bytes:
+def _written(value: Any, headers: dict[str, str]) -> bytes:
+    """A body of JSON, which its headers say; nothing for None."""
+    if value is None:
+        return b""
+    headers.setdefault("content-type", "application/json")
+    return dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _raw(method: str, url: httpx.URL, headers: Mapping[str, str], body: str | bytes) -> bytes:
     """A request as it goes over the wire. Raises ValueError for one that would become something else."""
-    lines = [b"%b %b HTTP/1.1" % (request.method.encode(), request.url.raw_path)]
-    lines += [b"%b: %b" % header for header in request.headers.raw]
-    head = b"\r\n".join(lines)
-    if b"\0" in head or head.count(b"\n") >= len(lines) or head.count(b"\r") >= len(lines):
+    content = body.encode() if isinstance(body, str) else body
+    lines = [f"{method} {url.raw_path.decode()} HTTP/1.1", f"host: {url.netloc.decode()}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if content or method in _WITH_BODY:
+        lines.append(f"content-length: {len(content)}")
+    head = "\r\n".join(lines)
+    if "\0" in head or head.count("\n") >= len(lines) or head.count("\r") >= len(lines):
         raise ValueError("A line holds the end of a line.")
-    return b"%b\r\n\r\n%b" % (head, request.content)
+    return b"%b\r\n\r\n%b" % (head.encode("ascii"), content)
 
 
 async def _repeated(attempt: Callable[[], Awaitable[Answer]], safe: bool) -> Answer:

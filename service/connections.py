@@ -179,7 +179,7 @@ class Connections:
         """The adapter that speaks for a connection. Raises UnknownConnection."""
         row = self.get(connection)
         kept = self._adapters.get(connection)
-        if kept and kept[0] == row:
+        if kept and (kept[0] is row or kept[0] == row):
             return kept[1]
         settings = self.settings_of(row)
         adapter = self._connect(self._registry[row.provider], settings, row)

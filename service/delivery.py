@@ -9,6 +9,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final
 
@@ -200,6 +201,7 @@ def content_purpose(record: str) -> str:
     return f"delivery:{record}"
 
 
+@lru_cache(1024)
 def _short(id_: str | None) -> str | None:
     return base64.b64encode(uuid.UUID(id_).bytes)[:22].decode() if id_ else None
 

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from enum import StrEnum
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -182,6 +183,7 @@ def reason_text(reason: Reason) -> str:
     return orjson.dumps(reason).decode()
 
 
+@lru_cache(1024)  # of one link it is asked for again and again
 def digest(link: str | None) -> str:
     """A short fingerprint by which a link is known again, '' for none; it survives what systems do to URLs."""
     if not link:
