@@ -138,6 +138,10 @@ class Calls:
         """The hosts of `action` who may get a meeting today. Raises StoreUnavailable."""
         return await self._budgets.able(connections, action)
 
+    def likely(self, connection: str) -> bool:
+        """Whether a call that Vello waits for may begin at once, as far as this process knows without a look."""
+        return self._gate.known_closed(connection) and not self._room(connection, inline=True).full
+
     @contextlib.asynccontextmanager
     async def permit(
         self, connection: str, purse: Purse | None, *, inline: bool, turn: Turn | None = None

@@ -99,6 +99,11 @@ class Gate:
         spread = seen.length * random.uniform(0.05, 0.5)  # noqa: S311 (jitter is no secret)
         raise Held("The connection does not answer", left + spread)
 
+    def known_closed(self, connection: str) -> bool:
+        """Whether `enter` would say yes without a look."""
+        seen = self._seen.get(connection)
+        return seen is not None and seen.state == "closed" and time.monotonic() - seen.at <= _BELIEVED
+
     async def well(self, passage: Passage) -> None:
         """The provider answered, whatever it said."""
         seen = self._seen.get(passage.connection)

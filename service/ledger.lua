@@ -49,6 +49,11 @@ local function holds(e)
   return false
 end
 
+-- Whether no meeting was ever made of it, and nothing speaks against making one.
+local function untouched(e)
+  return e.rank == '0' and not (e.meeting or e.intent or e.foreign or e.released or e.older or e.made)
+end
+
 local function leased(e) return tonumber(e.lease or 0) > now end
 
 local function wake()
@@ -95,8 +100,9 @@ local verbs = {}
 -- Store what Vello wants if it is newer, mark the record due, keep the link token, write the journal.
 -- ARGV 3 realm  4 asks for a link 0|1  5 rank  6 version  7 changed  8 digest  9 digest of its video link
 --      10 wish  11 start  12 end  13 candidate token  14 owner or ''  15 lease ms  16 text  17 retention s
---      18 tombstone s  19 hash of the record's tomb  20.. see found.lua  27.. see note.lua
--- Answers verdict, fence (0: not leased to the caller), inherited, now, rev, and the entry; or, where Vello asked and
+--      18 tombstone s  19 hash of the record's tomb  20.. see found.lua  27.. see note.lua  31 intent or ''  32 its text
+-- Answers verdict, fence (0: not leased to the caller), inherited, now, rev, the entry, and 1 if the caller's intent is
+-- in it: of a record that has and had no meeting, and is still what the caller took it for. Or, where Vello asked and
 -- nothing has changed since it was last told, verdict, -1 (-2: not noted), 0, now, rev, and what it was told.
 function verbs.accept()
   local e, flat = load(entry)
@@ -191,10 +197,14 @@ function verbs.accept()
     ready = ready or (score and tonumber(score) <= now)
     if mine or (ready and not leased(e)) then
       fence, inherited = grant(e, ARGV[14], tonumber(ARGV[15]))
+      if ARGV[31] ~= '' and e.digest == ARGV[8] and inherited == 0 and untouched(e) then
+        redis.call('HSET', entry, 'intent', ARGV[31], 'intended', now)
+        tell('create', ARGV[32])
+      end
     end
   end
   if changed or fence > 0 then e, flat = load(entry) end
-  return {verdict, fence, inherited, now, rev, flat}
+  return {verdict, fence, inherited, now, rev, flat, (fence > 0 and e.intent == ARGV[31]) and 1 or 0}
 end
 
 -- Lease up to ARGV[2] due records to ARGV[3] for ARGV[4] ms, and take a few that have vanished off the index.

@@ -4,9 +4,11 @@ Nobody else writes its keys; `shards` says where they are.
 """
 
 import itertools
+import math
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from dataclasses import replace
 from importlib import resources
 from typing import Any, Final
 
@@ -35,6 +37,7 @@ from service.tombs import Tombs
 from service.vault import Damaged, UnknownKey, Vault
 from service.vello import UPDATE_METADATA, Event
 from service.verbs import (
+    FORESEEN,
     NOTHING,
     ZOMBIE,
     Accepted,
@@ -103,19 +106,21 @@ class Ledger:
         known: Known = NOTHING,
         note: tuple[str, int, int] = ("", 0, 0),
         foreign: str | None = None,
+        foreseen: Placement | None = None,
     ) -> Accepted:
         """Store what `event` says if it is newer, and mark its record due.
 
         `realm` is the company in the webhook's URL ('' for the installation's own). A video link below
         `hosted_prefix` is ours; `foreign` is the digest of one that is not and is not known itself. With `inline` the
         caller gets the lease when there is something to do now. What is `known` of a record from elsewhere is taken on
-        if nothing in the ledger says otherwise. `note` goes to the delivery log in the same step.
+        if nothing in the ledger says otherwise. `note` goes to the delivery log in the same step. `foreseen` is what is
+        to be made of a record that never had a meeting: with the lease its intent is written too.
         """
         record = event.record
         assert record is not None  # noqa: S101 - the caller sorts out events without a record
         foreign = foreign_link(record, hosted_prefix) if foreign is None else foreign
         page = link if (link := record.video_link) and link.startswith(hosted_prefix) else ""
-        content = content_of(record)
+        content, asked = content_of(record), time.monotonic()
         answer = await self._call(
             "accept",
             record.id,
@@ -141,12 +146,17 @@ class Ledger:
             int(known.older),
             *note,
             known.placement.marked if known.placement else "",
+            self.seal(record.id, foreseen) if foreseen else "",
+            FORESEEN,
         )
-        verdict, fence, inherited, now, revision, flat, *_ = answer
+        verdict, fence, inherited, now, revision, flat, *written = answer
         if fence < 0:
             return self.repeats.told(record.id, answer)
         entry = self._rows.entry(record.id, flat, now)
         lease = Lease(entry, fence, bool(inherited)) if entry and fence else None
+        if lease and foreseen and written == [1]:
+            before = lease.entry._replace(intent=None, intent_age=math.inf)
+            lease = replace(lease, entry=before, foreseen=foreseen, asked=asked)
         return Accepted(verdict, entry, lease, revision, now // 1000, noted=entry is not None)
 
     async def weigh(self, event: Event, realm: str) -> tuple[str, Entry | None, str]:

@@ -34,6 +34,7 @@ from service.outcome import Step, back_off, failed, gone_for_good, held, refused
 from service.plan import Action, Verdict, plan
 from service.settings import Settings
 from service.store import StoreUnavailable
+from service.vello import Record
 from service.verbs import Change, Lease
 
 SETTLING: Final = 30.0
@@ -133,10 +134,11 @@ class Reconciler:
         intended = self._ours(wanted)
         if entry.older and (recalled := await self._recall(entry, intended, permit)):
             return recalled
-        text = f"Making a meeting: {action.why}."
-        sealed = self._ledger.seal(entry.record, intended)
-        if not await self._began(lease, Change("hold", {"intent": sealed}, journal=((action.verdict, text),))):
-            return None
+        if lease.foreseen != intended or not self._holds(lease.asked):
+            text = f"Making a meeting: {action.why}."
+            sealed = self._ledger.seal(entry.record, intended)
+            if not await self._began(lease, Change("hold", {"intent": sealed}, journal=((action.verdict, text),))):
+                return None
         lease.begun.append((intended, False))
         making = entry._replace(intent=intended)
         return await self._guarded(making, permit, "Making", lambda: self._create(making, intended), ("intent",))
@@ -177,7 +179,19 @@ class Reconciler:
         asked = time.monotonic()
         if not await self._ledger.begin(lease, change):
             return False
-        return time.monotonic() - asked < self._ledger.lease_seconds / 3 or await self._ledger.renew(lease)
+        return self._holds(asked) or await self._ledger.renew(lease)
+
+    def _holds(self, asked: float) -> bool:
+        """Whether a lease that was asked for then (monotonic) holds for long enough to begin a call."""
+        return time.monotonic() - asked < self._ledger.lease_seconds / 3
+
+    def foresee(self, record: Record, realm: str, foreign: str) -> Placement | None:
+        """The meeting that is made of a record of which nothing is known yet; None where that is to be seen."""
+        entry = Entry(record.id, record.rank, realm, record, foreign, asked=1)
+        action = self._plan(entry)
+        if action.wanted is None or len(action.hosts) > 1 or not self._calls.likely(action.wanted.connection):
+            return None
+        return self._ours(action.wanted)
 
     def _ours(self, placed: Placement) -> Placement:
         """A meeting that this installation makes, or made: its marker says so, and no placement in the store."""

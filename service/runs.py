@@ -23,6 +23,7 @@ from service.outcome import Step, again
 from service.reconcile import Reconciler
 from service.settings import Settings
 from service.store import StoreUnavailable
+from service.vello import Record
 from service.verbs import Change, Committed, Lease, Telling
 
 Tell = Callable[[Entry], Telling | None]
@@ -51,6 +52,10 @@ class Runs:
         self._meetings = meetings
         self._observer = observer
         self._running: dict[str, asyncio.Task[Entry | None]] = {}
+
+    def foresee(self, record: Record, realm: str, foreign: str) -> Placement | None:
+        """See `Reconciler.foresee`."""
+        return self._reconciler.foresee(record, realm, foreign)
 
     def start(self, lease: Lease, revision: str, tell: Tell | None = None) -> asyncio.Task[Entry | None]:
         """Begin to work on a leased record in a task of its own, with the settings of `revision`.
@@ -110,6 +115,8 @@ class Runs:
 
     async def _leave(self, lease: Lease, change: Change) -> None:
         """Hand the record back in the middle of a step; what that did is its heir's to find, or to be told of."""
+        if lease.foreseen and not lease.begun:  # no call went out
+            change = replace(change, drop=(*change.drop, "intent"))
         write = partial(self._ledger.commit, lease, change, self._ledger.new_name())
         with contextlib.suppress(StoreUnavailable):
             committed = await (self._insist(write) if lease.begun else write())
@@ -124,6 +131,8 @@ class Runs:
             made, change = step.made, step.change
             if lease.begun:
                 lease.begun[:] = [(made, not step.failed)] if made else []
+            if lease.foreseen and step.entry.intent is None and "intent" not in change.drop:
+                change = replace(change, drop=(*change.drop, "intent"))
             if tell and change.mode == "done":
                 change = replace(change, telling=tell(step.settled))
             committed = await self._insist(partial(self._commit, lease, step, change, self._ledger.new_name()))
@@ -136,7 +145,7 @@ class Runs:
             if committed.entry is None or (committed.verdict == "ok" and step.change.mode != "hold"):
                 return committed.entry
             await self._settings.refresh(committed.revision)
-            lease = replace(lease, entry=committed.entry)
+            lease = replace(lease, entry=committed.entry, foreseen=None)
         _log.error("rounds_exhausted", rounds=ROUNDS)
         return (await self._ledger.commit(lease, again(lease.entry, f"Not done after {ROUNDS} steps."))).entry
 

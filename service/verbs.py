@@ -10,6 +10,7 @@ from service.vello import Event
 HOSTED: Final = "h"
 DIRECT: Final = "d"
 """How an answer that is kept begins: with the link it holds."""
+FORESEEN: Final = "Making a meeting: Vello wants a link and there is no meeting."
 ZOMBIE: Final = "A process that had lost its lease made a meeting, or may have; it will be removed."
 
 
@@ -19,7 +20,8 @@ class Lease:
 
     `inherited`: the one who had it before let it expire in the middle of the work. `begun`: what was made or changed at
     a provider under it and is not written down yet, each with whether that is certain. `turn` ends once the first call
-    goes out.
+    goes out. `foreseen`: the meeting whose intent was written with the lease, which was `asked` for at that time
+    (monotonic); the entry is without it.
     """
 
     entry: Entry
@@ -27,6 +29,8 @@ class Lease:
     inherited: bool = False
     begun: list[tuple[Placement, bool]] = field(default_factory=list, compare=False, repr=False)
     turn: Turn | None = field(default=None, compare=False, repr=False)
+    foreseen: Placement | None = None
+    asked: float = 0.0
 
 
 class Known(NamedTuple):

@@ -161,8 +161,16 @@ class Webhook:
         seen.note, seen.foreign = self._deliveries.note(event, realm), foreign_link(record, self._hosted_prefix)
         turn = await self._turns.take() if inline else None
         try:
+            foreseen = self._runs.foresee(record, realm, seen.foreign) if inline and known is NOTHING else None
             accepted = await self._ledger.accept(
-                event, realm, self._hosted_prefix, inline=inline, known=known, note=seen.note, foreign=seen.foreign
+                event,
+                realm,
+                self._hosted_prefix,
+                inline=inline,
+                known=known,
+                note=seen.note,
+                foreign=seen.foreign,
+                foreseen=foreseen,
             )
             if turn and accepted.lease:
                 accepted = accepted._replace(lease=replace(accepted.lease, turn=turn))

@@ -27,6 +27,8 @@ MUTANTS: dict[str, tuple[Cut, ...]] = {
     ),
     "no_intent": (
         Cut('Change("hold", {"intent": sealed}', 'Change("hold", {}'),
+        Cut("redis.call('HSET', entry, 'intent', ARGV[31], 'intended', now)", ""),
+        Cut("(fence > 0 and e.intent == ARGV[31]) and 1 or 0", "1"),
         Cut('anew = {"intent": self._ledger.seal(entry.record, entry.intent)} if entry.intent else {}', "anew = {}"),
     ),
     "no_find": (

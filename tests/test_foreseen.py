@@ -1,0 +1,251 @@
+"""Laws of an intent that is written with the lease: it saves a call of the store, and holds only what was foreseen."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from service.choices import Choice
+from service.entry import Entry, Placement
+from service.gate import OPENS_AFTER, Gate
+from service.settings import Settings
+from service.shards import shard_of
+from service.store import Store
+from service.vello import UPDATE_METADATA, Record
+from service.verbs import Accepted, Change, Lease
+from tests.events import START, event, record
+from tests.test_reconcile import Bench, Careless
+from tests.waiting import stand_still
+
+PREFIX = "https://m.example/m/"
+MAKING = "Making a meeting: Vello wants a link and there is no meeting."
+
+
+@pytest.fixture
+async def bench(store: Store) -> AsyncIterator[Bench]:
+    """A process that has just made a meeting, so that it knows how its connection is."""
+    made = Bench(store, Careless())
+    await made.prepare()
+    await made.start(await made.lease(record()))
+    made.vendor.meetings.clear()
+    yield made
+    await made.runs.drain(1.0)
+
+
+def said(data: dict[str, Any]) -> Record:
+    found = event(UPDATE_METADATA, data).record
+    assert found
+    return found
+
+
+async def ask(bench: Bench, data: dict[str, Any], foreseen: Placement | None = None) -> Accepted:
+    """Vello asks for the link of a booking."""
+    foreseen = foreseen or bench.runs.foresee(said(data), "", "")
+    assert foreseen
+    return await bench.ledger.accept(event(UPDATE_METADATA, data), "", PREFIX, inline=True, foreseen=foreseen)
+
+
+async def leased(bench: Bench, data: dict[str, Any]) -> Lease:
+    lease = (await ask(bench, data)).lease
+    assert lease
+    return lease
+
+
+async def entry_of(bench: Bench, data: dict[str, Any]) -> Entry:
+    found = await bench.ledger.get(data["id"])
+    assert found
+    return found[0]
+
+
+async def story(bench: Bench, data: dict[str, Any]) -> list[str]:
+    found = await bench.ledger.get(data["id"])
+    assert found
+    return [line.text for line in found[1]]
+
+
+async def test_the_intent_stands_before_the_call_and_is_gone_after_it(bench: Bench) -> None:
+    data, vendor = record(), bench.vendor
+    lease = await leased(bench, data)
+    vendor.proceed.clear()
+    vendor.arrived.clear()
+    run = bench.start(lease)
+    await vendor.arrived.wait()
+    assert (await entry_of(bench, data)).intent == lease.foreseen
+    vendor.proceed.set()
+    after = await run
+    assert after
+    assert (after.intent, after.unsettled, len(vendor.meetings)) == (None, False, 1)
+    assert await story(bench, data) == [
+        "Vello sent record.update_metadata (version 1).",
+        MAKING,
+        "The meeting was made.",
+        "Ready: the meeting is as wanted.",
+    ]
+
+
+async def test_a_first_link_takes_two_calls_of_the_store(bench: Bench) -> None:
+    async def calls() -> int:
+        return int((await bench.store.execute("INFO", "commandstats"))["cmdstat_evalsha"]["calls"])
+
+    took = []
+    for _ in range(5):
+        before = await calls()
+        await bench.start(await leased(bench, record()))
+        took.append(await calls() - before)
+    assert min(took) == 2
+
+
+async def test_whoever_takes_over_asks_the_vendor_before_anything_is_made(bench: Bench) -> None:
+    data = record()
+    lease = await leased(bench, data)
+    bench.vendor.meetings["m-9"] = lease.foreseen.spec if lease.foreseen else pytest.fail("not foreseen")
+    heir = await bench.seize(data["id"])
+    assert (heir.entry.intent, heir.foreseen) == (lease.foreseen, None)
+    await bench.start(heir)
+    assert list(bench.vendor.meetings) == ["m-9"]
+
+
+async def test_a_zombie_makes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stood still between the lease and the call, and somebody else has done the work."""
+    data = record()
+    lease = await leased(bench, data)
+    await bench.start(await bench.seize(data["id"]))
+    stand_still(monkeypatch, bench.ledger.lease_seconds)
+    await bench.start(lease)
+    assert (bench.vendor.made, len(bench.vendor.meetings)) == (2, 1)
+
+
+async def test_what_is_wanted_otherwise_by_now_is_made_so_and_no_intent_is_left(bench: Bench) -> None:
+    data = record()
+    lease = await leased(bench, data)
+    await bench.settings.choices.put("default", Choice(connection=_default(bench), title="Another title"))
+    await bench.settings.announce(bench.ledger)
+    await bench.start(lease)
+    assert [spec.title for spec in bench.vendor.meetings.values()] == ["Another title"]
+    assert (await entry_of(bench, data)).intent is None
+
+
+async def test_nothing_is_left_of_it_where_no_meeting_is_wanted_any_more(bench: Bench) -> None:
+    data = record()
+    lease = await leased(bench, data)
+    await bench.settings.choices.put("default", Choice(connection=None))
+    await bench.settings.announce(bench.ledger)
+    await bench.start(lease)
+    seen = await entry_of(bench, data)
+    assert (seen.intent, seen.unsettled, bench.vendor.meetings) == (None, False, {})
+
+
+async def test_nothing_is_left_of_it_where_the_connection_may_not_be_called(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, elsewhere = record(), Gate(bench.store, first=60.0)
+    lease = await leased(bench, data)
+    for _ in range(OPENS_AFTER):
+        await elsewhere.unwell(await elsewhere.enter(_default(bench)))
+    stand_still(monkeypatch, 2.0)  # what it believed is old
+    await bench.start(lease)
+    seen = await entry_of(bench, data)
+    assert (seen.intent, seen.reason and seen.reason.code, bench.vendor.meetings) == (None, "held", {})
+
+
+async def test_a_stop_before_the_call_hands_back_a_record_without_intent(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, arrived = record(), asyncio.Event()
+
+    async def held_up(self: Settings, revision: str) -> None:
+        arrived.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Settings, "refresh", held_up)
+    run = bench.start(await leased(bench, data))
+    await arrived.wait()
+    await bench.runs.drain(0.05)
+    await asyncio.wait([run])
+    assert [lease.entry.intent for lease in (await bench.ledger.claim([shard_of(data["id"])], 1))[0].leases] == [None]
+
+
+def _default(bench: Bench) -> str:
+    choice = bench.settings.choices.of("an office", "")
+    assert choice
+    assert choice.connection
+    return choice.connection
+
+
+async def _asked_again(bench: Bench, data: dict[str, Any]) -> None:
+    await bench.start(await bench.lease(data))
+    await bench.settings.choices.put("default", Choice(connection=_default(bench), title="Changed"))
+    await bench.settings.announce(bench.ledger)
+
+
+async def _released(bench: Bench, data: dict[str, Any]) -> None:
+    await bench.ledger.accept(event("record.created", data), "", PREFIX, inline=False)
+    assert await bench.ledger.release(data["id"], "Let go.")
+
+
+async def _moved(bench: Bench, data: dict[str, Any]) -> None:
+    newer = data | {"version": 2, "time": START + 3600}
+    await bench.ledger.accept(event("record.updated", newer), "", PREFIX, inline=False)
+
+
+async def _interrupted(bench: Bench, data: dict[str, Any]) -> None:
+    lease = await leased(bench, data)
+    await bench.ledger.commit(lease, Change("back"))
+
+
+async def _removed(bench: Bench, data: dict[str, Any]) -> None:
+    await bench.start(await bench.lease(data))
+    cancelled = data | {"version": 2, "canceled": True}
+    await bench.ledger.accept(event("record.cancelled", cancelled), "", PREFIX, inline=False)
+    await bench.start((await bench.ledger.claim([shard_of(data["id"])], 1))[0].leases[0])
+    data |= {"version": 3}
+
+
+@pytest.mark.parametrize("earlier", [_asked_again, _released, _moved, _interrupted, _removed])
+async def test_it_is_not_written_to_a_record_that_is_another_than_was_taken_for(
+    bench: Bench, earlier: Callable[[Bench, dict[str, Any]], Awaitable[None]]
+) -> None:
+    data = record()
+    foreseen = bench.runs.foresee(said(data), "", "")
+    await earlier(bench, data)
+    before = (await entry_of(bench, data)).intent
+    lease = (await ask(bench, data, foreseen)).lease
+    assert lease is None or lease.foreseen is None
+    assert (await entry_of(bench, data)).intent == before
+
+
+async def test_a_booking_that_was_made_known_before_counts_as_new(bench: Bench) -> None:
+    data = record()
+    await bench.ledger.accept(event("record.created", data), "", PREFIX, inline=False)
+    assert (await leased(bench, data)).foreseen
+
+
+async def test_whoever_says_it_again_after_a_lost_answer_has_the_same_lease(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store's client sends a script again; it is the same call, with the same words."""
+    call, twice = bench.store.call, list[Any]()
+
+    async def again(*words: Any) -> Any:
+        twice[:] = [await call(*words), await call(*words)]
+        return twice[1]
+
+    monkeypatch.setattr(bench.store, "call", again)
+    lease = await leased(bench, record())
+    monkeypatch.undo()
+    assert lease.foreseen
+    assert (lease.fence, lease.inherited) == (twice[0][1], False)
+    await bench.start(lease)
+    assert len(bench.vendor.meetings) == 1
+
+
+@pytest.mark.parametrize(("fields", "foreign"), [({"canceled": True}, ""), ({"archived": True}, ""), ({}, "digest")])
+async def test_no_meeting_is_foreseen_where_none_is_wanted(bench: Bench, fields: dict[str, Any], foreign: str) -> None:
+    assert bench.runs.foresee(said(record(**fields)), "", foreign) is None
+
+
+async def test_none_is_foreseen_where_a_look_at_the_connection_comes_first(store: Store, bench: Bench) -> None:
+    other = Bench(store, Careless())
+    await other.settings.load()
+    assert other.runs.foresee(said(record()), "", "") is None
