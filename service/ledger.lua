@@ -197,7 +197,7 @@ function verbs.accept()
     ready = ready or (score and tonumber(score) <= now)
     if mine or (ready and not leased(e)) then
       fence, inherited = grant(e, ARGV[14], tonumber(ARGV[15]))
-      if ARGV[31] ~= '' and e.digest == ARGV[8] and inherited == 0 and untouched(e) then
+      if ARGV[31] ~= '' and e.digest == ARGV[8] and untouched(e) then
         redis.call('HSET', entry, 'intent', ARGV[31], 'intended', now)
         tell('create', ARGV[32])
       end

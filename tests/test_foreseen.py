@@ -121,7 +121,15 @@ async def test_what_is_wanted_otherwise_by_now_is_made_so_and_no_intent_is_left(
     lease = await leased(bench, data)
     await bench.settings.choices.put("default", Choice(connection=_default(bench), title="Another title"))
     await bench.settings.announce(bench.ledger)
-    await bench.start(lease)
+    bench.vendor.proceed.clear()
+    bench.vendor.arrived.clear()
+    run = bench.start(lease)
+    await bench.vendor.arrived.wait()
+    intent = (await entry_of(bench, data)).intent
+    assert intent
+    assert intent.spec.title == "Another title"
+    bench.vendor.proceed.set()
+    await run
     assert [spec.title for spec in bench.vendor.meetings.values()] == ["Another title"]
     assert (await entry_of(bench, data)).intent is None
 
