@@ -54,16 +54,19 @@ function verbs.lock()
 end
 
 -- Keep new tokens if the grant is still at version ARGV[2] ('' whatever it is); a lock does not matter, because what
--- a vendor has just given out is newer than what anybody else holds.
+-- a vendor has just given out is newer than what anybody else holds. What a person granted is kept once: said again,
+-- it may be older than what a renewal, or another person, has brought meanwhile.
 -- ARGV 3 nonce of this call  4 envelope  5 life ms  6 TTL s  7.. more fields, name and value. Answers 1, or 0: moved.
 function verbs.save()
   local e = load()
-  if e.nonce == ARGV[3] then return 1 end
+  local put = e.put or ''
+  if e.nonce == ARGV[3] or string.find(put, ARGV[3], 1, true) then return 1 end
   if ARGV[2] ~= '' and (e.version or '0') ~= ARGV[2] then return 0 end
   redis.call('HINCRBY', key, 'version', 1)
   redis.call('HSET', key, 'nonce', ARGV[3], 'token', ARGV[4], 'life', ARGV[5], 'refreshed', now)
   redis.call('HSET', key, 'expires', now + tonumber(ARGV[5]))
   for i = 7, #ARGV, 2 do redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end
+  if ARGV[2] == '' then redis.call('HSET', key, 'put', string.sub(ARGV[3] .. ' ' .. put, 1, 8 * (#ARGV[3] + 1))) end
   redis.call('HDEL', key, 'dead', 'tries', 'held', 'trouble')
   unlock()
   redis.call('EXPIRE', key, ARGV[6])

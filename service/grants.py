@@ -124,10 +124,12 @@ class Grants:
         """
         return _grant(grant, await self._call(grant, "lock", owner, version, int(seconds * 1000)))
 
-    async def put(self, grant: str, tokens: Tokens, provider: str, client_id: str, account: str) -> bool:
-        """Keep what a person has just granted, whatever was there before."""
+    async def put(
+        self, grant: str, tokens: Tokens, provider: str, client_id: str, account: str, nonce: str = ""
+    ) -> bool:
+        """Keep what a person has just granted, whatever was there before; whoever says it again names it so."""
         fields = {"client_id": client_id, "account": account, "connected": str(int(time.time()))}
-        return await self._save(grant, "", tokens, provider, KEPT, fields)
+        return await self._save(grant, "", tokens, provider, KEPT, fields, nonce)
 
     async def renewed(self, grant: str, version: int, tokens: Tokens, provider: str, *, kept: float = KEPT) -> bool:
         """Keep what a renewal of `version` brought; False when the grant is another one by now, or gone."""
@@ -157,7 +159,14 @@ class Grants:
         return held["access_token"], held["refresh_token"]
 
     async def _save(
-        self, grant: str, version: int | str, tokens: Tokens, provider: str, kept: float, fields: Mapping[str, str]
+        self,
+        grant: str,
+        version: int | str,
+        tokens: Tokens,
+        provider: str,
+        kept: float,
+        fields: Mapping[str, str],
+        nonce: str = "",
     ) -> bool:
         held = {"access_token": tokens.access_token, "refresh_token": tokens.refresh_token}
         envelope = self._vault.seal(json.dumps(held), token_purpose(provider, grant))
@@ -165,8 +174,8 @@ class Grants:
         if tokens.scopes is not None:
             named["scopes"] = " ".join(tokens.scopes)
         pairs = [text for pair in named.items() for text in pair]
-        life, nonce = int(tokens.life * 1000), secrets.token_hex(8)
-        return bool(await self._call(grant, "save", version, nonce, envelope, life, max(1, int(kept)), *pairs))
+        name, life = nonce or secrets.token_hex(8), int(tokens.life * 1000)
+        return bool(await self._call(grant, "save", version, name, envelope, life, max(1, int(kept)), *pairs))
 
     async def _call(self, grant: str, verb: str, *rest: str | int) -> Any:
         return await self._store.call(_SCRIPT, (grant_key(grant),), (verb, *rest))

@@ -153,9 +153,9 @@ class Broker:
             raise TemporaryError(error.text) from None
         http = vendor.http.at(vendor.http.base_url, authorizer=_Fresh(vendor.info.title, tokens.access_token))
         account = await vendor.oauth.identify(http, told)
-        name = vendor.info.name
+        name, nonce = vendor.info.name, secrets.token_hex(8)
         grant = grant_id(name, client.client_id, account.id)
-        await self._kept(lambda: self._grants.put(grant, tokens, name, client.client_id, account.id))
+        await self._kept(lambda: self._grants.put(grant, tokens, name, client.client_id, account.id, nonce))
         lacking = missing(vendor.oauth, tokens.scopes, feature) if tokens.scopes is not None else ()
         return Granted(grant, account, lacking)
 

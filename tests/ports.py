@@ -1,16 +1,23 @@
 """Ports for servers that the tests start."""
 
 import contextlib
+import itertools
+import os
 import secrets
 import socket
+from typing import Final
+
+_SHARE: Final = 1500  # ports of each process that runs tests at the same time
+_TURNS: Final = itertools.count(secrets.randbelow(_SHARE))
 
 
 def free_port() -> int:
-    """A port nobody listens on now, and none that the kernel gives to others until the server is up.
+    """A port nobody listens on now, and nobody else is given until its server is up: neither by us nor by the kernel.
 
     With the port 10,000 above it, which nodes of a cluster take too, it is below those the kernel chooses from.
     """
+    first = 10_000 + _SHARE * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8)
     while True:
-        port = 10_000 + secrets.randbelow(12_000)
+        port = first + next(_TURNS) % _SHARE
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port

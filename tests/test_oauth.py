@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from providers.base import Delegation, PermanentError, ProviderError, ReconnectRequired, TemporaryError
+from providers.base import Account, Delegation, PermanentError, ProviderError, ReconnectRequired, TemporaryError
 from providers.http import Http
 from service.connections import Connection
 from service.endpoint import Tokens
@@ -131,6 +131,45 @@ async def test_new_tokens_outlive_a_store_that_is_away(bench: Bench) -> None:
             assert await asked == "new"
         assert grants.open(await grants.look(GRANT), "zoom") == ("new", "r2")
         await store.close()
+
+
+async def _anna(*_: object) -> Account:
+    return Account("anna", "Anna")
+
+
+async def test_what_a_person_granted_is_kept_once_however_often_that_is_tried(
+    store: Store, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer was lost, and by the next try another process has renewed it: the older tokens are of no use."""
+    call, lost = store.call, False
+
+    async def loses_an_answer(script: Any, keys: Any, words: Any) -> Any:
+        nonlocal lost
+        answer = await call(script, keys, words)
+        if words[0] == "save" and not lost:
+            lost = True
+            grants = Grants(store, VAULT)
+            assert await grants.renewed(keys[0].removeprefix("vm:grant:"), 1, Tokens("newer", "r9", 60, None), "zoom")
+            raise StoreUnavailable("The store is unavailable: it did not answer in time.")
+        return answer
+
+    async with RawServer(NEW) as vendor:
+        here, source = bench(vendor)
+        assert source.client
+        at = replace(source.vendor, oauth=replace(source.vendor.oauth, identify=_anna))
+        monkeypatch.setattr(store, "call", loses_an_answer)
+        granted = await here.exchange(at, source.client, "code", "verifier")
+        monkeypatch.undo()
+    grants = Grants(store, VAULT)
+    assert lost
+    assert grants.open(await grants.look(granted.grant), "zoom") == ("newer", "r9")
+
+
+async def test_of_two_who_grant_at_the_same_time_a_repetition_does_not_bring_the_older_back(store: Store) -> None:
+    grants = Grants(store, VAULT)
+    for nonce, refresh in (("1" * 16, "r1"), ("2" * 16, "r2"), ("1" * 16, "r1")):
+        assert await grants.put(GRANT, Tokens("a", refresh, 60, None), "zoom", CLIENT, "anna", nonce)
+    assert grants.open(await grants.look(GRANT), "zoom") == ("a", "r2")
 
 
 class Frozen(Grants):
