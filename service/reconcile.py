@@ -189,9 +189,10 @@ class Reconciler:
         """The meeting that is made of a record of which nothing is known yet; None where that is to be seen."""
         entry = Entry(record.id, record.rank, realm, record, foreign, asked=1)
         action = self._plan(entry)
-        if action.wanted is None or len(action.hosts) > 1 or not self._calls.likely(action.wanted.connection):
+        wanted, connections = action.wanted, self._settings.connections
+        if wanted is None or len(action.hosts) > 1 or not self._calls.likely(wanted.connection):
             return None
-        return self._ours(action.wanted)
+        return None if purse_of(connections, wanted, action.verdict) else self._ours(wanted)  # it may be empty
 
     def _ours(self, placed: Placement) -> Placement:
         """A meeting that this installation makes, or made: its marker says so, and no placement in the store."""
