@@ -1,7 +1,7 @@
 """The service in this process, with everything real behind it: a store, a worker, a provider over HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from providers.base import ProviderInfo
 from service.app import Role, opened
 from service.config import Config
 from service.observer import Observer
+from service.store import Store
 from service.vello import sign
 from tests.events import body
 from tests.waiting import wait_until
@@ -102,3 +103,17 @@ async def running(
 async def together(*calls: Any) -> list[Any]:
     """All of `calls` at the same time."""
     return list(await asyncio.gather(*calls))
+
+
+async def scripts_of(store: Store, act: Callable[[], Awaitable[object]]) -> int:
+    """How many scripts the store runs for one act: the fewest of five times, for the service does other things too."""
+
+    async def calls() -> int:
+        return int((await store.execute("INFO", "commandstats"))["cmdstat_evalsha"]["calls"])
+
+    took = []
+    for _ in range(5):
+        before = await calls()
+        await act()
+        took.append(await calls() - before)
+    return min(took)
