@@ -8,7 +8,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from string import Formatter
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import available_timezones
@@ -139,17 +139,24 @@ class Choice(BaseModel):
     def hosts_of(self, resource: str | None) -> tuple[str, ...]:
         """Who may host a resource's meetings, best first."""
         named = self.hosts.get(resource or "", self.default_host) or ""
-        return tuple(host for each in named.split(",") if (host := each.strip()))
+        return _hosts(named)
 
     def title_of(self, wish: Record) -> str:
         """The meeting's title; it carries no personal data unless an admin puts some there."""
-        usual = _APPOINTMENT.get((wish.language or "").replace("_", "-").partition("-")[0].lower(), "Appointment")
-        text = (self.title or usual).format(
-            office=self.name or "",
-            service=self.service_names.get(wish.service or "", ""),
-            record_number=wish.record_number or "",
-        )
-        return " ".join(text.split()) or usual
+        service = self.service_names.get(wish.service or "", "")
+        return _titled(self.title or "", wish.language or "", self.name or "", service, wish.record_number or "")
+
+
+@lru_cache(1024)  # a run plans several times
+def _hosts(named: str) -> tuple[str, ...]:
+    return tuple(host for each in named.split(",") if (host := each.strip()))
+
+
+@lru_cache(1024)
+def _titled(wanted: str, language: str, office: str, service: str, record_number: str) -> str:
+    usual = _APPOINTMENT.get(language.replace("_", "-").partition("-")[0].lower(), "Appointment")
+    text = (wanted or usual).format(office=office, service=service, record_number=record_number)
+    return " ".join(text.split()) or usual
 
 
 class Choices:

@@ -44,8 +44,7 @@ class Placement(NamedTuple):
     @property
     def name(self) -> str:
         """A name for this meeting that is safe to store in clear; the same meeting always has the same one."""
-        what = self.meeting.id if self.meeting else f"{self.spec.key}/{self.spec.generation}"
-        return hashlib.sha256(f"{self.connection}\0{what}".encode()).hexdigest()[:16]
+        return _name(self.connection, self.meeting.id if self.meeting else f"{self.spec.key}/{self.spec.generation}")
 
     def dump(self) -> tuple[Any, ...]:
         """For the vault, as JSON: it holds the join URL in clear.
@@ -181,6 +180,11 @@ class Entry(NamedTuple):
 def reason_text(reason: Reason) -> str:
     """A reason as the entry stores it."""
     return orjson.dumps(reason).decode()
+
+
+@lru_cache(1024)  # a run asks for one meeting's name several times
+def _name(connection: str, what: str) -> str:
+    return hashlib.sha256(f"{connection}\0{what}".encode()).hexdigest()[:16]
 
 
 @lru_cache(1024)  # of one link it is asked for again and again

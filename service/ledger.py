@@ -8,7 +8,6 @@ import math
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
-from dataclasses import replace
 from importlib import resources
 from typing import Any, Final
 
@@ -155,8 +154,8 @@ class Ledger:
         entry = self._rows.entry(record.id, flat, now)
         lease = Lease(entry, fence, bool(inherited)) if entry and fence else None
         if lease and foreseen and written == [1]:
-            before = lease.entry._replace(intent=None, intent_age=math.inf)
-            lease = replace(lease, entry=before, foreseen=foreseen, asked=asked)
+            lease.entry = lease.entry._replace(intent=None, intent_age=math.inf)
+            lease.foreseen, lease.asked = foreseen, asked
         return Accepted(verdict, entry, lease, revision, now // 1000, noted=entry is not None)
 
     async def weigh(self, event: Event, realm: str) -> tuple[str, Entry | None, str]:

@@ -134,7 +134,7 @@ class Reconciler:
         intended = self._ours(wanted)
         if entry.older and (recalled := await self._recall(entry, intended, permit)):
             return recalled
-        if lease.foreseen != intended or not self._holds(lease.asked):
+        if lease.foreseen != wanted or not self._holds(lease.asked):
             text = f"Making a meeting: {action.why}."
             sealed = self._ledger.seal(entry.record, intended)
             if not await self._began(lease, Change("hold", {"intent": sealed}, journal=((action.verdict, text),))):
@@ -192,7 +192,7 @@ class Reconciler:
         wanted, connections = action.wanted, self._settings.connections
         if wanted is None or len(action.hosts) > 1 or not self._calls.likely(wanted.connection):
             return None
-        return None if purse_of(connections, wanted, action.verdict) else self._ours(wanted)  # it may be empty
+        return None if purse_of(connections, wanted, action.verdict) else wanted  # it may be empty
 
     def _ours(self, placed: Placement) -> Placement:
         """A meeting that this installation makes, or made: its marker says so, and no placement in the store."""
@@ -304,14 +304,9 @@ class Reconciler:
         drop: tuple[str, ...] = ("reason",)
         if entry.meeting is not None:
             state, text, drop = State.READY, f"Ready: {action.why}.", ("reason", f"x:{entry.meeting.name}")
-        change = replace(
-            step.change,
-            mode="done",
-            set={**step.change.set, "state": state, "settings": self._settings.revision},
-            drop=(*step.change.drop, *drop),
-            journal=(*step.change.journal, ("settled", text)),
-        )
-        return Step(entry, change)
+        sets = {**step.change.set, "state": state, "settings": self._settings.revision}
+        journal = (*step.change.journal, ("settled", text))
+        return Step(entry, Change("done", sets, (*step.change.drop, *drop), journal))
 
     async def _guarded(
         self,

@@ -18,7 +18,7 @@ _CONTENT = ("company", "office", "resource", "service", "user", "customer", "sta
 _STORED = (*_CONTENT, "language", "record_number", "archived")
 _wish_of = attrgetter(*_STORED)
 _STANDING = ("meeting", "entrance", "marked")
-_KEPT = 1024  # wishes and placements kept as they were read or sealed: a run reads the same ones at each of its steps
+_KEPT = 2048  # wishes and placements kept as they were read or sealed: a run reads the same ones at each of its steps
 
 
 class Rows:
@@ -26,8 +26,7 @@ class Rows:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self._kept: OrderedDict[tuple[str, str], Placement] = OrderedDict()  # by record and envelope, the oldest first
-        self._standing = lru_cache(_KEPT)(self._open_standing)
+        self._kept: OrderedDict[tuple[str, ...], Placement] = OrderedDict()  # by record and fields, the oldest first
 
     def entry(self, record: str, flat: Any, now: int = 0) -> Entry | None:
         """The entry that a script or HGETALL answered, None where there is none; `now` in ms, of the store."""
@@ -73,33 +72,38 @@ class Rows:
     def seal(self, record: str, placement: Placement) -> str:
         """A placement as an envelope: its join URL is nobody's business."""
         envelope = self._vault.seal(orjson.dumps(placement.dump()).decode(), meeting_purpose(record))
-        self._keep(record, envelope, placement.bare())
+        self._keep((record, envelope), placement.bare())
         return envelope
 
     def standing(self, record: str, placement: Placement) -> dict[str, str]:
         """What an entry holds of a meeting that stands: its entrance ('' for none) in an envelope, and whose it is."""
         kept = placement.meeting and placement.meeting.entrance and orjson.dumps(placement.dump_entrance()).decode()
         entrance = self._vault.seal(kept, entrance_purpose(record)) if kept else ""
-        return {"meeting": self.seal(record, placement), "entrance": entrance, "marked": placement.marked}
+        envelope = self._vault.seal(orjson.dumps(placement.dump()).decode(), meeting_purpose(record))
+        self._keep((record, envelope, entrance, placement.marked), placement)
+        return {"meeting": envelope, "entrance": entrance, "marked": placement.marked}
 
     def placement(self, record: str, envelope: str) -> Placement:
         """What `seal` sealed, without its entrance."""
         placed = self._kept.get((record, envelope))
         if placed is None:
             placed = Placement.load(orjson.loads(self._vault.open(envelope, meeting_purpose(record))))
-            self._keep(record, envelope, placed)
+            self._keep((record, envelope), placed)
         return placed
 
-    def _keep(self, record: str, envelope: str, placed: Placement) -> None:
-        self._kept[record, envelope] = placed
+    def _standing(self, record: str, envelope: str, entrance: str, marked: str) -> Placement:
+        placed = self._kept.get((record, envelope, entrance, marked))
+        if placed is None:
+            placed = self.placement(record, envelope).owned(marked)
+            if entrance:
+                placed = placed.entered(orjson.loads(self._vault.open(entrance, entrance_purpose(record))))
+            self._keep((record, envelope, entrance, marked), placed)
+        return placed
+
+    def _keep(self, fields: tuple[str, ...], placed: Placement) -> None:
+        self._kept[fields] = placed
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
-
-    def _open_standing(self, record: str, envelope: str, entrance: str, marked: str) -> Placement:
-        placed = self.placement(record, envelope).owned(marked)
-        return (
-            placed.entered(orjson.loads(self._vault.open(entrance, entrance_purpose(record)))) if entrance else placed
-        )
 
 
 @lru_cache(_KEPT)

@@ -145,7 +145,7 @@ class Runs:
             if committed.entry is None or (committed.verdict == "ok" and step.change.mode != "hold"):
                 return committed.entry
             await self._settings.refresh(committed.revision)
-            lease = replace(lease, entry=committed.entry, foreseen=None)
+            lease.entry, lease.foreseen = committed.entry, None
         _log.error("rounds_exhausted", rounds=ROUNDS)
         return (await self._ledger.commit(lease, again(lease.entry, f"Not done after {ROUNDS} steps."))).entry
 

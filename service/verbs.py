@@ -14,7 +14,7 @@ FORESEEN: Final = "Making a meeting: Vello wants a link and there is no meeting.
 ZOMBIE: Final = "A process that had lost its lease made a meeting, or may have; it will be removed."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Lease:
     """The right to work on one record until it expires; `fence` proves it at every commit.
 

@@ -5,7 +5,6 @@ Plain ASGI, outside every framework's per-request machinery: this is the hot pat
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -173,7 +172,7 @@ class Webhook:
                 foreseen=foreseen,
             )
             if turn and accepted.lease:
-                accepted = accepted._replace(lease=replace(accepted.lease, turn=turn))
+                accepted.lease.turn = turn
             elif turn:
                 turn.end()
             return await self._said(record, accepted, realm, due, seen, inline=inline)
