@@ -36,7 +36,7 @@ from service.tombs import Tombs
 from service.vault import Damaged, UnknownKey, Vault
 from service.vello import UPDATE_METADATA, Event
 from service.verbs import (
-    FORESEEN,
+    NEVER_MADE,
     NOTHING,
     ZOMBIE,
     Accepted,
@@ -146,7 +146,7 @@ class Ledger:
             *note,
             known.placement.marked if known.placement else "",
             self.seal(record.id, foreseen) if foreseen else "",
-            FORESEEN,
+            f"Making a meeting: {NEVER_MADE}.",
         )
         verdict, fence, inherited, now, revision, flat, *written = answer
         if fence < 0:

@@ -21,6 +21,7 @@ from providers.base import Capabilities, MeetingSpec
 from service.choices import Choice
 from service.entry import Entry, Placement
 from service.vello import Rank, Record
+from service.verbs import NEVER_MADE
 
 
 class Verdict(StrEnum):
@@ -117,7 +118,7 @@ def plan(
     spec = spec_of(entry, entry.wish, choice, generation=generation, opens_early=early)
     wanted = Placement(choice.connection, spec, now.meeting if now else None, office)
     if now is None:
-        return Action(Verdict.CREATE, "Vello wants a link and there is no meeting", wanted=wanted, hosts=hosts)
+        return Action(Verdict.CREATE, NEVER_MADE, wanted=wanted, hosts=hosts)
     replacement = _replacement(now, wanted, capabilities)
     if replacement:
         anew = spec_of(entry, entry.wish, choice, generation=entry.made + 1, opens_early=early)

@@ -1,5 +1,6 @@
 """The address of a store: which servers it names, how they are found, and how to log in to them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -34,6 +35,7 @@ class _Scheme:
     options: frozenset[str]
 
 
+_END_OF_AUTHORITY: Final = re.compile("[/?#]")
 _SCHEMES: Final = {
     "redis": _Scheme(Mode.SINGLE, 6379, _LOGIN | {"db"}),
     "rediss": _Scheme(Mode.SINGLE, 6379, _LOGIN | _TLS | {"db"}),
@@ -63,9 +65,12 @@ class StoreAddress:
     def parse(cls, url: str) -> "StoreAddress":
         """Read a URL. Raises ValueError; its text says what is wrong and quotes no secret."""
         try:
-            parts = urlsplit(url)
+            before, slashes, rest = url.partition("://")
+            authority = _END_OF_AUTHORITY.split(rest, maxsplit=1)[0]
+            # urlsplit takes one host only: of several it refuses those in brackets.
+            parts = urlsplit(f"{before}{slashes}{authority and '-'}{rest[len(authority) :]}")
             scheme = _SCHEMES[parts.scheme]
-            userinfo, _, places = parts.netloc.rpartition("@")
+            userinfo, _, places = authority.rpartition("@")
             hosts = tuple(_host(place, scheme.port) for place in places.split(",")) if places else ()
             unix = parts.scheme == "unix"
             if unix == bool(hosts) or (unix and not parts.path.strip("/")) or parts.fragment:

@@ -10,7 +10,8 @@ from service.vello import Event
 HOSTED: Final = "h"
 DIRECT: Final = "d"
 """How an answer that is kept begins: with the link it holds."""
-FORESEEN: Final = "Making a meeting: Vello wants a link and there is no meeting."
+NEVER_MADE: Final = "Vello wants a link and there is no meeting"
+"""Why the first meeting of a record is made."""
 ZOMBIE: Final = "A process that had lost its lease made a meeting, or may have; it will be removed."
 
 

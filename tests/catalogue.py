@@ -99,6 +99,7 @@ FRAGMENTS = (
     "version {0}",
     "no version",
     "Ready: {0}.",
+    "Vello wants a link and there is no meeting",
     "As many calls of the connection as may be are in flight",
     "something newer is known",
     "nothing changed",
