@@ -185,7 +185,7 @@ def test_ci_runs_the_readmes_two_commands() -> None:
     assert "mapfile -t commands < <(grep '^python3 -m venv ' README.md)" in script
     assert 'bash -euo pipefail -c "${commands[0]}"' in script
     assert "set_up=${commands[1]%&& .venv/bin/pytest}" in script
-    assert re.search(r"^\.venv/bin/pytest ", script, re.MULTILINE)
+    assert re.search(r"^\.venv/bin/pytest$", script, re.MULTILINE)
 
 
 @pytest.mark.parametrize("path", sorted([*ROOT.glob("service/**/*.py"), *ROOT.glob("providers/*.py")]), ids=str)
