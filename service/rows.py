@@ -71,7 +71,7 @@ class Rows:
 
     def seal(self, record: str, placement: Placement) -> str:
         """A placement as an envelope: its join URL is nobody's business."""
-        envelope = self._vault.seal(orjson.dumps(placement.dump()).decode(), meeting_purpose(record))
+        envelope = self._sealed(record, placement)
         self._keep((record, envelope), placement.bare())
         return envelope
 
@@ -79,7 +79,7 @@ class Rows:
         """What an entry holds of a meeting that stands: its entrance ('' for none) in an envelope, and whose it is."""
         kept = placement.meeting and placement.meeting.entrance and orjson.dumps(placement.dump_entrance()).decode()
         entrance = self._vault.seal(kept, entrance_purpose(record)) if kept else ""
-        envelope = self._vault.seal(orjson.dumps(placement.dump()).decode(), meeting_purpose(record))
+        envelope = self._sealed(record, placement)
         self._keep((record, envelope, entrance, placement.marked), placement)
         return {"meeting": envelope, "entrance": entrance, "marked": placement.marked}
 
@@ -90,6 +90,9 @@ class Rows:
             placed = Placement.load(orjson.loads(self._vault.open(envelope, meeting_purpose(record))))
             self._keep((record, envelope), placed)
         return placed
+
+    def _sealed(self, record: str, placement: Placement) -> str:
+        return self._vault.seal(orjson.dumps(placement.dump()).decode(), meeting_purpose(record))
 
     def _standing(self, record: str, envelope: str, entrance: str, marked: str) -> Placement:
         placed = self._kept.get((record, envelope, entrance, marked))

@@ -24,6 +24,7 @@ from tests.events import record
 from tests.processes import Service
 from tests.servers import MemoryServer
 from tests.stores import answers
+from tests.tools import absent
 from tests.waiting import wait_until
 
 OWNER = """
@@ -117,7 +118,7 @@ async def test_ctrl_c_on_the_service_does_not_reach_its_server(data_dir: Path) -
 
 async def test_the_server_gets_none_of_our_secrets(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if sys.platform != "linux":
-        pytest.skip("only Linux shows a process's environment")
+        absent("a Linux, which shows a process's environment,")
     monkeypatch.setenv("SECRET_KEYS", "secret-of-ours")
     async with service_on(data_dir) as (_, store):
         environment = Path("/proc", str(await process_of(store)), "environ")

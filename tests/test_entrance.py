@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -14,7 +14,9 @@ from providers.zoom_entrance import entrance_of
 from service.commands import erase, rotate_keys
 from service.entry import Placement
 from service.plan import spec_of
+from service.rows import Rows
 from service.store import Store
+from service.vault import Vault
 from service.web import words
 from service.web.entrance import way_of
 from tests.entries import CHOICE, WISH, asked, capabilities, ready
@@ -31,6 +33,7 @@ from tests.test_login import log_in
 from tests.test_zoom_bookings import own_app
 
 NUMBERS = (DialIn("+46 850 520 017", ("1", "2"), "SE"), DialIn("+358 9 4245 1488", ("3",), "FI"))
+VAULT = Vault([("k1", bytes(32))])
 ENTRANCE = Entrance("Pa55*code", NUMBERS, guests_wait=True, guests_log_in=False)
 
 
@@ -54,6 +57,23 @@ def test_an_entrance_comes_back_as_it_was_kept() -> None:
     later = entered(None).entered(more)
     assert later.meeting
     assert later.meeting.entrance == ENTRANCE
+
+
+@pytest.mark.parametrize("owner", ["", "an installation"])
+@pytest.mark.parametrize("entrance", [None, Entrance(), ENTRANCE], ids=["none", "empty", "all"])
+def test_who_sealed_a_meeting_knows_it_as_any_other_process_reads_it(owner: str, entrance: Entrance | None) -> None:
+    """Whoever seals it does not read it anew."""
+    plain = entered(entrance)
+    assert plain.meeting
+    meeting = replace(plain.meeting, warnings=("not quite",))
+    placed = plain._replace(spec=replace(plain.spec, owner=owner, options={"lobby": True}), meeting=meeting)
+    here, elsewhere = Rows(VAULT), Rows(VAULT)
+    row = {"rank": "0", **here.standing("a record", placed)}
+    seen = [each.entry("a record", row) for each in (here, elsewhere)]
+    assert [asdict(each.meeting.meeting) for each in seen if each and each.meeting and each.meeting.meeting] == [
+        asdict(meeting)
+    ] * 2
+    assert [each.meeting for each in seen if each] == [placed, placed]
 
 
 @pytest.mark.parametrize("changes", [{"id": "m-2"}, {"join_url": "https://zoom.example/j/1?pwd=y"}], ids=["id", "link"])

@@ -13,7 +13,7 @@ from service.settings import Settings
 from service.shards import shard_of
 from service.store import Store
 from service.vello import UPDATE_METADATA, Record
-from service.verbs import Accepted, Change, Lease
+from service.verbs import Accepted, Change, Committed, Lease
 from tests.events import START, event, record
 from tests.test_reconcile import Bench, Careless
 from tests.waiting import stand_still
@@ -142,6 +142,34 @@ async def test_nothing_is_left_of_it_where_no_meeting_is_wanted_any_more(bench: 
     await bench.start(lease)
     seen = await entry_of(bench, data)
     assert (seen.intent, seen.unsettled, bench.vendor.meetings) == (None, False, {})
+
+
+async def test_what_a_later_step_of_the_same_run_makes_has_an_intent_of_its_own(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first step saw that no meeting is wanted, and gave up the intent; by its commit the same one is again."""
+    data, choice, commit = record(), Choice(connection=_default(bench)), bench.ledger.commit
+    lease = await leased(bench, data)
+    await bench.settings.choices.put("default", Choice(connection=None))
+    await bench.settings.announce(bench.ledger)
+
+    async def meanwhile(*words: Any) -> Committed:
+        monkeypatch.undo()
+        await bench.settings.choices.put("default", choice)
+        await bench.settings.announce(bench.ledger)
+        newer = data | {"version": 2, "customer": "00000000-0000-4000-8000-000000000000"}
+        await bench.ledger.accept(event("record.updated", newer), "", PREFIX, inline=False)
+        return await commit(*words)
+
+    monkeypatch.setattr(bench.ledger, "commit", meanwhile)
+    bench.vendor.proceed.clear()
+    bench.vendor.arrived.clear()
+    run = bench.start(lease)
+    await bench.vendor.arrived.wait()
+    assert (await entry_of(bench, data)).intent
+    bench.vendor.proceed.set()
+    await run
+    assert len(bench.vendor.meetings) == 1
 
 
 async def test_nothing_is_left_of_it_where_the_connection_may_not_be_called(
