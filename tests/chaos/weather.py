@@ -108,7 +108,9 @@ class Sky:
         self._tell(about, f"happened: {b''.join(message.get('body', b'') for message in answer).decode()}")
         await outage(weather.hang if fate == "hung" else linger)
         if fate == "lost":
-            return await _lose(scope, receive, send, int(which * (len(_EXCUSES) + 2)))
+            how = int(which * (len(_EXCUSES) + 2))
+            self._tell(about, f"lost: {'cut' if how < 2 else _EXCUSES[how - 2]}")
+            return await _lose(scope, receive, send, how)
         if scope["state"]["transport"].is_closing():
             self._tell(about, "nobody listens")
         for message in answer:
