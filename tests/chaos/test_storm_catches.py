@@ -1,4 +1,4 @@
-"""Each guard of "exactly one meeting" is taken out once, and a storm sees it."""
+"""Each guard of "exactly one meeting" is taken out once, and one of a few storms sees it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +62,10 @@ async def test_with_every_guard_nothing_is_wrong(storm: str) -> None:
     ],
 )
 async def test_a_missing_guard_is_seen(mutant: str, storm: str, figure: str, tmp_path: Path) -> None:
-    plan = replace(STORMS[storm], source=mutated(mutant, tmp_path), calm=8)
-    verdict = await Storm(plan).run()
-    assert verdict.wrong[figure], str(verdict)
+    source, seen = mutated(mutant, tmp_path), []
+    for seed in (1, 2, 3):  # a freeze may come while a service has nothing in hand
+        verdict = await Storm(replace(STORMS[storm], source=source, calm=8, seed=seed)).run()
+        if verdict.wrong[figure]:
+            return
+        seen.append(str(verdict))
+    pytest.fail("\n".join(seen))
