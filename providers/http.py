@@ -40,8 +40,9 @@ from providers.base import (
     ReconnectRequired,
     TemporaryError,
 )
+from providers.limit import Limit
 from providers.transport import Hosts, NeverSent, Origin, Wires
-from providers.wire import AnswerLost, Limit
+from providers.wire import AnswerLost
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 SUCCESS = range(200, 300)

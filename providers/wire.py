@@ -4,17 +4,14 @@ It is for calls of our kind alone: a whole request in one write, a whole answer 
 """
 
 import asyncio
-from types import TracebackType
 from typing import Final, NamedTuple, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from providers.limit import GRACE, HELD_UP
+
 MAX_HEAD: Final = 32 * 1024
 """Largest status line and headers together that are read, in bytes."""
-
-HELD_UP: Final = 1.0
-"""Seconds a timer is late when this process stood still; then what came meanwhile is read before time is over."""
-_GRACE: Final = 1.0  # seconds for that
 
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 
@@ -29,30 +26,6 @@ class Reply(NamedTuple):
     status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes
-
-
-class Limit:
-    """As `asyncio.timeout`, but what came while this process stood still is not too late."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._bound = asyncio.timeout(None)
-
-    async def __aenter__(self) -> None:
-        await self._bound.__aenter__()
-        self._loop = asyncio.get_running_loop()
-        self._end = self._loop.time() + self._seconds
-        self._timer = self._loop.call_at(self._end, self._over)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._timer.cancel()
-        await self._bound.__aexit__(kind, error, trace)
-
-    def _over(self) -> None:
-        now = self._loop.time()
-        self._bound.reschedule(now + _GRACE if now - self._end > HELD_UP else now)
 
 
 class _Reading:
@@ -190,7 +163,7 @@ class Wire(asyncio.Protocol):
         loop, reading = asyncio.get_running_loop(), self._reading
         left = self._heard + self._patience - loop.time()
         if left < -HELD_UP:
-            left = _GRACE
+            left = GRACE
             self._heard = loop.time() + left - self._patience
         if left > 0:
             self._timer = loop.call_later(left, self._look)

@@ -17,6 +17,7 @@ from redis import exceptions as errors
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
+from providers.limit import Limit
 from service.store_address import Mode, StoreAddress
 from service.store_node import CONNECT_TIMEOUT, Command, Node
 from service.store_routes import Routes, Straight, routes
@@ -271,7 +272,7 @@ class Store:
         pause, reason = _PAUSE, ""
         while True:
             try:
-                async with asyncio.timeout_at(end):
+                async with Limit(end - loop.time()):
                     return await attempt()
             except (errors.RedisError, OSError) as error:
                 state = _state(error)

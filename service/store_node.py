@@ -13,6 +13,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from providers.limit import Limit
 from service.store_address import Host
 
 CONNECT_TIMEOUT: Final = 2.0
@@ -24,7 +25,6 @@ DEPTH: Final = 8
 Command = tuple[Any, ...]
 
 _CLOSED: Final = "its connection is closed"
-_BUSY: Final = "it takes longer for each call than calls keep coming"
 _OPTIONS: Final = {
     "decode_responses": True,
     "protocol": 2,  # RESP3 only adds push messages, which nothing here reads
@@ -40,7 +40,6 @@ class _Request(NamedTuple):
 
     packed: bytes
     commands: int
-    since: float
     answers: "asyncio.Future[list[Any]]"
 
 
@@ -48,7 +47,8 @@ class Node:
     """A server, known by its place.
 
     An answer that is an error stands in its place among the answers; `send` fails, with a RedisError or OSError,
-    when there are no answers. A connection whose answers were not all read is closed, never used again.
+    when there are no answers. Callers bound their own wait: the queue may be long. A connection whose answers were not
+    all read is closed, never used again.
     """
 
     def __init__(
@@ -137,11 +137,9 @@ class Node:
             self._flush()
 
     def _batch(self) -> list[_Request]:
-        """Take what waits, up to DEPTH commands. Who waited too long fails; who does not wait any more is left out."""
+        """Take what waits, up to DEPTH commands. Who does not wait any more is left out."""
         batch: list[_Request] = []
-        count, oldest = 0, asyncio.get_running_loop().time() - self._patience
-        while self._waiting and self._waiting[0].since < oldest:
-            _fail([self._waiting.popleft()], errors.TimeoutError(_BUSY))
+        count = 0
         while self._waiting and (not batch or count + self._waiting[0].commands <= DEPTH):
             request = self._waiting.popleft()
             if not request.answers.done():
@@ -152,7 +150,7 @@ class Node:
     async def _exchange(self, batch: list[_Request]) -> None:
         connection = self._idle.pop() if self._idle else self._kind(**self._options)
         try:
-            async with asyncio.timeout(self._patience):
+            async with Limit(self._patience):
                 await _connect(connection)
                 await connection.send_packed_command(b"".join([one.packed for one in batch]), check_health=False)
                 for request in batch:
@@ -184,8 +182,7 @@ def _request(commands: Sequence[Command]) -> _Request:
         packed = b"".join([pack_command(command) for command in commands])
     except TypeError as error:  # our caller's mistake, and nobody else's trouble
         raise errors.DataError(str(error)) from None
-    loop = asyncio.get_running_loop()
-    return _Request(packed, len(commands), loop.time(), loop.create_future())
+    return _Request(packed, len(commands), asyncio.get_running_loop().create_future())
 
 
 async def _connect(connection: AbstractConnection) -> None:

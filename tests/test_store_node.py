@@ -9,7 +9,7 @@ from redis.exceptions import DataError, ResponseError
 from service.store import Script, Store, StoreUnavailable
 from service.store_node import DEPTH, LANES
 from tests.stores import ScriptedServer, StoreServer, info
-from tests.waiting import wait_until
+from tests.waiting import stand_still, wait_until
 
 SET = Script("redis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])")
 COUNT = Script("return (ARGV[1] or '') .. ': ' .. redis.call('INCR', KEYS[1])")
@@ -38,6 +38,14 @@ async def test_the_calls_of_one_turn_cost_one_round_trip_beside_the_first(server
         await asyncio.gather(*(store.call(SET, [f"key:{number}"], [number]) for number in range(DEPTH + 1)))
     assert await _reads(store) - before <= 5  # a long one may arrive in pieces; the count itself is one
     await store.close()
+
+
+async def test_who_stood_still_gets_the_answers_all_the_same(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = [asyncio.create_task(store.call(SET, [f"key:{number}"], [number])) for number in range(1000)]
+    for _ in range(3):
+        await asyncio.sleep(0)  # some have been sent, the others wait for a connection
+    stand_still(monkeypatch, 3600)
+    assert await asyncio.gather(*calls) == [str(number) for number in range(1000)]
 
 
 async def test_a_caller_that_is_stopped_takes_its_own_call_along_and_nobody_elses() -> None:
