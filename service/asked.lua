@@ -2,12 +2,13 @@
 
 -- Have a new meeting made in place of the one that stands; that one is removed afterwards. ARGV 3 text  4 its name
 -- 5, 6 `made` and `generation` as they were when it was read.
--- Answers 1, 0 when there is no such record, -1 while somebody works on it or something is in doubt.
+-- Answers 1, 0 when there is no such record, -1 while somebody works on it, or fell silent over it, or something is in
+-- doubt.
 function verbs.recreate()
   local e = load(entry)
   if not e.rank then return 0 end
   if e['x:' .. ARGV[4]] then return 1 end
-  if leased(e) or e.intent or not e.meeting then return -1 end
+  if e.owner or e.intent or not e.meeting then return -1 end
   if (e.made or '0') ~= ARGV[5] or (e.generation or '0') ~= ARGV[6] then return -1 end
   unpark(e)
   redis.call('HSET', entry, 'x:' .. ARGV[4], e.meeting, 'state', 'pending')
@@ -25,7 +26,7 @@ function verbs.release()
   local e = load(entry)
   if not e.rank then return 0 end
   if (e.released or '0') == ARGV[4] then return 1 end
-  if leased(e) or e.intent or e.erased then return -1 end
+  if e.owner or e.intent or e.erased then return -1 end
   unpark(e)
   if ARGV[4] == '1' then
     redis.call('HSET', entry, 'released', 1)
@@ -51,7 +52,7 @@ function verbs.adopt()
   local e = load(entry)
   if not e.rank then return 0 end
   if e.meeting == ARGV[5] then return 1 end
-  if leased(e) or e.intent or e.released or e.erased or (e.generation or '0') ~= ARGV[9] then return -1 end
+  if e.owner or e.intent or e.released or e.erased or (e.generation or '0') ~= ARGV[9] then return -1 end
   if (e.meeting ~= nil) ~= (ARGV[10] ~= '') or (e.made or '0') ~= ARGV[12] then return -1 end
   unpark(e)
   if e.meeting then redis.call('HSET', entry, 'x:' .. ARGV[10], e.meeting) end

@@ -19,7 +19,7 @@ local function told_too(e, set, link)
 end
 
 -- Add to the fields that `accept` is about to write what is known from elsewhere. `held`: the record has a meeting, or
--- may have. Answers whether it took a meeting on.
+-- may have. Answers whether it took a meeting on; whoever works on the record, to make one, loses it then.
 local function recall(base, record, e, set, held, now_s)
   local live = (set.rank or e.rank) == '0'
   if live and not e.rank and ARGV[26] == '1' then set.older = '1' end
@@ -40,5 +40,7 @@ local function recall(base, record, e, set, held, now_s)
     told_too(e, set, ARGV[22])
   end
   if live then set.asked = set.asked or e.asked or tostring(now_s) end
+  redis.call('HDEL', base .. 'r:' .. record, 'owner', 'lease')
+  e.owner, e.lease = nil, nil
   return true
 end

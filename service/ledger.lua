@@ -348,13 +348,13 @@ function verbs.nudge()
 end
 
 -- Hand over a meeting (ARGV 3 name, 4 envelope) that nobody knows of, or (9 '1') that may be, so that it is removed.
--- ARGV 8 text.
+-- ARGV 8 text. A record that the store lost counts as over until Vello speaks of it.
 function verbs.orphan()
-  local e = load(entry)
+  local erased, e = buried(ARGV[7]), load(entry)
   if e['x:' .. ARGV[3]] == ARGV[4] then return 1 end
   redis.call('HSET', entry, 'x:' .. ARGV[3], ARGV[4])
-  if not e.rank then redis.call('HSET', entry, 'rank', '2', 'generation', '0') end
-  if buried(ARGV[7]) then redis.call('HSET', entry, 'erased', '1') end
+  if not e.rank then redis.call('HSET', entry, 'rank', erased and '2' or '1', 'generation', '0', 'older', '1') end
+  if erased then redis.call('HSET', entry, 'erased', '1') end
   if ARGV[9] == '1' then redis.call('HSET', entry, 'intended', now) end
   tell('orphan', ARGV[8])
   redis.call('HINCRBY', entry, 'generation', 1)

@@ -52,10 +52,15 @@ class Runs:
         self._meetings = meetings
         self._observer = observer
         self._running: dict[str, asyncio.Task[Entry | None]] = {}
+        self._tasks: set[asyncio.Task[Entry | None]] = set()  # with those that lost their record to another one
 
     def foresee(self, record: Record, realm: str, foreign: str) -> Placement | None:
-        """See `Reconciler.foresee`."""
-        return self._reconciler.foresee(record, realm, foreign)
+        """See `Reconciler.foresee`; None as well where that fails: the run will say what is wrong."""
+        try:
+            return self._reconciler.foresee(record, realm, foreign)
+        except Exception:
+            _log.exception("foresight_failed")
+            return None
 
     def start(self, lease: Lease, revision: str, tell: Tell | None = None) -> asyncio.Task[Entry | None]:
         """Begin to work on a leased record in a task of its own, with the settings of `revision`.
@@ -66,8 +71,10 @@ class Runs:
         record = lease.entry.record
         task = asyncio.create_task(self._run(lease, revision, tell), name=f"reconcile {record}")
         self._running[record] = task
+        self._tasks.add(task)
 
         def done(finished: asyncio.Task[Entry | None]) -> None:
+            self._tasks.discard(finished)
             if self._running.get(record) is finished:
                 del self._running[record]
 
@@ -77,7 +84,7 @@ class Runs:
     def running(self, record: str | None = None) -> list[asyncio.Task[Entry | None]]:
         """The tasks at work, or the one that works on `record`."""
         if record is None:
-            return list(self._running.values())
+            return list(self._tasks)
         return [self._running[record]] if record in self._running else []
 
     async def drain(self, patience: float) -> None:
@@ -186,12 +193,14 @@ class Runs:
     async def _give_away(self, before: Entry, made: Placement | None, now: Entry | None, *, sure: bool) -> None:
         """This run lost its lease while it worked: what it did behind its heir's back must not stay.
 
-        `made` is the meeting that it leaves; not `sure`: it may have made or changed that one.
+        `made` is the meeting that it leaves; not `sure`: it may have made or changed that one. One that stood before
+        is no leftover when an admin let go of it since, nor when the store lost the record: an event finds it again.
         """
         if made is None:
             return
-        stands, retired = (now.meeting, now.retired) if now else (None, ())  # None: erased meanwhile
-        if made != before.meeting and all(made.name != placed.name for placed in (stands, *retired) if placed):
+        stands, retired = (now.meeting, now.retired) if now else (None, ())  # None: erased meanwhile, or lost
+        left = before.meeting if now is None or now.released else None
+        if made != before.meeting and all(made.name != placed.name for placed in (left, stands, *retired) if placed):
             _log.warning("lease_lost_after_create")
             await self._ledger.orphan(before.record, made)
         elif stands is not None and stands.name == made.name and (not sure or stands.spec != made.spec):

@@ -9,13 +9,14 @@ import pytest
 from service.choices import Choice
 from service.entry import Entry, Placement
 from service.gate import OPENS_AFTER, Gate
+from service.reconcile import Reconciler
 from service.settings import Settings
 from service.shards import shard_of
 from service.store import Store
 from service.vello import UPDATE_METADATA, Record
 from service.verbs import Accepted, Change, Committed, Lease
 from tests.events import START, event, record
-from tests.test_reconcile import Bench, Careless
+from tests.test_reconcile import Bench, Careless, finish
 from tests.waiting import stand_still
 
 PREFIX = "https://m.example/m/"
@@ -274,6 +275,33 @@ async def test_whoever_says_it_again_after_a_lost_answer_has_the_same_lease(
     assert (lease.fence, lease.inherited) == (twice[0][1], False)
     await bench.start(lease)
     assert len(bench.vendor.meetings) == 1
+
+
+@pytest.mark.parametrize("early", [False, True], ids=["the meeting goes first", "Vello speaks first"])
+async def test_a_record_that_the_store_lost_has_a_meeting_with_vellos_next_word(bench: Bench, early: bool) -> None:
+    """A primary died that had acknowledged it and not passed it on; the run makes its meeting all the same."""
+    data = record()
+    lease = await leased(bench, data)
+    for key in await bench.store.execute("KEYS", f"vm:*{data['id']}*"):
+        await bench.store.execute("DEL", key)
+    await bench.start(lease)
+    if not early:
+        await finish(bench, data["id"])
+        assert bench.vendor.meetings == {}
+    await bench.start(await bench.lease(data | {"version": 2}))
+    await finish(bench, data["id"])
+    seen = await entry_of(bench, data)
+    assert seen.meeting
+    assert seen.meeting.meeting
+    assert (list(bench.vendor.meetings), seen.unsettled) == ([seen.meeting.meeting.id], False)
+
+
+async def test_an_event_is_taken_though_nothing_can_be_foreseen(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("a plug-in")
+
+    monkeypatch.setattr(Reconciler, "foresee", fails)
+    assert bench.runs.foresee(said(record()), "", "") is None
 
 
 @pytest.mark.parametrize(("fields", "foreign"), [({"canceled": True}, ""), ({"archived": True}, ""), ({}, "digest")])

@@ -43,7 +43,7 @@ from service.swept import Swept
 from service.tombs import Tombs
 from service.vault import Vault
 from service.vello import UPDATE_METADATA
-from service.verbs import ZOMBIE, Change, Committed, Lease
+from service.verbs import ZOMBIE, Change, Committed, Known, Lease
 from tests.events import START, event, record
 from tests.running import Running, running
 from tests.servers import MemoryServer
@@ -399,6 +399,74 @@ async def test_what_a_zombie_makes_after_its_heir_is_removed_too(bench: Bench) -
     assert found[0].meeting
     assert found[0].meeting.meeting
     assert list(vendor.meetings) == [found[0].meeting.meeting.id] == ["m-101"]
+
+
+async def test_a_stop_knows_of_a_zombie_beside_its_heir_in_the_same_process(bench: Bench) -> None:
+    vendor, data = bench.vendor, record()
+    vendor.proceed.clear()
+    zombie = bench.start(await bench.lease(data))
+    await vendor.arrived.wait()
+    heir = bench.start(await bench.seize(data["id"]))
+    running = set(bench.runs.running())
+    vendor.proceed.set()
+    await bench.runs.drain(30.0)
+    assert (running, bench.runs.running()) == ({zombie, heir}, [])
+
+
+class SlowToChange(Careless):
+    """Its changes can be held up."""
+
+    async def update(self, meeting: Meeting, spec: MeetingSpec) -> Meeting:
+        self.arrived.set()
+        await self.proceed.wait()
+        return await super().update(meeting, spec)
+
+
+async def test_a_zombies_change_takes_no_meeting_along_that_an_admin_let_go_of(store: Store) -> None:
+    slow, data = SlowToChange(), record()
+    bench, heir = Bench(store, slow), Bench(store, Careless())
+    await bench.prepare()
+    await bench.start(await bench.lease(data))
+    await heir.settings.load()
+    heir.vendor.meetings = slow.meetings
+    slow.arrived.clear()
+    slow.proceed.clear()
+    zombie = bench.start(await bench.lease(data | {"version": 2, "time": START + 3600}))
+    await slow.arrived.wait()
+    await heir.start(await heir.seize(data["id"]))
+    assert await bench.ledger.release(data["id"], "Let go.")
+    slow.proceed.set()
+    await zombie
+    await finish(heir, data["id"])
+    assert list(slow.meetings) == ["m-1"]
+
+
+async def test_nothing_is_let_go_of_whose_holder_fell_silent_amid_its_work(bench: Bench) -> None:
+    """It may come back, and would hand in what the record is no longer to have."""
+    data = record()
+    await bench.start(await bench.lease(data))
+    await bench.lease(data | {"version": 2, "time": START + 3600})
+    await bench.store.execute("HSET", f"vm:{{s{shard_of(data['id'])}}}:r:{data['id']}", "lease", "0")
+    found = await bench.ledger.get(data["id"])
+    assert found
+    assert not await bench.ledger.release(data["id"], "Let go.")
+    assert not await bench.ledger.recreate(found[0], "Anew.")
+
+
+async def test_a_meeting_that_is_found_while_another_is_about_to_be_made_is_the_only_one(bench: Bench) -> None:
+    data = record()
+    about_to = await bench.lease(data)
+    stands = Bench(bench.store, bench.vendor)
+    await stands.settings.load()
+    other = record()
+    made = await stands.start(await stands.lease(other))
+    assert made
+    assert made.meeting
+    asked = event(UPDATE_METADATA, data)
+    await bench.ledger.accept(asked, "", "https://m.example/m/", inline=False, known=Known(made.meeting, doubt=False))
+    await bench.start(about_to)
+    await finish(bench, data["id"])
+    assert list(bench.vendor.meetings) == ["m-1"]
 
 
 class Away(Ledger):
