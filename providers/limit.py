@@ -4,7 +4,7 @@ import asyncio
 from types import TracebackType
 from typing import Final
 
-HELD_UP: Final = 1.0
+HELD_UP: Final = 0.25
 """Seconds a timer is late when this process stood still; then what came meanwhile is read before time is over."""
 GRACE: Final = 1.0
 """Seconds for that."""

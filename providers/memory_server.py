@@ -87,12 +87,13 @@ class Failure(_Strict):
 class Faults(_Strict):
     """What goes wrong: every call waits, `fail` are refused one after the other, then answers get lost.
 
-    A call whose answer is lost has happened. `only` spares all calls but those of one verb. A `forgetful` server
-    makes another meeting at every create, as vendors without idempotency do; one whose list is `older` by some seconds
-    says that everything was made that much sooner.
+    On `hold` calls wait until other faults are set. A call whose answer is lost has happened. `only` spares all calls
+    but those of one verb. A `forgetful` server makes another meeting at every create, as vendors without idempotency
+    do; one whose list is `older` by some seconds says that everything was made that much sooner.
     """
 
     delay: float = Field(default=0.0, ge=0, le=600)
+    hold: bool = False
     lose_answers: int = Field(default=0, ge=0)
     fail: list[Failure] = Field(default_factory=list)
     only: Verb | None = None
@@ -121,13 +122,19 @@ class State:
     ids: dict[tuple[str, int], str | None] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
     faults: Faults = field(default_factory=Faults)
+    replaced: asyncio.Event = field(default_factory=asyncio.Event)
     calls: list[Call] = field(default_factory=list)
 
     def reset(self) -> None:
         """Forget everything but the address and the token."""
         for known in (self.meetings, self.ids, self.deleted, self.calls):
             known.clear()
-        self.faults = Faults()
+        self.afflict(Faults())
+
+    def afflict(self, faults: Faults) -> None:
+        """Put `faults` in the place of those before."""
+        self.replaced.set()
+        self.faults, self.replaced = faults, asyncio.Event()
 
 
 class Refused(Exception):
@@ -168,7 +175,7 @@ def application(state: State) -> Starlette:
         return JSONResponse({"meetings": list(state.meetings.values())})
 
     async def faults(request: Request) -> Response:
-        state.faults = Faults.model_validate(await _json(request))
+        state.afflict(Faults.model_validate(await _json(request)))
         return JSONResponse(state.faults.model_dump())
 
     async def calls(request: Request) -> Response:
@@ -215,6 +222,8 @@ async def _perform(state: State, request: Request, call: Call, do: Do) -> Respon
     if concerned:
         await request.body()  # who hangs up while it waits has asked all the same
         await asyncio.sleep(faults.delay)
+        if faults.hold:
+            await state.replaced.wait()
         if faults.fail:
             raise _next_failure(faults, call)
     answer = await do(state, request, call)

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from redis import exceptions as errors
 
+from providers.limit import Limit
 from service.store_address import Host, Mode, StoreAddress
 from service.store_node import Command, Node
 
@@ -247,7 +248,7 @@ def slot_of(key: str) -> int:
 
 
 async def _ask(node: Node, *command: Any) -> Any:
-    async with asyncio.timeout(LOOK):
+    async with Limit(LOOK):
         [answer] = await node.send([command])
     if isinstance(answer, Exception):
         raise answer

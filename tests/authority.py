@@ -67,7 +67,7 @@ class Authority:
 
     async def log(self, asked: str = "refresh_token") -> list[dict[str, Any]]:
         """What its token endpoint was asked, oldest first: with which refresh token, and what it answered."""
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
             log: list[dict[str, Any]] = (await client.get(f"{self.url}/log")).json()
         return [line for line in log if line["asked"] == asked]
 

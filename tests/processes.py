@@ -113,7 +113,11 @@ class Service:
         seen: dict[str, Any] = {}
 
         async def done() -> bool:
-            seen.update((await self.admin("GET", f"/records/{record}")).json())
+            answer = await self.admin("GET", f"/records/{record}")
+            if answer.status_code == 503:  # the store was away, or the machine stood still: look again
+                return False
+            assert answer.status_code == 200, answer.text
+            seen.update(answer.json())
             return bool(seen["state"] != "pending")
 
         await wait_until(done, timeout)

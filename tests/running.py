@@ -54,7 +54,7 @@ class Running:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    async def settled(self, record: str, timeout: float = 30.0) -> dict[str, Any]:  # noqa: ASYNC109 (fails the test)
+    async def settled(self, record: str, timeout: float = 60.0) -> dict[str, Any]:  # noqa: ASYNC109 (fails the test)
         """A record once nothing is pending any more."""
         seen: dict[str, Any] = {}
 

@@ -87,6 +87,7 @@ class MemoryServer:
         self,
         *,
         delay: float = 0.0,
+        hold: bool = False,
         lose_answers: int = 0,
         fail: list[dict[str, Any]] | None = None,
         only: str | None = None,
@@ -94,7 +95,7 @@ class MemoryServer:
         older: float = 0.0,
     ) -> None:
         """Replace what goes wrong from now on; without arguments nothing does."""
-        wanted = {"delay": delay, "lose_answers": lose_answers, "fail": fail or [], "only": only}
+        wanted = {"delay": delay, "hold": hold, "lose_answers": lose_answers, "fail": fail or [], "only": only}
         wanted |= {"forgetful": forgetful, "older": older}
         (await self.request("PUT", "/faults", json=wanted)).raise_for_status()
 

@@ -94,7 +94,7 @@ class StoreServer:
         shutil.rmtree(self._directory)
 
 
-SAFE = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2", "--repl-diskless-sync-delay", "0")
+SAFE = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "5", "--repl-diskless-sync-delay", "0")
 """Options of a master that acknowledges nothing that its replica may not have."""
 
 

@@ -242,7 +242,7 @@ async def proxy(target: str, change: Callable[[bytes], bytes]) -> AsyncIterator[
         method, path, _ = first.split(" ")
         given = dict(line.split(": ", 1) for line in lines)
         kept = {name: value for name, value in given.items() if name.lower() == "vello-signature"}
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
             answer = await client.request(method, target + path, content=change(body), headers=kept)
         robots = answer.headers.get("x-robots-tag", "")
         writer.write(http(answer.status_code, answer.content, x_robots_tag=robots))

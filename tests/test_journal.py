@@ -149,7 +149,7 @@ async def test_a_takeover_after_a_kill(store_url: str, made: bool) -> None:
 
 
 async def _taken_over(store_url: str, vendor: MemoryServer, data: dict[str, Any], made: bool) -> None:
-    first = Service(REDIS_URL=store_url, LEASE_SECONDS="3", LOG_LEVEL="error", ANSWER_DEADLINE="3")
+    first = Service(REDIS_URL=store_url, LEASE_SECONDS="12", LOG_LEVEL="error", ANSWER_DEADLINE="3")
     async with first as service:
         await service.connect(vendor.url)
         await vendor.faults(delay=0.0 if made else 60.0, lose_answers=int(made), only="create")

@@ -59,13 +59,14 @@ async def test_a_stop_takes_nothing_new_and_finishes_the_answer_it_is_giving(
     ) as service:
         await service.connect(meeting_server.url)
         await direct(service)
-        await meeting_server.faults(delay=6.0, only="create")
+        await meeting_server.faults(hold=True, only="create")
         answer = asyncio.create_task(service.say("record.update_metadata", record()))
         await called(meeting_server, "create")
         assert service.process
         service.process.send_signal(signal.SIGTERM)
         await wait_until(lambda: refuses(service.port), 20)
         assert not answer.done(), "it refuses others while it still answers"
+        await meeting_server.faults()
         link = (await answer).json()["metadata"]["video_link"]
         assert link.startswith(meeting_server.url)
         assert await asyncio.to_thread(service.process.wait, GRACE) == 0
@@ -143,7 +144,7 @@ async def skewed(stack: AsyncExitStack, minutes: int, store_url: str) -> Service
         await asyncio.to_thread(subprocess.run, asked, capture_output=True, text=True, check=True)
     ).stdout.strip()
     off = {"LD_PRELOAD": library, "FAKETIME": f"{minutes:+d}m", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-    service = Service(REDIS_URL=store_url, LOG_LEVEL="error", LEASE_SECONDS="6", ANSWER_DEADLINE="1")
+    service = Service(REDIS_URL=store_url, LOG_LEVEL="error", LEASE_SECONDS="15", ANSWER_DEADLINE="1")
     service.environment |= off
     await stack.enter_async_context(service)
     said = parsedate_to_datetime((await service.request("GET", "/livez")).headers["date"])
@@ -157,7 +158,7 @@ async def test_clocks_that_disagree_by_twenty_minutes_do_no_harm(store_url: str,
         fast, slow = await skewed(stack, 10, store_url), await skewed(stack, -10, store_url)
         await fast.connect(vendor.url)
 
-        await vendor.faults(delay=8.0, only="create")
+        await vendor.faults(delay=20.0, only="create")
         await fast.say("record.update_metadata", held)  # works on it for longer than a lease, and keeps it
         assert (await slow.settled(held["id"]))["state"] == "ready"
         assert len(await vendor.calls("create")) == 1

@@ -372,7 +372,7 @@ async def lets_in(service: Running, issuer: Issuer) -> int:
     """The status of the way back from an OpenID provider that says what it says."""
     gone = await service.client.get(f"{LOGIN}/oidc")
     assert gone.status_code == 303, gone.text
-    async with httpx.AsyncClient(trust_env=False) as person:
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as person:
         back = (await person.get(gone.headers["location"])).headers["location"]
     return (await service.client.get(back)).status_code
 

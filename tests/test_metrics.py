@@ -227,7 +227,7 @@ async def test_figures_can_have_a_port_of_their_own(store_url: str) -> None:
     async with Service("--metrics-port", str(port), REDIS_URL=store_url) as service:
         assert (await service.request("GET", "/metrics")).status_code == 404
         assert (await service.request("GET", "/livez")).status_code == 200
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
             assert ("store_up", ()) in samples((await client.get("/metrics")).text)
             assert (await client.get("/livez")).status_code == 404
         assert await service.stop() == 0

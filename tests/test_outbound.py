@@ -212,7 +212,7 @@ async def test_a_connection_that_hangs_slows_no_other() -> None:
         links = await asyncio.gather(*asking)
         assert all(link and "/m/" in link for link in links)
         await hanging.faults()
-        assert max(beside) < 4 * max(alone) + 6  # machines are busy; one call of A would be 30
+        assert max(beside) < 4 * max(alone) + 12  # machines are busy; one call of A would be 30
 
 
 async def _many(server: MemoryServer) -> bool:

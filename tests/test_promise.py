@@ -58,7 +58,7 @@ class World:
             if into.status_code != 303:
                 return False
             link = into.headers["location"]
-        async with httpx.AsyncClient(trust_env=False) as customer:
+        async with httpx.AsyncClient(trust_env=False, timeout=30) as customer:
             return (await customer.get(link)).status_code == 200
 
     async def starts(self) -> list[int]:
@@ -92,10 +92,6 @@ async def recovers(world: World) -> None:
     await world.memory.faults()
 
 
-async def nothing(world: World) -> None:
-    """It ends by itself."""
-
-
 async def day_is_used_up(world: World) -> None:
     await world.zoom.control("PUT", "limits", {"per_user": 0})
 
@@ -109,7 +105,7 @@ async def next_day(world: World) -> None:
 
 TROUBLES = {
     "answers after the deadline": Trouble(
-        lambda world: world.memory.faults(delay=7.0), nothing, COMING, deadline=IMPATIENCE
+        lambda world: world.memory.faults(hold=True), recovers, COMING, deadline=IMPATIENCE
     ),
     "is down": Trouble(fails(status=503), recovers, LATE),
     "loses its answer": Trouble(lambda world: world.memory.faults(lose_answers=99), recovers, LATE),

@@ -41,7 +41,7 @@ async def test_a_test_answers_at_once_and_is_then_followed_until_it_ends(
 ) -> None:
     connection = await service.connect(meeting_server.url)
     await log_in(service)
-    await meeting_server.faults(delay=4.0)
+    await meeting_server.faults(hold=True)
     part = await begin(service, connection)
     assert "<html" not in part
     assert part.count("To come") == 4

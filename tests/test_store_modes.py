@@ -52,7 +52,7 @@ async def _says(service: Service, status: int) -> bool:
     return (await service.request("GET", "/readyz")).status_code == status
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_events_outlive_a_failover(kind: str, meeting_server: MemoryServer) -> None:
     async with (
@@ -60,29 +60,29 @@ async def test_events_outlive_a_failover(kind: str, meeting_server: MemoryServer
         flowing(watched.url, meeting_server) as (_, flow),
     ):
         lost = await watched.kill_master()
-        await wait_until(lambda: _is_another(watched, lost), 30)
+        await wait_until(lambda: _is_another(watched, lost), 120)
         await flow.is_refused()  # the new master has no replica, and may not acknowledge what nobody else has
         await lost.start()
-        await flow.goes_on(timeout=60)
+        await flow.goes_on(timeout=120)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_events_outlive_a_master_that_hangs_and_comes_back(meeting_server: MemoryServer) -> None:
     """It thaws as a replica, on whose connections nothing may be written."""
     async with Watched() as watched, flowing(watched.url, meeting_server) as (_, flow):
         old = await watched.master()
         assert old
         old.freeze()
-        await wait_until(lambda: _is_another(watched, old), 30)
+        await wait_until(lambda: _is_another(watched, old), 120)
         old.thaw()
-        await flow.goes_on(timeout=60)
+        await flow.goes_on(timeout=120)
 
 
 async def _is_another(watched: Watched, old: StoreServer) -> bool:
     return await watched.master() is not old
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_events_outlive_a_node_of_a_cluster(kind: str, meeting_server: MemoryServer) -> None:
     async with ClusterServers(server_of(kind)) as cluster, flowing(cluster.url, meeting_server) as (service, flow):
@@ -92,10 +92,10 @@ async def test_events_outlive_a_node_of_a_cluster(kind: str, meeting_server: Mem
         await is_not_ready(service)
         await node.start()
         await is_ready(service)
-        await flow.goes_on(timeout=60)
+        await flow.goes_on(timeout=120)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_events_outlive_a_master_of_a_cluster_with_replicas(kind: str, meeting_server: MemoryServer) -> None:
     async with (
@@ -104,9 +104,9 @@ async def test_events_outlive_a_master_of_a_cluster_with_replicas(kind: str, mee
     ):
         lost = await cluster.kill_master()
         await flow.is_refused()
-        await wait_until(cluster.promoted, 30)
+        await wait_until(cluster.promoted, 120)
         await lost.start()  # as the replica of its successor, which takes nothing while it has none
-        await flow.goes_on(timeout=60)
+        await flow.goes_on(timeout=120)
         assert await cluster.promoted()
 
 

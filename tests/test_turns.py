@@ -12,7 +12,7 @@ from service.observer import Observer
 from service.store import Store
 from service.turns import AT_ONCE, CROWD, Turn, Turns
 from tests.events import record
-from tests.running import running, together
+from tests.running import running
 from tests.servers import MemoryServer
 from tests.waiting import wait_until
 
@@ -104,7 +104,10 @@ async def test_calls_under_way_hold_no_turn(store_url: str, meeting_server: Memo
 
     async with running(store_url) as service:
         await service.connect(meeting_server.url)
-        await meeting_server.faults(delay=6.0, only="create")
+        await meeting_server.faults(hold=True, only="create")
         asked = [service.link(record()) for _ in range(number)]
-        *links, _ = await together(*asked, wait_until(at_the_provider, 5.5))
+        answers = asyncio.gather(*asked)
+        await wait_until(at_the_provider)
+        await meeting_server.faults()
+        links = await answers
     assert all(link and link.startswith(meeting_server.url) for link in links)

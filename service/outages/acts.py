@@ -20,7 +20,7 @@ from service.reconcile import SETTLING
 DEADLINE: Final = 2.0
 """Seconds in which Vello is answered here, as ANSWER_DEADLINE is set."""
 _LATE: Final = 8.0  # seconds beyond it that a busy machine may take
-_REFUSED: Final = 8.0  # seconds after which Vello is told that the store is away
+_REFUSED: Final = 15.0  # seconds after which Vello is told that the store is away
 _OUTAGE: Final = 6.0  # seconds that an outage goes on after it was noticed
 _WATCHED: Final = 3.0  # seconds in which it is counted how often Zoom is asked
 _CURED: Final = SETTLING + 25.0  # seconds after which all must be well again
@@ -58,7 +58,7 @@ def silence(house: House) -> Story:
     story.tell("Admin", f"read in the settings {office.settings()}.")
     before.ask()
     right = eventually(
-        lambda: [starts_at(each) for each in zoom.of(office.account)].count(before.record["time"]) == 1, 5
+        lambda: [starts_at(each) for each in zoom.of(office.account)].count(before.record["time"]) == 1, 15
     )
     story.promise("The meeting moved with its booking, and its link stayed.", right and len(set(before.links)) == 1)
     _links_hold(story, [before, lost, *during])
@@ -144,7 +144,7 @@ def store(house: House) -> Story:
     )
     office, zoom = house.office("emil@example.org", link="hosted"), house.zoom
     before, late = office.books(), Booking(office)
-    story.promise("The booking was ready before the store failed.", office.settled(10))
+    story.promise("The booking was ready before the store failed.", office.settled(20))
     story.tell("Customer", f"opened the link and read {before.page()}.")
     process = _store_process(house.service.data_dir)
     os.kill(process, signal.SIGSTOP)

@@ -69,11 +69,18 @@ class Vello:
 
     async def working(self) -> int:
         """On how many records services are at work."""
-        answers = [await self._client.get(f"{service.base}/metrics") for service in self._services]
+        answers = [await self._asked(f"{service.base}/metrics") for service in self._services]
         found = [re.search(r"^vello_meetings_runs_in_progress (\d+)", each.text, re.MULTILINE) for each in answers]
         return sum(int(float(each[1])) if each else 1 for each in found)
 
     async def get(self, path: str, **params: str | int) -> httpx.Response:
         """Any page of the first service, as an admin or a customer."""
         headers = {"Authorization": f"Bearer {ADMIN}"} if path.startswith("/api/") else {}
-        return await self._client.get(f"{self._services[0].base}{path}", params=params, headers=headers)
+        return await self._asked(f"{self._services[0].base}{path}", params=params, headers=headers)
+
+    async def _asked(self, url: str, **how: Any) -> httpx.Response:
+        """What it answers; asked again when a connection ended that nobody used for a while."""
+        try:
+            return await self._client.get(url, **how)
+        except httpx.TransportError:
+            return await self._client.get(url, **how)

@@ -68,7 +68,7 @@ class ExampleVendor:
         del self.rooms.rooms[meeting.id]
 
     async def opens(self, join_url: str) -> bool:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
             return (await client.get(join_url)).status_code == 200
 
     async def lose_next_answer(self) -> None:
