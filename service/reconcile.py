@@ -72,6 +72,8 @@ class Reconciler:
         """
         entry, connections = lease.entry, self._settings.connections
         action = self._plan(entry)
+        if given_up := self._given_up(entry, action):
+            return given_up
         able: tuple[str, ...] = ()
         if entry.intent is None and len(action.hosts) > 1:
             able = await self._calls.able(connections, action)
@@ -93,6 +95,20 @@ class Reconciler:
                 await self._agendas.gone(connections, placement, entry.meeting)
                 return Step(entry, Change("hold", drop=drop))
             return held(entry, str(error), error.wait, self._settings.revision, drop)
+
+    def _given_up(self, entry: Entry, action: Action) -> Step | None:
+        """Leave an intent whose connection is no longer the chosen one: that one may never say what came of it.
+
+        What was made there, if anything, is looked for and removed once the new meeting stands.
+        """
+        intent, wanted = entry.intent, action.wanted
+        if intent is None or wanted is None or wanted.connection == intent.connection:
+            return None
+        made = max(entry.made, intent.spec.generation) + 1
+        after = entry._replace(intent=None, retired=(*entry.retired, intent), made=made)
+        sets = {f"x:{intent.name}": self._ledger.seal(entry.record, intent), "made": str(made)}
+        text = "Another connection is chosen by now; what an interrupted making may have left is removed afterwards."
+        return Step(after, Change("hold", sets, ("intent",), ((action.verdict, text),)))
 
     def _uncertain(self, entry: Entry, action: Action) -> float:
         """Seconds for which it is too early to ask what became of a create; a vendor may be slower than we wait."""

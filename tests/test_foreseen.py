@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from providers.base import ReconnectRequired
+from providers.memory import MemorySettings
 from service.choices import Choice
 from service.entry import Entry, Placement
 from service.gate import OPENS_AFTER, Gate
@@ -302,6 +304,36 @@ async def test_an_event_is_taken_though_nothing_can_be_foreseen(bench: Bench, mo
 
     monkeypatch.setattr(Reconciler, "foresee", fails)
     assert bench.runs.foresee(said(record()), "", "") is None
+
+
+async def test_an_interrupted_making_holds_up_no_booking_whose_office_chose_another_connection(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its account may be dead for good; what was made there is removed when it answers again."""
+    data, old, new = record(), bench.vendor, Careless()
+    new.made = 100
+    lease = await leased(bench, data)
+    assert lease.foreseen
+    old.meetings["m-9"] = lease.foreseen.spec
+    await bench.ledger.commit(lease, Change("back"))
+    connections = bench.settings.connections
+    monkeypatch.setattr(connections, "_connect", lambda _, settings, row: new if row.name == "New" else old)
+    row = await connections.add("careless", "New", MemorySettings(url="http://127.0.0.1:2"))
+    await bench.settings.choices.put("default", Choice(connection=row.id))
+    await bench.settings.announce(bench.ledger)
+
+    def dead(*_: object) -> None:
+        raise ReconnectRequired("The account is gone.")
+
+    monkeypatch.setattr(old, "find", dead)
+    await bench.start(await bench.lease(data))
+    seen = await entry_of(bench, data)
+    assert seen.meeting
+    assert (seen.meeting.connection, seen.intent, list(new.meetings)) == (row.id, None, ["m-101"])
+    monkeypatch.delattr(old, "find")
+    await bench.ledger.nudge(data["id"], "Look again.", doubt=False)
+    await finish(bench, data["id"])
+    assert (list(old.meetings), list(new.meetings), (await entry_of(bench, data)).unsettled) == ([], ["m-101"], False)
 
 
 @pytest.mark.parametrize(("fields", "foreign"), [({"canceled": True}, ""), ({"archived": True}, ""), ({}, "digest")])
