@@ -144,7 +144,7 @@ async def skewed(stack: AsyncExitStack, minutes: int, store_url: str) -> Service
         await asyncio.to_thread(subprocess.run, asked, capture_output=True, text=True, check=True)
     ).stdout.strip()
     off = {"LD_PRELOAD": library, "FAKETIME": f"{minutes:+d}m", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-    service = Service(REDIS_URL=store_url, LOG_LEVEL="error", LEASE_SECONDS="9", ANSWER_DEADLINE="1")
+    service = Service(REDIS_URL=store_url, LOG_LEVEL="error", LEASE_SECONDS="6", ANSWER_DEADLINE="1")
     service.environment |= off
     await stack.enter_async_context(service)
     said = parsedate_to_datetime((await service.request("GET", "/livez")).headers["date"])
@@ -158,7 +158,7 @@ async def test_clocks_that_disagree_by_twenty_minutes_do_no_harm(store_url: str,
         fast, slow = await skewed(stack, 10, store_url), await skewed(stack, -10, store_url)
         await fast.connect(vendor.url)
 
-        await vendor.faults(delay=12.0, only="create")
+        await vendor.faults(delay=8.0, only="create")
         await fast.say("record.update_metadata", held)  # works on it for longer than a lease, and keeps it
         assert (await slow.settled(held["id"]))["state"] == "ready"
         assert len(await vendor.calls("create")) == 1
