@@ -177,7 +177,7 @@ function verbs.accept()
       redis.call('HDEL', entry, 'reason', 'noticed')
       local none = 'There is no meeting to remove.'
       tell('settled', e.rank == '0' and 'No meeting yet: Vello has not asked for a link.' or none)
-      if not leased(e) then redis.call('ZREM', due, record) end
+      if not leased(e) then redis.call('ZREM', due, record) redis.call('HDEL', entry, 'owner', 'lease') end
     elseif not leased(e) and ARGV[14] == '' then
       put_due(record, now)
     end

@@ -17,7 +17,8 @@ local function compare(e, new)
   if ended and new.changed and ended - DAY < new.changed and new.changed < ended then return 'old' end
   if new.version and version and new.version ~= version then return new.version > version and 'new' or 'old' end
   if new.changed and changed and new.changed ~= changed then return new.changed > changed and 'new' or 'old' end
-  if new.rank == rank and (new.digest == '' or new.digest == e.digest) then return 'same' end
+  local partial = new.digest == '' and (version or not new.version)
+  if new.rank == rank and (partial or new.digest == e.digest) then return 'same' end
   if not (new.version and version) then return 'new' end
   if new.rank ~= rank then return new.rank > rank and 'new' or 'old' end
   return new.digest > (e.digest or '') and 'new' or 'old'

@@ -13,6 +13,7 @@ booking, unless the office's choice says to move it; its link may be in somebody
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -107,7 +108,7 @@ def plan(
     """
     why = unwanted(entry, choice)
     if why is not None:
-        stands = entry.meeting or next(iter(entry.retired), None)
+        stands = entry.meeting or next(_leftovers(entry), None)
         return Action(Verdict.DELETE if stands else Verdict.IGNORE, why, target=stands)
     assert choice is not None and entry.wish is not None and choice.connection is not None  # noqa: S101, PT018 - unwanted() says so
     now, hosts, office = entry.meeting, choice.hosts_of(entry.wish.resource), entry.wish.office
@@ -132,10 +133,15 @@ def _settled(entry: Entry, now: Placement, wanted: Placement) -> Action:
         return Action(Verdict.UPDATE, _difference(now.spec, wanted.spec), now, wanted)
     if entry.doubt:
         return Action(Verdict.UPDATE, "an earlier change was interrupted", now, wanted)
-    for leftover in entry.retired:
+    for leftover in _leftovers(entry):
         if leftover.name != now.name:
             return Action(Verdict.DELETE, "it was replaced", leftover)
     return Action(Verdict.KEEP, "the meeting is as wanted", now)
+
+
+def _leftovers(entry: Entry) -> Iterator[Placement]:
+    """What is to be removed: first what is known to stand, since it may take long to learn whether the rest does."""
+    return iter(sorted(entry.retired, key=lambda each: each.meeting is None))
 
 
 def _stayed(now: Placement, wish: Record, choice: Choice, standing: Capabilities | None) -> Placement | None:

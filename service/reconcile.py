@@ -42,6 +42,8 @@ SETTLING: Final = 30.0
 
 _Answer = TypeVar("_Answer")
 
+_UNFINDABLE: Final = "If a meeting was made, nobody can find it: it stays empty, and nobody has its link."
+
 
 class Reconciler:
     """Takes one step at a time."""
@@ -97,18 +99,29 @@ class Reconciler:
             return held(entry, str(error), error.wait, self._settings.revision, drop)
 
     def _given_up(self, entry: Entry, action: Action) -> Step | None:
-        """Leave an intent whose connection is no longer the chosen one: that one may never say what came of it.
+        """Leave an intent that is not wanted any more: its connection may never say what came of it.
 
-        What was made there, if anything, is looked for and removed once the new meeting stands.
+        Another connection is chosen by now, or the meeting that was to be replaced is right as it is. What was made, if
+        anything, is looked for and removed afterwards. A booking that is to have no meeting has nothing to wait for.
         """
         intent, wanted = entry.intent, action.wanted
-        if intent is None or wanted is None or wanted.connection == intent.connection:
+        if intent is None or (entry.meeting is None and wanted is None):
+            return None
+        if action.verdict in (Verdict.CREATE, Verdict.REPLACE):
+            if wanted is None or wanted.connection == intent.connection:
+                return None
+        elif action.verdict is Verdict.DELETE and action.target == entry.meeting:
             return None
         made = max(entry.made, intent.spec.generation) + 1
-        after = entry._replace(intent=None, retired=(*entry.retired, intent), made=made)
-        sets = {f"x:{intent.name}": self._ledger.seal(entry.record, intent), "made": str(made)}
-        text = "Another connection is chosen by now; what an interrupted making may have left is removed afterwards."
-        return Step(after, Change("hold", sets, ("intent",), ((action.verdict, text),)))
+        capabilities = self._settings.connections.promises(intent)
+        if capabilities and not capabilities.finds:
+            after, sets, text = entry, dict[str, str](), _UNFINDABLE
+        else:
+            after = entry._replace(retired=(*entry.retired, intent))
+            sets = {f"x:{intent.name}": self._ledger.seal(entry.record, intent)}
+            text = "What was being made is not wanted any more; if anything came of it, that is removed afterwards."
+        after = after._replace(intent=None, made=made)
+        return Step(after, Change("hold", {**sets, "made": str(made)}, ("intent",), (("find", text),)))
 
     def _uncertain(self, entry: Entry, action: Action) -> float:
         """Seconds for which it is too early to ask what became of a create; a vendor may be slower than we wait."""
@@ -237,7 +250,7 @@ class Reconciler:
         text = "The provider was asked for a meeting whose making was interrupted: it has none."
         capabilities = self._settings.connections.promises(intent)
         if capabilities and not capabilities.finds:
-            text = "If a meeting was made, nobody can find it: it stays empty, and nobody has its link."
+            text = _UNFINDABLE
         return Step(entry._replace(intent=None), Change("hold", drop=("intent",), journal=(("find", text),)))
 
     async def _adopt(
@@ -289,7 +302,7 @@ class Reconciler:
         if capabilities is None:
             text = "The meeting's connection no longer exists, so it could not be removed there."
         elif not await self._removed(entry, target):
-            text = "What a process that had lost its lease may have made is not there."
+            text = "What an interrupted making may have left is not there."
         else:
             if not capabilities.enforces_teardown:
                 text = f"The meeting was given up: {why}. Whoever has its link can still open the room."

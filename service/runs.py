@@ -200,7 +200,8 @@ class Runs:
             return
         stands, retired = (now.meeting, now.retired) if now else (None, ())  # None: erased meanwhile, or lost
         left = before.meeting if now is None or now.released else None
-        if made != before.meeting and all(made.name != placed.name for placed in (left, stands, *retired) if placed):
+        known = [placed.name for placed in (left, stands, *retired) if placed and placed.meeting]
+        if made != before.meeting and made.name not in known:
             _log.warning("lease_lost_after_create")
             await self._ledger.orphan(before.record, made)
         elif stands is not None and stands.name == made.name and (not sure or stands.spec != made.spec):

@@ -17,7 +17,7 @@ from redis import exceptions as errors
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
-from providers.limit import Limit
+from providers.limit import GRACE, HELD_UP, Limit
 from service.store_address import Mode, StoreAddress
 from service.store_node import CONNECT_TIMEOUT, Command, Node
 from service.store_routes import Routes, Straight, routes
@@ -269,8 +269,10 @@ class Store:
         """Try until it works, the error is one that waiting does not heal, or the call's time is over."""
         loop = asyncio.get_running_loop()
         end = (loop.time() if began is None else began) + self._patience
-        pause, reason = _PAUSE, ""
+        pause, reason, excused = _PAUSE, "", False
         while True:
+            if loop.time() - end > HELD_UP and not excused:  # this process stood still: it looks once more
+                end, excused = loop.time() + GRACE, True
             try:
                 async with Limit(end - loop.time()):
                     return await attempt()
@@ -279,7 +281,7 @@ class Store:
                 if state is None:
                     raise
                 self._routes.doubt()
-                late = loop.time() + pause >= end
+                late = loop.time() + pause >= end and (excused or loop.time() - end <= HELD_UP)
                 reason = reason if late and reason else _reason(error)
                 if late or state not in _PASSING:
                     raise StoreUnavailable(f"The store is unavailable: {reason}.") from error

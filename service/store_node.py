@@ -47,8 +47,7 @@ class Node:
     """A server, known by its place.
 
     An answer that is an error stands in its place among the answers; `send` fails, with a RedisError or OSError,
-    when there are no answers. Callers bound their own wait: the queue may be long. A connection whose answers were not
-    all read is closed, never used again.
+    when there are no answers. A connection whose answers were not all read is closed, never used again.
     """
 
     def __init__(
@@ -72,7 +71,10 @@ class Node:
             self._options |= {"host": place[0], "port": place[1], "socket_keepalive": True, **(tls or {})}
 
     def send(self, commands: Sequence[Command]) -> "asyncio.Future[list[Any]]":
-        """Send commands in this order, together with what others send in this turn; not as a transaction."""
+        """Send commands in this order, together with what others send in this turn; not as a transaction.
+
+        Whoever waits bounds that: while a server is slow a queue may be long.
+        """
         request = _request(commands)
         self._waiting.append(request)
         if not self._flushing:
@@ -81,9 +83,10 @@ class Node:
         return request.answers
 
     async def ask(self, commands: Sequence[Command]) -> list[Any]:
-        """As `send`, but at once and without a task of its own while callers come one by one."""
+        """As `send`, but for `patience` at most; at once, and without a task, while callers come one by one."""
         if not self._quiet or self._exchanges or self._waiting or self._alone or self._closed:
-            return await self.send(commands)
+            async with Limit(self._patience):
+                return await self.send(commands)
         self._alone = request = _request(commands)
         try:
             await self._exchange([request])

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from providers.base import ReconnectRequired
+from providers.base import Meeting, MeetingSpec, OutcomeUnknown, ReconnectRequired
 from providers.memory import MemorySettings
 from service.choices import Choice
 from service.entry import Entry, Placement
@@ -306,34 +307,91 @@ async def test_an_event_is_taken_though_nothing_can_be_foreseen(bench: Bench, mo
     assert bench.runs.foresee(said(record()), "", "") is None
 
 
+class TwoVendors:
+    """Offices choose between two connections, each at a vendor of its own; the first one's account dies."""
+
+    def __init__(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.bench, self.old, self.new = bench, bench.vendor, Careless()
+        self.new.made = 100
+        self.patch = monkeypatch
+
+    async def connect(self) -> str:
+        connections = self.bench.settings.connections
+        self.patch.setattr(
+            connections, "_connect", lambda info, settings, row: self.new if row.name == "New" else self.old
+        )
+        return (await connections.add("careless", "New", MemorySettings(url="http://127.0.0.1:2"))).id
+
+    async def choose(self, connection: str) -> None:
+        await self.bench.settings.choices.put("default", Choice(connection=connection, move=True))
+        await self.bench.settings.announce(self.bench.ledger)
+
+
+def dead(*_: object) -> None:
+    raise ReconnectRequired("The account is gone.")
+
+
 async def test_an_interrupted_making_holds_up_no_booking_whose_office_chose_another_connection(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its account may be dead for good; what was made there is removed when it answers again."""
-    data, old, new = record(), bench.vendor, Careless()
-    new.made = 100
+    data, vendors = record(), TwoVendors(bench, monkeypatch)
     lease = await leased(bench, data)
     assert lease.foreseen
-    old.meetings["m-9"] = lease.foreseen.spec
+    vendors.old.meetings["m-9"] = lease.foreseen.spec
     await bench.ledger.commit(lease, Change("back"))
-    connections = bench.settings.connections
-    monkeypatch.setattr(connections, "_connect", lambda _, settings, row: new if row.name == "New" else old)
-    row = await connections.add("careless", "New", MemorySettings(url="http://127.0.0.1:2"))
-    await bench.settings.choices.put("default", Choice(connection=row.id))
-    await bench.settings.announce(bench.ledger)
-
-    def dead(*_: object) -> None:
-        raise ReconnectRequired("The account is gone.")
-
-    monkeypatch.setattr(old, "find", dead)
+    await vendors.choose(chosen := await vendors.connect())
+    monkeypatch.setattr(vendors.old, "find", dead)
     await bench.start(await bench.lease(data))
     seen = await entry_of(bench, data)
     assert seen.meeting
-    assert (seen.meeting.connection, seen.intent, list(new.meetings)) == (row.id, None, ["m-101"])
-    monkeypatch.delattr(old, "find")
+    assert (seen.meeting.connection, seen.intent, list(vendors.new.meetings)) == (chosen, None, ["m-101"])
+    monkeypatch.delattr(vendors.old, "find")
     await bench.ledger.nudge(data["id"], "Look again.", doubt=False)
     await finish(bench, data["id"])
-    assert (list(old.meetings), list(new.meetings), (await entry_of(bench, data)).unsettled) == ([], ["m-101"], False)
+    standing = list(vendors.old.meetings), list(vendors.new.meetings)
+    assert (standing, (await entry_of(bench, data)).unsettled) == (([], ["m-101"]), False)
+
+
+async def test_a_meeting_that_is_wanted_after_all_outlives_its_interrupted_replacement(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The office chose another connection, whose answer to the making was lost, and then the first one again."""
+    data, vendors = record(), TwoVendors(bench, monkeypatch)
+    first = _default(bench)
+    await bench.start(await bench.lease(data))
+    (before,) = vendors.old.meetings
+    await vendors.choose(await vendors.connect())
+
+    async def lost(spec: MeetingSpec) -> Meeting:
+        vendors.new.meetings["m-101"] = spec
+        raise OutcomeUnknown("The answer was lost.")
+
+    monkeypatch.setattr(vendors.new, "create", lost)
+    await bench.start(await bench.lease(data | {"version": 2}))
+    assert (await entry_of(bench, data)).intent
+    await vendors.choose(first)
+    await bench.ledger.nudge(data["id"], "Look again.", doubt=False)
+    await finish(bench, data["id"])
+    seen = await entry_of(bench, data)
+    standing = list(vendors.old.meetings), list(vendors.new.meetings)
+    assert (standing, seen.intent, seen.unsettled) == (([before], []), None, False)
+
+
+async def test_a_leftover_nobody_can_ask_about_holds_up_no_removal_of_one_that_stands(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for data in [record() for _ in range(4)]:  # they are kept in the order of a hash
+        await bench.start(await bench.lease(data))
+        seen = await entry_of(bench, data)
+        assert seen.meeting
+        maybe = seen.meeting._replace(meeting=None, spec=replace(seen.meeting.spec, generation=7))
+        await bench.ledger.orphan(data["id"], maybe)
+        await bench.ledger.accept(event("record.deleted", {"id": data["id"]}), "", PREFIX, inline=False)
+        with monkeypatch.context() as patch:
+            patch.setattr(bench.vendor, "find", dead)
+            await finish(bench, data["id"])
+        assert bench.vendor.meetings == {}
 
 
 @pytest.mark.parametrize(("fields", "foreign"), [({"canceled": True}, ""), ({"archived": True}, ""), ({}, "digest")])

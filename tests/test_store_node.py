@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from redis.exceptions import DataError, ResponseError
 
 from service.store import Script, Store, StoreUnavailable
-from service.store_node import DEPTH, LANES
+from service.store_node import DEPTH, LANES, _answer
 from tests.stores import ScriptedServer, StoreServer, info
-from tests.waiting import stand_still, wait_until
+from tests.waiting import outage, stand_still, wait_until
 
 SET = Script("redis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])")
 COUNT = Script("return (ARGV[1] or '') .. ': ' .. redis.call('INCR', KEYS[1])")
@@ -41,11 +42,40 @@ async def test_the_calls_of_one_turn_cost_one_round_trip_beside_the_first(server
 
 
 async def test_who_stood_still_gets_the_answers_all_the_same(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = [asyncio.create_task(store.call(SET, [f"key:{number}"], [number])) for number in range(1000)]
+    calls = [asyncio.create_task(store.call(SET, [f"key:{number}"], [number])) for number in range(200)]
     for _ in range(3):
         await asyncio.sleep(0)  # some have been sent, the others wait for a connection
     stand_still(monkeypatch, 3600)
-    assert await asyncio.gather(*calls) == [str(number) for number in range(1000)]
+    assert await asyncio.gather(*calls) == [str(number) for number in range(200)]
+
+
+async def test_nobody_waits_for_longer_than_a_call_may_take_at_a_server_that_is_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It answers each exchange in time, but calls come faster."""
+    monkeypatch.setattr("service.store_node._answer", slow := Slow())
+    async with StoreServer() as server:
+        store = await Store.open(server.url, patience=1.0)
+        await store.call(SET, ["key"], ["value"])
+        slow.pause = 0.02
+        calls = [asyncio.create_task(store.call(SET, [f"key:{number}"], [number])) for number in range(1000)]
+        started = asyncio.get_running_loop().time()
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(answer) for answer in answers} == {str, StoreUnavailable}
+        assert asyncio.get_running_loop().time() - started < 20.0
+        slow.pause = 0.0
+        await store.close()
+
+
+class Slow:
+    """Reads each answer late."""
+
+    def __init__(self) -> None:
+        self.pause = 0.0
+
+    async def __call__(self, connection: Any) -> Any:
+        await outage(self.pause)
+        return await _answer(connection)
 
 
 async def test_a_caller_that_is_stopped_takes_its_own_call_along_and_nobody_elses() -> None:
