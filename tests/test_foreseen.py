@@ -353,6 +353,49 @@ async def test_an_interrupted_making_holds_up_no_booking_whose_office_chose_anot
     assert (standing, (await entry_of(bench, data)).unsettled) == (([], ["m-101"]), False)
 
 
+async def test_what_nobody_can_find_is_said_and_not_looked_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, vendors = record(), TwoVendors(bench, monkeypatch)
+    blind = replace(vendors.old.capabilities, finds=False)
+    monkeypatch.setattr(Careless, "capabilities", property(lambda each: blind))
+    lease = await leased(bench, data)
+    await bench.ledger.commit(lease, Change("back"))
+    await vendors.choose(await vendors.connect())
+    monkeypatch.setattr(vendors.old, "find", dead)
+    await bench.start(await bench.lease(data))
+    seen = await entry_of(bench, data)
+    assert (seen.retired, seen.unsettled, list(vendors.new.meetings)) == ((), False, ["m-101"])
+    assert "If a meeting was made, nobody can find it: it stays empty, and nobody has its link." in await story(
+        bench, data
+    )
+
+
+async def test_a_zombie_that_does_not_know_what_it_made_has_it_looked_for_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its intent was given up meanwhile; the time after which it is looked for begins anew."""
+    data, vendors = record(), TwoVendors(bench, monkeypatch)
+    vendors.old.proceed.clear()
+    vendors.old.arrived.clear()
+
+    async def lost(spec: MeetingSpec) -> Meeting:
+        vendors.old.arrived.set()
+        await vendors.old.proceed.wait()
+        raise OutcomeUnknown("The answer was lost.")
+
+    monkeypatch.setattr(vendors.old, "create", lost)
+    zombie = bench.start(await leased(bench, data))
+    await vendors.old.arrived.wait()
+    await vendors.choose(await vendors.connect())
+    heir = await bench.seize(data["id"])
+    monkeypatch.setattr(vendors.old, "find", dead)
+    await bench.start(heir)
+    before = await bench.store.execute("HGET", f"vm:{{s{shard_of(data['id'])}}}:r:{data['id']}", "intended")
+    vendors.old.proceed.set()
+    await zombie
+    after = await bench.store.execute("HGET", f"vm:{{s{shard_of(data['id'])}}}:r:{data['id']}", "intended")
+    assert int(after) > int(before)
+
+
 async def test_a_meeting_that_is_wanted_after_all_outlives_its_interrupted_replacement(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
