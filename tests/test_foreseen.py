@@ -424,12 +424,15 @@ async def test_a_meeting_that_is_wanted_after_all_outlives_its_interrupted_repla
 async def test_a_leftover_nobody_can_ask_about_holds_up_no_removal_of_one_that_stands(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for data in [record() for _ in range(4)]:  # they are kept in the order of a hash
+    for data in [record() for _ in range(8)]:  # they are kept in the order of a hash
         await bench.start(await bench.lease(data))
         seen = await entry_of(bench, data)
         assert seen.meeting
         maybe = seen.meeting._replace(meeting=None, spec=replace(seen.meeting.spec, generation=7))
         await bench.ledger.orphan(data["id"], maybe)
+        stands = seen.meeting._replace(meeting=Meeting("stands", "https://careless.example/stands"))
+        await bench.ledger.orphan(data["id"], stands)
+        bench.vendor.meetings["stands"] = stands.spec
         await bench.ledger.accept(event("record.deleted", {"id": data["id"]}), "", PREFIX, inline=False)
         with monkeypatch.context() as patch:
             patch.setattr(bench.vendor, "find", dead)
