@@ -58,7 +58,7 @@ class Runs:
         """See `Reconciler.foresee`; None as well where that fails: the run will say what is wrong."""
         try:
             return self._reconciler.foresee(record, realm, foreign)
-        except Exception:
+        except Exception:  # a fault of an adapter must not keep Vello's word from being written down
             _log.exception("foresight_failed")
             return None
 
