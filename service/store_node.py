@@ -25,6 +25,7 @@ DEPTH: Final = 8
 Command = tuple[Any, ...]
 
 _CLOSED: Final = "its connection is closed"
+_BUSY: Final = "it takes longer for each call than calls keep coming"
 _OPTIONS: Final = {
     "decode_responses": True,
     "protocol": 2,  # RESP3 only adds push messages, which nothing here reads
@@ -40,6 +41,7 @@ class _Request(NamedTuple):
 
     packed: bytes
     commands: int
+    since: float
     answers: "asyncio.Future[list[Any]]"
 
 
@@ -62,6 +64,7 @@ class Node:
         self._alone: _Request | None = None
         self._quiet = False
         self._closed = False
+        self._looked = self._woke = 0.0  # at what waits; and when that counted as new last
         self._kind: type[AbstractConnection] = UnixDomainSocketConnection
         self._options: dict[str, Any] = {**_OPTIONS, **login}
         if isinstance(place, str):
@@ -71,10 +74,7 @@ class Node:
             self._options |= {"host": place[0], "port": place[1], "socket_keepalive": True, **(tls or {})}
 
     def send(self, commands: Sequence[Command]) -> "asyncio.Future[list[Any]]":
-        """Send commands in this order, together with what others send in this turn; not as a transaction.
-
-        Whoever waits bounds that: while a server is slow a queue may be long.
-        """
+        """Send commands in this order, together with what others send in this turn; not as a transaction."""
         request = _request(commands)
         self._waiting.append(request)
         if not self._flushing:
@@ -83,10 +83,9 @@ class Node:
         return request.answers
 
     async def ask(self, commands: Sequence[Command]) -> list[Any]:
-        """As `send`, but for `patience` at most; at once, and without a task, while callers come one by one."""
+        """As `send`, but at once and without a task of its own while callers come one by one."""
         if not self._quiet or self._exchanges or self._waiting or self._alone or self._closed:
-            async with Limit(self._patience):
-                return await self.send(commands)
+            return await self.send(commands)
         self._alone = request = _request(commands)
         try:
             await self._exchange([request])
@@ -140,9 +139,15 @@ class Node:
             self._flush()
 
     def _batch(self) -> list[_Request]:
-        """Take what waits, up to DEPTH commands. Who does not wait any more is left out."""
+        """Take what waits, up to DEPTH commands. Who waited too long fails; who does not wait any more is left out."""
         batch: list[_Request] = []
-        count = 0
+        count, now = 0, asyncio.get_running_loop().time()
+        # No exchange takes that long: nobody waited, or this process stood still.
+        if now - self._looked > self._patience:
+            self._woke = now
+        self._looked = now
+        while self._waiting and max(self._waiting[0].since, self._woke) < now - self._patience:
+            _fail([self._waiting.popleft()], errors.TimeoutError(_BUSY))
         while self._waiting and (not batch or count + self._waiting[0].commands <= DEPTH):
             request = self._waiting.popleft()
             if not request.answers.done():
@@ -185,7 +190,8 @@ def _request(commands: Sequence[Command]) -> _Request:
         packed = b"".join([pack_command(command) for command in commands])
     except TypeError as error:  # our caller's mistake, and nobody else's trouble
         raise errors.DataError(str(error)) from None
-    return _Request(packed, len(commands), asyncio.get_running_loop().create_future())
+    loop = asyncio.get_running_loop()
+    return _Request(packed, len(commands), loop.time(), loop.create_future())
 
 
 async def _connect(connection: AbstractConnection) -> None:
