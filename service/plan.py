@@ -13,7 +13,6 @@ booking, unless the office's choice says to move it; its link may be in somebody
 """
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -108,7 +107,7 @@ def plan(
     """
     why = unwanted(entry, choice)
     if why is not None:
-        stands = entry.meeting or next(_leftovers(entry), None)
+        stands = entry.meeting or next(iter(_leftovers(entry)), None)
         return Action(Verdict.DELETE if stands else Verdict.IGNORE, why, target=stands)
     assert choice is not None and entry.wish is not None and choice.connection is not None  # noqa: S101, PT018 - unwanted() says so
     now, hosts, office = entry.meeting, choice.hosts_of(entry.wish.resource), entry.wish.office
@@ -139,9 +138,9 @@ def _settled(entry: Entry, now: Placement, wanted: Placement) -> Action:
     return Action(Verdict.KEEP, "the meeting is as wanted", now)
 
 
-def _leftovers(entry: Entry) -> Iterator[Placement]:
+def _leftovers(entry: Entry) -> list[Placement]:
     """What is to be removed: first what is known to stand, since it may take long to learn whether the rest does."""
-    return iter(sorted(entry.retired, key=lambda each: each.meeting is None))
+    return sorted(entry.retired, key=lambda each: each.meeting is None)
 
 
 def _stayed(now: Placement, wish: Record, choice: Choice, standing: Capabilities | None) -> Placement | None:

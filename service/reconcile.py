@@ -105,12 +105,12 @@ class Reconciler:
         anything, is looked for and removed afterwards. A booking that is to have no meeting has nothing to wait for.
         """
         intent, wanted = entry.intent, action.wanted
-        if intent is None or (entry.meeting is None and wanted is None):
+        if intent is None:
             return None
-        if action.verdict in (Verdict.CREATE, Verdict.REPLACE):
-            if wanted is None or wanted.connection == intent.connection:
-                return None
-        elif action.verdict is Verdict.DELETE and action.target == entry.meeting:
+        removed = action.verdict is Verdict.DELETE and action.target == entry.meeting
+        stays = entry.meeting is not None and not removed and action.verdict is not Verdict.REPLACE
+        elsewhere = wanted is not None and wanted.connection != intent.connection
+        if not (stays or elsewhere):
             return None
         made = max(entry.made, intent.spec.generation) + 1
         capabilities = self._settings.connections.promises(intent)
