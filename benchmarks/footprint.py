@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import sys
 import tempfile
 import time
 
@@ -13,12 +14,12 @@ from tests.processes import Service
 from tests.stores import StoreServer
 
 
-async def start_and_idle(rounds: int) -> None:
+async def start_and_idle(python: str, rounds: int) -> None:
     """With the embedded store: seconds from the process's start to a link, and its memory afterwards."""
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
             began = time.monotonic()
-            async with Service(DATA_DIR=folder, JITSI_URL="https://meet.example.org") as service:
+            async with Service(python=python, DATA_DIR=folder, JITSI_URL="https://meet.example.org") as service:
                 answer = await service.say("record.update_metadata", booking())
                 took = time.monotonic() - began
                 assert answer.json()["metadata"]["video_link"]
@@ -50,10 +51,11 @@ async def bytes_of_a_booking(bookings: int) -> None:
 def main() -> None:
     """Parse the command line and measure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.footprint", description=__doc__)
+    parser.add_argument("--python", default=sys.executable, help="serves; without the extra `test` it is the image's")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--bookings", type=int, default=5_000)
     arguments = parser.parse_args()
-    asyncio.run(start_and_idle(arguments.rounds))
+    asyncio.run(start_and_idle(arguments.python, arguments.rounds))
     asyncio.run(bytes_of_a_booking(arguments.bookings))
 
 

@@ -2,11 +2,9 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib import metadata
 from typing import Any, Final, Literal
 
 import structlog
-from fastapi import FastAPI
 from pydantic import SecretStr, ValidationError
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
@@ -229,7 +227,7 @@ async def opened(
                 *routes,
                 static,
             ]
-            api = Later(lambda: _guarded(_api(operations), config))
+            api = Later(lambda: _guarded(operations.app(), config))
         app = Starlette(routes=routes)
         _guarded(app, config, page_of)
         if role != "web":
@@ -269,25 +267,12 @@ def describe() -> dict[str, Any]:
         "privacy": PrivacyApi,
     }
     bare = {name: object.__new__(part) for name, part in parts.items()}  # no operation is called
-    return _api(Api(nothing, "", "", **bare)).openapi()
+    return Api(nothing, "", "", **bare).app().openapi()
 
 
 def writer_of(config: Config) -> Writer:
     """What puts notices into the words of the operator's language."""
     return lambda summary: letter(summary, config.notice_language, config.public_url)
-
-
-def _api(operations: Api) -> FastAPI:
-    app = FastAPI(
-        title="vello-meetings",
-        version=metadata.version("vello-meetings"),
-        description='Offices, connections, companies and records. Errors are {"error": {"code", "message"}}.',
-        openapi_url="/api/v1/openapi.json",
-        docs_url=None,
-        redoc_url=None,
-    )
-    app.include_router(operations.router())
-    return app
 
 
 def _guarded(app: Starlette, config: Config, page_of: PageOf | None = None) -> Starlette:

@@ -11,6 +11,7 @@ from urllib.parse import urljoin
 
 import httpx
 
+from tests.ports import NO_TLS
 from tests.tools import absent, need
 
 CLIENT, SECRET = "acme-client", "acme-client-secret-0123456789"
@@ -67,7 +68,7 @@ class Authority:
 
     async def log(self, asked: str = "refresh_token") -> list[dict[str, Any]]:
         """What its token endpoint was asked, oldest first: with which refresh token, and what it answered."""
-        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=NO_TLS, timeout=30) as client:
             log: list[dict[str, Any]] = (await client.get(f"{self.url}/log")).json()
         return [line for line in log if line["asked"] == asked]
 
@@ -75,7 +76,7 @@ class Authority:
 async def signed_in(url: str, login: str, *, agree: bool = True) -> str:
     """Follow an authorization request as a person would; answers where the vendor sends the browser back to."""
     origin = str(httpx.URL(url).copy_with(path="/", query=None))
-    async with httpx.AsyncClient(trust_env=False, timeout=20) as person:
+    async with httpx.AsyncClient(trust_env=False, verify=NO_TLS, timeout=20) as person:
         answer = await person.get(url)
         for _ in range(12):
             if answer.is_redirect:

@@ -40,7 +40,7 @@ UNSEEN = {
     *("providers/memory.py", "providers/memory_server.py", "providers/registry.py", "providers/testing.py"),
     "providers/zoom_webhook.py",
     *(
-        "service/__main__.py",
+        "service/cli.py",
         "service/app.py",
         "service/choices.py",
         "service/config.py",

@@ -1,14 +1,18 @@
-"""Ports for servers that the tests start."""
+"""Ports for servers that the tests start, and what their clients need."""
 
 import contextlib
 import itertools
 import os
 import secrets
 import socket
+import ssl
 from typing import Final
 
 _SHARE: Final = 1500  # ports of each process that runs tests at the same time
 _TURNS: Final = itertools.count(secrets.randbelow(_SHARE))
+
+NO_TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients of loopback servers: a context of their own would take longer to make than their calls."""
 
 
 def free_port() -> int:

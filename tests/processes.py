@@ -16,7 +16,7 @@ import httpx
 
 from service.vello import sign
 from tests.events import body
-from tests.ports import free_port
+from tests.ports import NO_TLS, free_port
 from tests.waiting import closed, wait_until
 
 TOKEN, ADMIN = "webhook-token", "admin-token-0123456789"
@@ -26,19 +26,22 @@ KEYS = "k1:" + "A" * 43 + "="
 class Service:
     """`vello-meetings serve` as a subprocess; `kill` is kill -9."""
 
-    def __init__(self, *arguments: str, log: Path | None = None, **environment: str) -> None:
+    def __init__(
+        self, *arguments: str, log: Path | None = None, python: str = sys.executable, **environment: str
+    ) -> None:
         self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         self.endpoint = f"{self.base}/webhooks/vello"
         self._arguments = arguments
         self._log = log
+        self._python = python
         given = {"PUBLIC_URL": self.base, "VELLO_WEBHOOK_TOKEN": TOKEN, "ADMIN_TOKEN": ADMIN, "SECRET_KEYS": KEYS}
         self.environment = {"PATH": os.environ["PATH"], **given, **environment}
         self.process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> Self:
         """Start it and come back when it is ready."""
-        command = [sys.executable, "-P", "-m", "service", "serve", "--port", str(self.port), *self._arguments]
+        command = [self._python, "-P", "-m", "service", "serve", "--port", str(self.port), *self._arguments]
         self.process = self._spawn(command)  # at once: a start that is cancelled leaves nothing behind
         await wait_until(self._ready, 60)
         return self
@@ -87,7 +90,7 @@ class Service:
 
     async def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Any call to it."""
-        async with httpx.AsyncClient(base_url=self.base, trust_env=False, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=self.base, trust_env=False, timeout=30, verify=NO_TLS) as client:
             return await client.request(method, path, **options)
 
     as_admin = MappingProxyType({"Authorization": f"Bearer {ADMIN}"})

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import httpx
 
+from tests.ports import NO_TLS
 from tests.waiting import closed
 
 
@@ -109,7 +110,7 @@ class MemoryServer:
         """Any call, with the token unless `headers` say otherwise; `path` may be a whole URL."""
         if headers is None:
             headers = {"authorization": f"Bearer {self.token}"} if self.token else {}
-        async with httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=30.0) as client:
+        async with httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=30.0, verify=NO_TLS) as client:
             return await client.request(method, path, json=json, headers=headers)
 
 

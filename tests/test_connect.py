@@ -19,6 +19,7 @@ from service.vault import Vault
 from tests.acme import ACME, OAUTH
 from tests.authority import CLIENT, SECRET, Authority, signed_in
 from tests.events import record
+from tests.ports import NO_TLS
 from tests.running import ADMIN, PUBLIC, Running, running
 from tests.servers import MemoryServer, RawServer, http
 from tests.stores import StoreServer
@@ -316,7 +317,7 @@ async def tokens(store: Store) -> tuple[str, str]:
 
 async def end_access(store: Store, authority: Authority) -> None:
     """The person removes the app at the vendor, and the next token is due."""
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=NO_TLS, timeout=30) as client:
         for token in reversed(await tokens(store)):
             await client.post(f"{authority.url}/oauth/revoke", data={"token": token}, auth=(CLIENT, SECRET))
     await store.execute("HSET", (await store.execute("KEYS", "vm:grant:*"))[0], "expires", "0")
@@ -343,7 +344,7 @@ async def test_disconnecting_is_refused_while_in_use_and_revokes_at_the_vendor(
 
 async def lets_in(authority: Authority, access_token: str) -> bool:
     """Whether the vendor's API accepts a token."""
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=NO_TLS, timeout=30) as client:
         headers = {"Authorization": f"Bearer {access_token}"}
         return (await client.get(f"{authority.url}/v2/users/me", headers=headers)).status_code == 200
 
@@ -415,7 +416,7 @@ async def test_a_grant_that_nobody_uses_is_renewed(service: Running, store: Stor
     assert [line["status"] for line in await authority.log()] == [200]
     await store.execute("HINCRBY", key, "refreshed", -8 * 86_400_000)
     for token in reversed(await tokens(store)):
-        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=NO_TLS, timeout=30) as client:
             await client.post(f"{authority.url}/oauth/revoke", data={"token": token}, auth=(CLIENT, SECRET))
     await service.app.app.state.upkeep.round()
     assert (await shown(service, connection))["state"] == "reconnect"

@@ -15,6 +15,7 @@ from service.vello import sign
 from service.web.recent import GUESSES
 from tests.browsing import browser, listening, pictured, served, violations
 from tests.events import START, body, record
+from tests.ports import NO_TLS
 from tests.processes import ADMIN, TOKEN
 from tests.servers import MemoryServer
 from tests.stores import StoreServer
@@ -36,7 +37,7 @@ class Clinic:
         self.public, self.store, self.memory = public, store, memory
         self.links: dict[str, str] = {}
         self.records: dict[str, str] = {}
-        self._api = httpx.AsyncClient(base_url=public, trust_env=False, timeout=30)
+        self._api = httpx.AsyncClient(base_url=public, trust_env=False, verify=NO_TLS, timeout=30)
 
     async def close(self) -> None:
         await self._api.aclose()

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from providers import registry
-from service.__main__ import _parser
 from service.app import describe
+from service.cli import _parser
 from service.config import Config
 
 ROOT = Path(__file__).parent.parent

@@ -18,6 +18,7 @@ from service.store import Store
 from tests.events import START, record
 from tests.fakes.google_server import GoogleServer
 from tests.fakes.zoom_server import ZoomServer
+from tests.ports import NO_TLS
 from tests.running import ADMIN, PUBLIC, Running, running
 from tests.waiting import wait_until
 
@@ -64,7 +65,7 @@ async def consented(
     assert f"/connect/google_meet/start?feature={feature}" in page.text
     begun = await service.client.get(f"{CONNECT}/start?feature={feature}", headers=OURS)
     asked = begun.headers["location"]
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as person:
+    async with httpx.AsyncClient(trust_env=False, verify=NO_TLS, timeout=30) as person:
         shown = await person.get(asked)
         assert shown.status_code == 200, shown.text
         boxes = re.findall(r'name="granted" value="([^"]+)"', shown.text)
@@ -202,7 +203,7 @@ async def test_without_a_lasting_token_nothing_is_connected_and_the_page_says_wh
         begun = await service.client.get(f"{CONNECT}/start?feature=space", headers=OURS)
         query = {**dict(parse_qsl(urlsplit(begun.headers["location"]).query)), "access_type": "online"}
         form = {**query, "user": ANNA, "decision": "allow", "granted": f"{AUTH}{SPACES}"}
-        async with httpx.AsyncClient(trust_env=False, timeout=30) as person:
+        async with httpx.AsyncClient(trust_env=False, verify=NO_TLS, timeout=30) as person:
             back = await person.post(f"{google.url}/o/oauth2/v2/auth", data=form)
         page = await service.client.get(back.headers["location"])
         assert (page.status_code, "myaccount.google.com/permissions" in page.text) == (502, True)

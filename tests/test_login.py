@@ -15,6 +15,7 @@ from service.web.session import ATTEMPTS, IDLE, LIFE
 from tests.authority import CLIENT, SECRET, Authority, signed_in
 from tests.issuer import CLIENT as CLIENT_ID
 from tests.issuer import Issuer
+from tests.ports import NO_TLS
 from tests.running import ADMIN, PUBLIC, Running, running
 from tests.servers import RawServer, http
 from tests.stores import StoreServer
@@ -372,7 +373,7 @@ async def lets_in(service: Running, issuer: Issuer) -> int:
     """The status of the way back from an OpenID provider that says what it says."""
     gone = await service.client.get(f"{LOGIN}/oidc")
     assert gone.status_code == 303, gone.text
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as person:
+    async with httpx.AsyncClient(trust_env=False, verify=NO_TLS, timeout=30) as person:
         back = (await person.get(gone.headers["location"])).headers["location"]
     return (await service.client.get(back)).status_code
 

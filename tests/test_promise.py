@@ -18,6 +18,7 @@ from service.shards import shard_keys, shard_of
 from service.store import Store
 from tests.events import START, record
 from tests.fakes.zoom_server import ZoomServer
+from tests.ports import NO_TLS
 from tests.running import PUBLIC, Running, running
 from tests.servers import MemoryServer
 from tests.test_zoom_bookings import ANNA, choose, connected, own_app, zoomed
@@ -58,7 +59,7 @@ class World:
             if into.status_code != 303:
                 return False
             link = into.headers["location"]
-        async with httpx.AsyncClient(trust_env=False, timeout=30) as customer:
+        async with httpx.AsyncClient(trust_env=False, verify=NO_TLS, timeout=30) as customer:
             return (await customer.get(link)).status_code == 200
 
     async def starts(self) -> list[int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from service.__main__ import main
+from service.cli import main
 from service.outages.acts import ACTS
 from service.outages.story import Story
 from tests.chaos.mutants import mutated

@@ -29,7 +29,7 @@ class Nowhere:
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Nowhere())
-from service.__main__ import main
+from service.cli import main
 sys.exit(main(["demo"]))
 """
 
@@ -115,7 +115,7 @@ def test_nothing_is_recorded_that_was_not_asked_for(environ: dict[str, str]) -> 
 
 def test_no_tracing_is_imported_unless_it_was_asked_for() -> None:
     script = (
-        "import sys; from service import __main__, traces; traces.configured({}); heavy = 'sdk.trace', 'exporter'\n"
+        "import sys; from service import cli, traces; traces.configured({}); heavy = 'sdk.trace', 'exporter'\n"
         "print([name for name in sys.modules if name.removeprefix('opentelemetry.').startswith(heavy)])"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -129,7 +129,7 @@ def test_without_the_extra_everything_works_whether_asked_for_or_not() -> None:
             [sys.executable, "-c", BLOCKED], env={"PATH": "/usr/bin:/bin", **asked}, capture_output=True, text=True
         )
         assert ran.returncode == 0, ran.stdout + ran.stderr
-    script = BLOCKED.replace("from service.__main__ import main", "from service.traces import configured")
+    script = BLOCKED.replace("from service.cli import main", "from service.traces import configured")
     script = script.replace('sys.exit(main(["demo"]))', 'configured({"OTEL_EXPORTER_OTLP_ENDPOINT": "x"})')
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "vello-meetings[otel]" in ran.stdout

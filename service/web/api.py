@@ -1,8 +1,9 @@
 """`/api/v1`: offices, connections, companies and records as JSON, for whoever holds ADMIN_TOKEN."""
 
-from typing import Any
+from importlib import metadata
+from typing import Final
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends, FastAPI
 
 from service.settings import Settings
 from service.web.api_companies import CompaniesApi
@@ -14,9 +15,9 @@ from service.web.api_offices import OfficesApi
 from service.web.api_privacy import EXPORTED, PrivacyApi
 from service.web.api_records import RecordsApi
 from service.web.guard import BEARER, guarded
-from service.web.schema import (
-    Failure,
-)
+from service.web.schema import Failure
+
+_BASE: Final = "/api/v1"
 
 
 class Api:
@@ -42,21 +43,26 @@ class Api:
         self.connections, self.companies = connections, companies
         self.deliveries, self.errands, self.privacy = deliveries, errands, privacy
 
-    def router(self) -> APIRouter:
-        """All routes; each asks for the bearer token and works on settings read just now."""
+    def app(self) -> FastAPI:
+        """All operations; each asks for the bearer token and works on settings read just now."""
 
         async def fresh() -> None:
             await self._settings.load()
 
         statuses = (400, 401, 404, 409, 412, 413, 422, 503)
-        failures: dict[int | str, dict[str, Any]] = {status: {"model": Failure} for status in statuses}
-        router = APIRouter(
-            prefix="/api/v1",
-            route_class=guarded(self._admin_token),
+        app = FastAPI(
+            title="vello-meetings",
+            version=metadata.version("vello-meetings"),
+            description='Offices, connections, companies and records. Errors are {"error": {"code", "message"}}.',
+            openapi_url=f"{_BASE}/openapi.json",
+            docs_url=None,
+            redoc_url=None,
             dependencies=[Depends(BEARER), Depends(fresh)],
-            responses=failures,
+            responses={status: {"model": Failure} for status in statuses},
         )
-        get, put, post, delete = router.get, router.put, router.post, router.delete
+        app.router.route_class = guarded(self._admin_token)
+        app.router.prefix = _BASE  # a router of its own, included, would have every route built twice
+        get, put, post, delete = app.get, app.put, app.post, app.delete
         get("/offices", tags=["offices"])(self.offices.list_offices)
         get("/offices/{office}", tags=["offices"])(self.offices.get_office)
         put("/offices/{office}", tags=["offices"])(self.offices.put_office)
@@ -68,7 +74,7 @@ class Api:
         post("/connections", tags=["connections"], status_code=201)(self.connections.add_connection)
         post("/connections/check", tags=["connections"])(self.connections.check_connection)
         get("/connections/{connection}", tags=["connections"])(self.connections.get_connection)
-        router.patch("/connections/{connection}", tags=["connections"])(self.connections.rename_connection)
+        app.patch("/connections/{connection}", tags=["connections"])(self.connections.rename_connection)
         post("/connections/{connection}/disconnect", tags=["connections"], status_code=202)(
             self.connections.disconnect_connection
         )
@@ -102,4 +108,4 @@ class Api:
         post("/errands/{errand}/stop", tags=["errands"])(self.errands.stop_errand)
         post("/erasures", tags=["privacy"], status_code=202)(self.privacy.erase)
         get("/export", tags=["privacy"], response_model=None, responses=EXPORTED)(self.privacy.export)
-        return router
+        return app

@@ -83,7 +83,9 @@ def answer_errors(app: Starlette, public_url: str = "", page_of: PageOf | None =
     def allowed(request: Request) -> list[str]:
         """Every method of an address; Starlette names only those of the first route that has it."""
         found = [route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE]
-        return sorted({method for route in found for method in getattr(route, "methods", None) or ()})
+        path = getattr(found[0], "path", None)  # a later one may be wider: it has other addresses in mind
+        same = [route for route in found if getattr(route, "path", None) == path]
+        return sorted({method for route in same for method in getattr(route, "methods", None) or ()})
 
     async def unread(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is registered for

@@ -10,6 +10,7 @@ import httpx
 from service.vello import UPDATE_METADATA, sign
 from tests.chaos.booking import Booking, Word
 from tests.events import body
+from tests.ports import NO_TLS
 from tests.processes import ADMIN, TOKEN, Service
 from tests.waiting import outage
 
@@ -25,7 +26,7 @@ class Vello:
         self._services = services
         self._endpoint = endpoint
         self._chance = chance
-        self._client = httpx.AsyncClient(trust_env=False, timeout=_PATIENCE)
+        self._client = httpx.AsyncClient(trust_env=False, verify=NO_TLS, timeout=_PATIENCE)
         self.taken = 0
         self.sent = 0
 

@@ -1,7 +1,6 @@
 """A fake vendor as a process of its own, as tests hold it."""
 
 import asyncio
-import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +9,7 @@ from typing import Any, Self
 
 import httpx
 
-# Made anew for every client, it would take longer than the call.
-_TLS = ssl.create_default_context()
+from tests.ports import NO_TLS
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -59,7 +57,7 @@ class FakeServer:
 
     async def request(self, method: str, path: str, **more: Any) -> httpx.Response:
         """Any call; `path` may be a whole URL."""
-        async with httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=30.0, verify=_TLS) as client:
+        async with httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=30.0, verify=NO_TLS) as client:
             return await client.request(method, path, **more)
 
     async def control(self, method: str, path: str, fields: Any = None) -> Any:

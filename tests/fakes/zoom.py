@@ -56,6 +56,7 @@ from starlette.types import Receive, Scope, Send
 from tests.fakes import zoom_oauth
 from tests.fakes.zoom_api import Fields, NewMeeting, apply, schedule, serve, shown, stamp
 from tests.fakes.zoom_state import App, Failure, Faults, Grant, Limits, Meeting, Refused, State, Strict, User
+from tests.ports import NO_TLS
 from tests.waiting import outage
 
 ROUTES = (
@@ -385,7 +386,7 @@ class _Control:
         delivery: dict[str, Any] = {"event": event, "status": 0, "body": None}
         self._state.deliveries.append(delivery)
         try:
-            async with httpx.AsyncClient(trust_env=False, timeout=3.0) as client:
+            async with httpx.AsyncClient(trust_env=False, verify=NO_TLS, timeout=3.0) as client:
                 answer = await client.post(app.webhook_url or "", content=body, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             delivery["body"] = type(error).__name__
