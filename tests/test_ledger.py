@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -245,6 +246,32 @@ async def test_a_meeting_nobody_knows_of_is_kept_until_it_is_removed(ledger: Led
     lease = await claim(ledger, data["id"])
     assert lease
     assert lease.entry.retired == (orphan,)
+
+
+async def test_an_owner_that_died_before_anything_was_to_be_done_holds_nothing_up(hasty: Ledger) -> None:
+    data = record()
+    died = (await say(hasty, UPDATE_METADATA, data, inline=True)).lease
+    assert died
+    await wait_until(partial(_is_nobodys, hasty, data["id"]))
+    await say(hasty, "record.cancelled", {**data, "version": 2, "canceled": True})
+    assert await hasty.release(data["id"], "Let go.")
+
+
+async def _is_nobodys(ledger: Ledger, about: str) -> bool:
+    """Whether its lease has ended: the store's clock says so, and nobody takes it over by looking."""
+    key = f"vm:{{s{shard_of(about)}}}:r:{about}"
+    seconds, microseconds = await ledger._store.execute("TIME")
+    return int(await ledger._store.execute("HGET", key, "lease")) < int(seconds) * 1000 + int(microseconds) // 1000
+
+
+async def test_an_ending_told_of_a_record_that_the_store_lost_keeps_what_is_older_away(ledger: Ledger) -> None:
+    data = record()
+    await ledger.orphan(data["id"], Placement("zoom-1", SPEC, Meeting("m-1", "https://x.example/m-1")))
+    await say(ledger, "record.cancelled", {"id": data["id"], "version": 5})
+    late = await say(ledger, UPDATE_METADATA, {**data, "version": 4}, inline=True)
+    assert (late.verdict, (await entry_of(ledger, data["id"])).live) == ("old", False)
+    await say(ledger, "record.updated", {**data, "version": 6})
+    assert (await entry_of(ledger, data["id"])).live
 
 
 async def test_what_vello_was_told_is_known_again(ledger: Ledger) -> None:
