@@ -1,5 +1,7 @@
 """The composition root: builds everything, closes everything; nothing imports it but the command line."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, Literal
@@ -45,7 +47,7 @@ from service.rotation import KEYS
 from service.rounds import Rounds
 from service.runs import Runs
 from service.settings import Settings
-from service.store import Store
+from service.store import Store, StoreUnavailable
 from service.survey import Survey
 from service.sweep import Sweep
 from service.swept import Swept
@@ -100,6 +102,9 @@ from service.worker import Worker
 DRAIN: Final = 10.0
 """Seconds that runs may take to finish at a stop, before they hand their records back."""
 
+STORE_PATIENCE: Final = 45.0
+"""Seconds a service that starts waits for its store: fewer than Kubernetes waits for the service."""
+
 RENEWAL: Final = 30.0
 """Seconds that renewals of grants may take to finish at a stop: longer than a call may take."""
 
@@ -116,16 +121,17 @@ async def opened(
     observer: Observer | None = None,
     *,
     providers: Mapping[str, ProviderInfo] | None = None,
+    patience: float = 0.0,
 ) -> AsyncIterator[Door]:
     """The application of one process with all that it needs; leaving drains and closes it.
 
-    `providers` are used in place of the registry's.
+    `providers` are used in place of the registry's; for `patience` seconds a store that is not there is waited for.
 
     Raises: ConfigError, EmbeddedUnavailable, StoreRefused, StoreUnavailable.
     """
     observer = observer or Observer()
     async with AsyncExitStack() as stack:
-        store = await store_of(config, stack)
+        store = await store_of(config, stack, patience)
         await check_keys(store, config)
         vault = Vault(config.secret_keys)
         known = providers_of(config, providers)
@@ -286,8 +292,10 @@ def _guarded(app: Starlette, config: Config, page_of: PageOf | None = None) -> S
     return app
 
 
-async def store_of(config: Config, stack: AsyncExitStack) -> Store:
+async def store_of(config: Config, stack: AsyncExitStack, patience: float = 0.0) -> Store:
     """The store, open until `stack` closes; the embedded one where no other is given.
+
+    For `patience` seconds one that is not there is waited for: it may be about to start, as this service is.
 
     Raises: EmbeddedUnavailable, StoreRefused, StoreUnavailable.
     """
@@ -296,9 +304,20 @@ async def store_of(config: Config, stack: AsyncExitStack) -> Store:
         valkey = EmbeddedValkey(config.data_dir)
         stack.push_async_callback(valkey.close)
         url = await valkey.start()
-    store = await Store.open(url, prefix=config.redis_prefix)
-    stack.push_async_callback(store.close)
-    return store
+    end, waits = time.monotonic() + patience, False
+    while True:
+        try:
+            store = await Store.open(url, prefix=config.redis_prefix)
+        except StoreUnavailable as error:
+            if time.monotonic() >= end:
+                raise
+            if not waits:
+                _log.warning("store_awaited", reason=str(error), seconds=round(patience))
+            waits = True
+            await asyncio.sleep(1.0)
+        else:
+            stack.push_async_callback(store.close)
+            return store
 
 
 async def _built_in(settings: Settings, ledger: Ledger, config: Config) -> None:
@@ -342,7 +361,7 @@ async def check_keys(store: Store, config: Config) -> None:
             await store.execute("HDEL", KEYS, active)
         raise ConfigError(
             {
-                "SECRETKEYS": f"the store holds secrets sealed with the key '{foreign[0]}', which is missing here "
+                "SECRET_KEYS": f"the store holds secrets sealed with the key '{foreign[0]}', which is missing here "
                 "or has other bytes; give every service of this store the same keys"
             }
         )

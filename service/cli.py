@@ -18,7 +18,7 @@ import structlog
 from pydantic import SecretStr
 
 from service import logs, traces
-from service.app import Role, opened
+from service.app import STORE_PATIENCE, Role, opened
 from service.commands import erase, examine, export, replay, rotate_keys, sweep_once
 from service.config import GOOD_TOKEN, Config, ConfigError
 from service.connections import UnknownConnection
@@ -42,7 +42,7 @@ _YOUNG = 20_000  # objects after which garbage is looked for: what waits for a p
 
 
 async def _serve(config: Config, listeners: list[socket.socket], role: Role, observer: Observer) -> None:
-    async with opened(config, role, observer) as app:
+    async with opened(config, role, observer, patience=STORE_PATIENCE) as app:
         gc.freeze()  # what is here by now stays: looking through it again and again would hold up answers
         gc.set_threshold(_YOUNG)
         addresses = [listener.getsockname()[:2] for listener in listeners]

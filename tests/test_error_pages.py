@@ -1,6 +1,8 @@
 """Errors as people with browsers see them: a page with the way back; programs get the one JSON shape."""
 
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -45,6 +47,21 @@ async def test_an_address_that_leads_nowhere_is_a_page_with_the_menu(service: Ru
 async def test_who_is_not_logged_in_sees_no_menu_there(service: Running) -> None:
     answer = await ask(service, "/nowhere")
     assert (answer.status_code, is_page(answer), "<nav" in answer.text) == (404, True, False)
+
+
+async def test_the_chart_can_expose_just_what_needs_no_login(service: Running) -> None:
+    """`/` is the settings'; probes, figures and the API are for within the cluster. Who logged in may log out."""
+    helpers = Path(__file__).parent.parent / "helm/vello-meetings/templates/_helpers.tpl"
+    exposed = re.search(r"\{\{ else }}(/webhooks[^{]*)\{\{ end }}", helpers.read_text())
+    assert exposed
+    for_all = set()
+    for route in service.app.app.routes:
+        path = re.sub(r"\{[^}]*}", "x", route.path)
+        methods = sorted(getattr(route, "methods", None) or {"GET"})
+        answer = await ask(service, path, methods[0], Origin=PUBLIC)
+        if not answer.headers.get("location", "").startswith("/login") and answer.status_code != 401:
+            for_all.add("/" + path.split("/")[1])
+    assert for_all - {"/livez", "/readyz", "/metrics"} | {"/logout"} == set(exposed[1].split(","))
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", ""], ids=["any", "json", "none"])

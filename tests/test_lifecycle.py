@@ -8,13 +8,16 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.events import START, record
+from tests.ports import free_port
 from tests.processes import Service
 from tests.servers import MemoryServer
+from tests.stores import StoreServer
 from tests.tools import need
 from tests.waiting import wait_until
 
@@ -150,6 +153,22 @@ async def skewed(stack: AsyncExitStack, minutes: int, store_url: str) -> Service
     said = parsedate_to_datetime((await service.request("GET", "/livez")).headers["date"])
     assert abs(said.timestamp() - time.time() - minutes * 60) < 60, "its clock is off as it was told"
     return service
+
+
+async def test_a_start_waits_for_a_store_that_starts_as_well(tmp_path: Path) -> None:
+    """As on a fresh cluster, and on one whose store comes back: who gave up would be tried again minutes later."""
+    log, store = tmp_path / "log", StoreServer(port=free_port())
+    service = Service(log=log, REDIS_URL=f"redis://127.0.0.1:{store.port}/0", LOG_FORMAT="json")
+    starting = asyncio.create_task(service.start())
+    try:
+        await wait_until(lambda: log.exists() and "store_awaited" in log.read_text())
+        async with store:
+            await starting
+            assert log.read_text().count("store_awaited") == 1
+            assert await service.stop() == 0
+    finally:
+        starting.cancel()
+        service.kill()
 
 
 async def test_clocks_that_disagree_by_twenty_minutes_do_no_harm(store_url: str, vendor: MemoryServer) -> None:

@@ -225,7 +225,9 @@ def test_a_single_pod_holds_up_no_drain() -> None:
 def test_only_public_paths_are_exposed_unless_all_are_asked_for() -> None:
     rule = only("Ingress", objects("ingress"))["spec"]["rules"][0]
     assert rule["host"] == "meetings.example.com"
-    assert [path["path"] for path in rule["http"]["paths"]] == ["/webhooks", "/m", "/connect", "/static"]
+    paths = [path["path"] for path in rule["http"]["paths"]]
+    assert {"/webhooks", "/m", "/h", "/connect", "/login"} < set(paths)
+    assert "/" not in paths
     route = only("HTTPRoute", objects("httproute"))["spec"]
     assert route["hostnames"] == ["meetings.example.com"]
     assert [match["path"]["value"] for match in route["rules"][0]["matches"]] == ["/"]
@@ -253,6 +255,31 @@ def test_the_network_lets_through_what_is_named_and_nothing_else() -> None:
     assert asked == store["podSelector"]["matchLabels"]
     service = only("Deployment", made)["spec"]["template"]["metadata"]["labels"].items()
     assert [peer for peer in store["ingress"][0]["from"] if peer["podSelector"]["matchLabels"].items() <= service]
+
+
+@pytest.mark.parametrize(
+    ("given", "port", "tls"),
+    [
+        ({}, "587", "starttls"),
+        ({"tls": "implicit"}, "465", "implicit"),
+        ({"tls": "none"}, "25", "none"),
+        ({"port": 465}, "465", "implicit"),
+        ({"port": 2525, "tls": "none"}, "2525", "none"),
+    ],
+)
+def test_the_mail_servers_port_and_encryption_go_together(given: dict[str, Any], port: str, tls: str) -> None:
+    smtp = {"host": "mail.example.org", "from": "rooms@example.org", **given}
+    made = render3(changed(notices={"emails": "it@example.org", "smtp": smtp}, networkPolicy={"enabled": True}))
+    sent = environment(containers(only("Deployment", made)["spec"]["template"])[0])
+    assert (sent["SMTP_PORT"]["value"], sent["SMTP_TLS"]["value"]) == (port, tls)
+    egress = only("NetworkPolicy", made, FULLNAME)["spec"]["egress"]
+    assert int(port) in [each["port"] for rule in egress for each in rule.get("ports", ())]
+
+
+def test_zooms_events_need_no_app_for_browsers() -> None:
+    made = render3(changed(zoom={"existingSecret": "zoom"}))
+    sent = environment(containers(only("Deployment", made)["spec"]["template"])[0])
+    assert all(sent[f"ZOOM_{name}"]["valueFrom"]["secretKeyRef"]["optional"] for name in ("CLIENT_ID", "CLIENT_SECRET"))
 
 
 def test_the_image_is_the_charts_version_a_tag_or_a_digest() -> None:

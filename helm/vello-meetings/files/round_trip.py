@@ -1,15 +1,24 @@
 """Asks the release's probes and sends it a signed connection test, as Vello does."""
 
 import os
+import time
 import urllib.request
 
 from service.config import Config
 from service.vello import sign
 
-service = os.environ["SERVICE"]
+service, end = os.environ["SERVICE"], time.monotonic() + 120
 for probe in ("/livez", "/readyz"):
-    with urllib.request.urlopen(service + probe, timeout=10) as answer:
-        print(probe, answer.status)
+    while True:
+        try:
+            with urllib.request.urlopen(service + probe, timeout=10) as answer:
+                print(probe, answer.status)
+            break
+        except OSError as error:  # a release that was installed just now has no pod yet that is ready
+            if time.monotonic() > end:
+                raise
+            print(probe, error, flush=True)
+            time.sleep(2)
 
 config = Config.load(create=False, needs=("VELLO_WEBHOOK_TOKEN",))
 event = b'{"id": "00000000-0000-4000-8000-000000000000", "type": "connection.test", "data": {}}'

@@ -53,7 +53,7 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 {{- end }}
 
 {{- define "vello-meetings.publicPaths" -}}
-{{- if eq .Values.expose "all" }}/{{ else }}/webhooks,/m,/connect,/static{{ end }}
+{{- if eq .Values.expose "all" }}/{{ else }}/webhooks,/m,/h,/brand,/static,/errors,/connect,/login,/logout,/language{{ end }}
 {{- end }}
 
 {{- /* Everywhere but private addresses. */ -}}
@@ -105,6 +105,14 @@ capabilities:
 {{ include "vello-meetings.secretEnv" (list "VELLO_WEBHOOK_TOKEN" .Values.auth.existingSecret .Values.auth.webhookTokenKey false) }}
 {{- end }}
 
+{{- define "vello-meetings.smtpTls" -}}
+{{ default (ternary "implicit" "starttls" (eq (int .port) 465)) .tls }}
+{{- end }}
+
+{{- define "vello-meetings.smtpPort" -}}
+{{ .port | default (get (dict "starttls" 587 "implicit" 465 "none" 25) (include "vello-meetings.smtpTls" .)) }}
+{{- end }}
+
 {{- define "vello-meetings.env" -}}
 {{- $values := .Values -}}
 {{ include "vello-meetings.velloEnv" . }}
@@ -139,8 +147,8 @@ capabilities:
 - name: LOG_FORMAT
   value: {{ .Values.logFormat }}
 {{- with .Values.zoom.existingSecret }}
-{{ include "vello-meetings.secretEnv" (list "ZOOM_CLIENT_ID" . $values.zoom.clientIdKey false) }}
-{{ include "vello-meetings.secretEnv" (list "ZOOM_CLIENT_SECRET" . $values.zoom.clientSecretKey false) }}
+{{ include "vello-meetings.secretEnv" (list "ZOOM_CLIENT_ID" . $values.zoom.clientIdKey true) }}
+{{ include "vello-meetings.secretEnv" (list "ZOOM_CLIENT_SECRET" . $values.zoom.clientSecretKey true) }}
 {{ include "vello-meetings.secretEnv" (list "ZOOM_WEBHOOK_SECRET" . $values.zoom.webhookSecretKey true) }}
 {{- end }}
 {{- with .Values.google.existingSecret }}
@@ -154,7 +162,7 @@ capabilities:
 {{- end }}
 {{- with .Values.notices.smtp }}
 {{- if .host }}
-{{- range $name, $value := dict "SMTP_HOST" .host "SMTP_PORT" .port "SMTP_TLS" .tls "SMTP_FROM" .from "NOTICE_EMAILS" $values.notices.emails }}
+{{- range $name, $value := dict "SMTP_HOST" .host "SMTP_PORT" (include "vello-meetings.smtpPort" .) "SMTP_TLS" (include "vello-meetings.smtpTls" .) "SMTP_FROM" .from "NOTICE_EMAILS" $values.notices.emails }}
 - name: {{ $name }}
   value: {{ $value | quote }}
 {{- end }}
