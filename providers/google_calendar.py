@@ -88,7 +88,7 @@ class Calendar:
             id_ = _id(spec, life)
             event = await self._inserted(spec, id_)
             try:
-                if event is None and (event := await self._there(id_)):
+                if event is None and (event := await self._there(id_, spec.owner)):
                     event = await self._brought(event, spec)
                 made = await self._made(event, host) if event else None
             except StillMaking:
@@ -125,7 +125,7 @@ class Calendar:
             event = await self._look(_id(spec, life), patient=life == 0)
             if event is None:
                 return None
-            if event.get("status") == "cancelled":
+            if event.get("status") == "cancelled" or _is_anothers(event, spec.owner):
                 continue
             try:
                 return await self._made(event, host)
@@ -163,10 +163,11 @@ class Calendar:
             raise PermanentError("The host has no Google calendar.", "admin") from None
         return _event(answer)
 
-    async def _there(self, id_: str) -> Mapping[str, Any] | None:
-        """The entry that has this id, None if the id is burnt."""
+    async def _there(self, id_: str, owner: str) -> Mapping[str, Any] | None:
+        """The entry that has this id, None if the id is burnt, or another installation took it for the same booking."""
         event = await self._look(id_, patient=True)
-        return None if event is None or event.get("status") == "cancelled" else event
+        gone = event is None or event.get("status") == "cancelled" or _is_anothers(event, owner)
+        return None if gone else event
 
     async def _made(self, event: Mapping[str, Any], host: str | None) -> Meeting:
         """A new entry with its room. Raises StillMaking, TakenBack, ProviderError."""
@@ -261,10 +262,19 @@ def _marked(spec: MeetingSpec) -> dict[str, str]:
     return {KEY: f"{spec.key}.{spec.generation}"} | ({OWNER: spec.owner} if spec.owner else {})
 
 
-def _listed(event: Mapping[str, Any], host: str | None, owner: str) -> Listed | None:
+def _private(event: Mapping[str, Any]) -> Mapping[str, Any]:
     properties = event.get("extendedProperties")
     private = properties.get("private") if isinstance(properties, dict) else None
-    name = re.fullmatch(r"([0-9a-f]{32})\.(\d{1,9})", str((private or {}).get(KEY)))
+    return private if isinstance(private, dict) else {}
+
+
+def _is_anothers(event: Mapping[str, Any], owner: str) -> bool:
+    """Whether another installation made an entry: it follows another life of the booking, such as a trial's."""
+    return bool(owner) and _private(event).get(OWNER, owner) != owner
+
+
+def _listed(event: Mapping[str, Any], host: str | None, owner: str) -> Listed | None:
+    name = re.fullmatch(r"([0-9a-f]{32})\.(\d{1,9})", str(_private(event).get(KEY)))
     if name is None or not isinstance(event.get("id"), str):
         return None
     start, end, made = _moment(event.get("start")), _moment(event.get("end")), event.get("created")

@@ -181,7 +181,7 @@ async def opened(
             webhook = Webhook(ledger, runs, settings, companies, public, wait, observer, found, deliveries)
             guesses = Guesses()
             join = Join(Lookup(ledger, settings, guesses), settings, public)
-            hosting = Hosting(Lookup(ledger, settings, guesses, host=True), ledger, settings, public)
+            hosting = Hosting(Lookup(ledger, settings, guesses, host=True), settings, public)
             static = Mount("/static", StaticFiles(packages=[("service.web", "static")]))
             token = config.admin_token.get_secret_value()
             logos = Logos(store)

@@ -21,6 +21,7 @@ from tests.providers.test_http_provider import SECRET, USUAL
 from tests.running import ADMIN, PUBLIC, Running, running
 from tests.test_login import log_in
 from tests.test_settings import page, send
+from tests.waiting import wait_until
 
 PLUGIN = Path(__file__).parent.parent / "examples" / "provider-plugin"
 
@@ -133,6 +134,24 @@ async def test_a_system_that_makes_links_at_the_click_is_asked_at_the_click(stor
         refused = await service.admin("GET", f"/records/{data['id']}/host_link")
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
         assert (await service.client.get(f"{link}/join")).status_code == 303
+
+
+async def test_a_guest_who_finds_the_room_gone_has_another_one_made(store_url: str) -> None:
+    async with served(store_url, *USUAL, "mints_link") as (service, system):
+        data = record()
+        link = await service.link(data)
+        system.remove_all()
+        waits = await service.client.get(f"{link}/join")
+        assert (waits.status_code, "location" in waits.headers) == (200, False)
+        assert "There is a problem" not in waits.text
+
+        async def leads_in() -> bool:
+            way = (await service.client.get(f"{link}/join")).headers.get("location")
+            return way is not None and await system.opens(way)
+
+        await wait_until(leads_in)
+        journal = (await service.record(data["id"]))["journal"]
+        assert [line for line in journal if line["text"].startswith("A guest found")]
 
 
 async def test_only_hosts_have_links_of_their_own_where_the_system_says_so(store_url: str) -> None:

@@ -164,6 +164,13 @@ async def test_without_a_meeting_there_is_no_link_for_its_host(service: Running,
     await zoom.control("DELETE", f"meetings/{meeting['id']}")
     answer = await service.admin("GET", path)
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "no_meeting")
+    assert "reconcile" in answer.json()["error"]["message"]
+    assert (await service.admin("POST", f"/records/{data['id']}/reconcile")).status_code == 202
+
+    async def starts() -> bool:
+        return (await service.admin("GET", path)).status_code == 200
+
+    await wait_until(starts)
     await zoom.faults(fail=[{"status": 503, "times": 3}])
     assert (await service.admin("GET", path)).status_code == 503
 

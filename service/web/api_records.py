@@ -1,5 +1,6 @@
 """`/api/v1/records`: bookings, what became of them, and what can be done; the API and the pages call the same."""
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated
@@ -107,8 +108,12 @@ class RecordsApi:
         return HostLink(url=await host_url(entry, self._settings))
 
     async def reconcile_record(self, record: RecordId) -> RecordRead:
-        """Look at a record again now; the answer is the record as it is before that."""
-        await self._ledger.nudge(record.lower(), "An admin asked to look at this again.")
+        """Look at a record again now, and at its meeting; the answer is the record as it is before that."""
+        entry, _, _ = await self._found(record)
+        wish = entry.wish
+        coming = wish is not None and (wish.start or 0) + (wish.duration or 0) > time.time()
+        text = "An admin asked to look at this again."
+        await self._ledger.nudge(entry.record, text, doubt=coming and entry.meeting is not None)
         return await self.get_record(record)
 
     async def recreate_record(self, record: RecordId) -> RecordRead:

@@ -22,7 +22,6 @@ from providers.base import (
     TemporaryError,
 )
 from service.connections import UnknownConnection
-from service.ledger import Ledger
 from service.links import Moment, moment, window
 from service.settings import Settings
 from service.store import StoreUnavailable
@@ -34,17 +33,14 @@ from service.web.lookup import REFRESH, Found, Lookup, Missing
 Trouble = Literal["failed", "busy", "reconnect", "refused"]
 """Why a host cannot start: there is no meeting; later; after somebody connects the account; after somebody mends it."""
 
-_VANISHED = "The host found that somebody removed the meeting at the provider; it is looked at again."
-
 _log = structlog.get_logger(__name__)
 
 
 class Hosting:
     """Shows hosts where their meeting stands, and starts it."""
 
-    def __init__(self, lookup: Lookup, ledger: Ledger, settings: Settings, public_url: str) -> None:
+    def __init__(self, lookup: Lookup, settings: Settings, public_url: str) -> None:
         self._lookup = lookup
-        self._ledger = ledger
         self._settings = settings
         self._root = urlsplit(public_url).path  # behind a proxy that serves us below a path
         self._again = Asset("again.js").path
@@ -71,21 +67,14 @@ class Hosting:
         except StoreUnavailable:  # where the account's access is
             return self._missing(Missing.UNAVAILABLE)
         except MeetingNotFound:
-            return await self._made_anew(found)
+            made_anew = await self._lookup.made_anew(found.entry)  # the guests' link leads nowhere either
+            return self._answer(found, Moment.PENDING) if made_anew else self._missing(Missing.UNAVAILABLE)
         except (TemporaryError, OutcomeUnknown) as error:
             return self._troubled(found, "busy", error)
         except ReconnectRequired as error:
             return self._troubled(found, "reconnect", error)
         except (UnknownConnection, ProviderError) as error:
             return self._troubled(found, "refused", error)
-
-    async def _made_anew(self, found: Found) -> Response:
-        """The guests' link leads nowhere either: the record is looked at again, which makes another meeting."""
-        try:
-            await self._ledger.nudge(found.entry.record, _VANISHED, doubt=True)
-        except StoreUnavailable:
-            return self._missing(Missing.UNAVAILABLE)
-        return self._answer(found, Moment.PENDING)
 
     def _at(self, found: Found) -> Moment:
         return moment(found.entry, *self._lookup.promise(found.entry), found.now)

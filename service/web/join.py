@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from providers.base import ClickLinks, ProviderError
+from providers.base import ClickLinks, MeetingNotFound, ProviderError
 from service.choices import Choice
 from service.connections import UnknownConnection
 from service.entry import Entry
@@ -87,6 +87,10 @@ class Join:
                 return RedirectResponse(await self._way_in(entry, choice, now), 303, HEADERS)
             except StoreUnavailable:  # where the account's access is
                 return self._answer(Missing.UNAVAILABLE, Missing.UNAVAILABLE.status)
+            except MeetingNotFound:
+                if not await self._lookup.made_anew(entry):
+                    return self._answer(Missing.UNAVAILABLE, Missing.UNAVAILABLE.status)
+                at = Moment.PENDING
             except (UnknownConnection, ProviderError):
                 at = Moment.TROUBLE
         appointment = self._appointment(token, entry, choice, now)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 REFRESH: Final = 5
 """Seconds after which a page that waits for something looks again."""
 
+_FOUND_BY_HOST = "The host found that somebody removed the meeting at the provider; it is looked at again."
+_FOUND_BY_GUEST = "A guest found that somebody removed the meeting at the provider; it is looked at again."
+
 
 class Missing(StrEnum):
     """Why a link shows no booking."""
@@ -100,6 +103,14 @@ class Lookup:
         if not self._host:
             await words.answer_in(words.wanted(entry.wish.language if entry.wish else None, accepted, GUESTS))
         return Found(token, entry, now, fresh)
+
+    async def made_anew(self, entry: Entry) -> bool:
+        """Have the record of a meeting that is gone looked at again, which makes another one; False without a store."""
+        try:
+            await self._ledger.nudge(entry.record, _FOUND_BY_HOST if self._host else _FOUND_BY_GUEST, doubt=True)
+        except StoreUnavailable:
+            return False
+        return True
 
     def promise(self, entry: Entry) -> tuple[Choice | None, Capabilities | None]:
         """The office's choice, and what the connection that holds the meeting can promise."""

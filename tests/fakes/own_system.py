@@ -130,6 +130,10 @@ class OwnSystem:
     async def vanish(self, meeting: Meeting) -> None:
         del self._meetings[meeting.id]
 
+    def remove_all(self) -> None:
+        """Somebody cleans up: no meeting stands any more."""
+        self._meetings.clear()
+
     async def opens(self, join_url: str) -> bool:
         room = join_url.rpartition("/")[2]
         return room.partition("?")[0] in self._meetings and ("mints_link" not in self.capabilities or "?" in room)

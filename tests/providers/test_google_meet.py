@@ -471,6 +471,21 @@ class TestAnEntry:
         assert len({meeting.id for meeting in meetings}) == 1
         assert len(await google.events()) == 1
 
+    async def test_two_installations_on_one_account_keep_their_hands_off_each_others_entries(
+        self, entries: GoogleMeet, google: GoogleServer
+    ) -> None:
+        """They follow the same booking, so the entries' ids would be the same."""
+        theirs = a_spec(owner="ffffffff", title="Theirs")
+        made = await entries.create(theirs)
+        ours = replace(theirs, owner=OWNER, title="Ours")
+        assert await entries.find(ours) is None
+        mine = await entries.create(ours)
+        assert mine.id != made.id
+        assert await entries.find(ours) == mine
+        assert await entries.find(theirs) == made
+        await entries.delete(mine)
+        assert [event["summary"] for event in await google.events() if event["status"] != "cancelled"] == ["Theirs"]
+
 
 class TestUpcoming:
     """What a calendar's list tells of our entries."""
