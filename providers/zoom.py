@@ -7,7 +7,7 @@ The vendor's laws:
 - A link is the meeting's id and a hash of its passcode. Both stay when the meeting moves, so neither passcode nor
   `use_pmi` is ever sent again. Without `use_pmi` false the host's own setting may give every meeting the same id.
 - A start in the past becomes now in a create and is ignored by a change, which answers 204 all the same: a changed
-  meeting is read again.
+  meeting is read again. Guests get in only shortly before the start, so what has begun is moved to a minute soon.
 - An account may force its settings on every meeting. Without a passcode it forces the waiting room, and with a waiting
   room nobody gets in before the host: so every meeting gets a passcode of ours, made to the strictest rules; if the
   account's rules refuse it, one of Zoom's. What was forced is read from the answer and told.
@@ -26,6 +26,7 @@ import secrets
 import string
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -49,7 +50,7 @@ from providers.listing import ListedPage
 from providers.zoom_account import API_URL, BASIC, BASIC_MINUTES, OAUTH, ZoomOptions, ZoomSettings
 from providers.zoom_answers import PasscodeRefused, ScopeMissing, explain
 from providers.zoom_entrance import FORCED, entrance_of
-from providers.zoom_listing import PAGE_SIZE, SCHEDULED, is_link, listed, marked, marker, number
+from providers.zoom_listing import PAGE_SIZE, SCHEDULED, is_link, listed, marked, marker, moment, number
 from providers.zoom_troubles import TROUBLES
 from providers.zoom_webhook import notice
 
@@ -61,6 +62,8 @@ ID_LIFETIME = 30 * DAY
 """Seconds after its time for which Zoom remembers a meeting."""
 SAME_MINUTE = 60
 """Times that are closer than this many seconds are the same: Zoom shows and counts minutes."""
+SOON = 60
+"""Seconds that "as soon as can be" is away at least: Zoom's clock may be ahead of ours."""
 
 
 class Zoom:
@@ -107,15 +110,20 @@ class Zoom:
             answer = await self._http.send("POST", path, json={**fields, "password": _passcode()})
         except PasscodeRefused:
             answer = await self._http.send("POST", path, json=fields)
-        return self._meeting(answer, [*warnings, *_forced(answer.object(), _options(spec).settings())])
+        try:
+            return self._meeting(answer, [*warnings, *_forced(answer.object(), _options(spec).settings())])
+        except PermanentError:
+            with suppress(ProviderError):  # it carries our marker; what was refused is told whether or not it goes
+                await self.delete(Meeting(str(number(answer, answer.object())), ""))
+            raise
 
     async def update(self, meeting: Meeting, spec: MeetingSpec) -> Meeting:
         """GET it, PATCH what of ours is not as it should be, and GET it again to see what Zoom did."""
         path = _path(meeting)
         warnings = await self._foreseen(spec)
         answer = await self._http.send("GET", path)
-        changes = _changes(answer.object(), spec, self._clock())
-        if changes:
+        start = _start(answer.object(), spec, self._clock())
+        if changes := _changes(answer.object(), spec, start):
             await self._http.send("PATCH", path, json=changes)
             answer = await self._read_again(path)
         stands = answer.object()
@@ -123,8 +131,8 @@ class Zoom:
             warnings.append(
                 "The host made it a recurring meeting in Zoom: it keeps its times there, and its link works."
             )
-        elif not _is_at(stands, spec.start):
-            if spec.start > self._clock():
+        elif not _is_at(stands, spec.start if start is None else start):
+            if start is not None:
                 raise OutcomeUnknown("Zoom said that it moved the meeting and did not.")
             warnings.append("Zoom moves no meeting into the past: it stays where it was, and its link works.")
         return self._meeting(answer, [*warnings, *_forced(stands, _options(spec).chosen())])
@@ -154,7 +162,7 @@ class Zoom:
         if host is None and self._settings.names_hosts:
             return ListedPage(())
         path = f"{self._of_host(host)}/meetings"
-        return await listed(self._http, path, host, since, page)
+        return await listed(self._http, path, host, since, page, self._settings.pmi)
 
     async def probe(self) -> str:
         """GET who we are. A Server-to-Server app is nobody, so it lists one user; lacking that scope is no failure."""
@@ -262,10 +270,14 @@ def _new(spec: MeetingSpec) -> dict[str, Any]:
 def _fields(spec: MeetingSpec) -> dict[str, Any]:
     return {
         "topic": _topic(spec.title),
-        "start_time": f"{datetime.fromtimestamp(spec.start, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "start_time": _stamp(spec.start),
         "timezone": spec.time_zone,
         "duration": _minutes(spec),
     }
+
+
+def _stamp(start: int) -> str:
+    return f"{datetime.fromtimestamp(start, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _minutes(spec: MeetingSpec) -> int:
@@ -284,13 +296,24 @@ def _passcode() -> str:
     return "".join(secrets.choice(kinds[kind]) for kind in order)
 
 
-def _changes(stands: Mapping[str, Any], spec: MeetingSpec, now: float) -> dict[str, Any]:
-    """What of ours a meeting has otherwise. A start in the past is left out, since Zoom would ignore it."""
+def _start(stands: Mapping[str, Any], spec: MeetingSpec, now: float) -> int | None:
+    """The start that Zoom can give a meeting, None for none: one in the past it would ignore.
+
+    A booking that has begun and is not over begins as soon as can be, or its guests would stand outside.
+    """
+    if spec.start > now:
+        return spec.start
+    soon, at = int(-(-(now + SOON) // 60) * 60), moment(stands.get("start_time"))
+    return soon if spec.end > now and at is not None and at > soon else None
+
+
+def _changes(stands: Mapping[str, Any], spec: MeetingSpec, start: int | None) -> dict[str, Any]:
+    """What of ours a meeting has otherwise."""
     wanted, chosen = _fields(spec), _options(spec).chosen()
     names = ("topic", "duration") if _is_once(stands) else ("topic",)
     changes = {name: wanted[name] for name in names if stands.get(name) != wanted[name]}
-    if _is_once(stands) and spec.start > now and not _is_at(stands, spec.start):
-        changes |= {"start_time": wanted["start_time"], "timezone": spec.time_zone}
+    if _is_once(stands) and start is not None and not _is_at(stands, start):
+        changes |= {"start_time": _stamp(start), "timezone": spec.time_zone}
     if not _is_same_zone(stands.get("timezone"), spec):
         changes["timezone"] = spec.time_zone
     known = _settings(stands)
@@ -306,11 +329,8 @@ def _is_once(stands: Mapping[str, Any]) -> bool:
 
 
 def _is_at(stands: Mapping[str, Any], start: int) -> bool:
-    try:
-        moment = datetime.fromisoformat(str(stands.get("start_time")))
-    except ValueError:
-        return False
-    return moment.tzinfo is not None and abs(moment.timestamp() - start) < SAME_MINUTE
+    at = moment(stands.get("start_time"))
+    return at is not None and abs(at - start) < SAME_MINUTE
 
 
 def _is_same_zone(name: Any, spec: MeetingSpec) -> bool:

@@ -3,6 +3,7 @@
 The vendor's laws:
 
 - A list shows an agenda's first 250 characters, no settings, and a recurring meeting once for each of its times.
+- It names a `pmi` only where a meeting stands under its host's personal meeting id: all such share one room.
 - `type=scheduled` without days shows all that have not expired, which they do 30 days after their time; `upcoming` ends
   after six months. A page has 300 at most, and its token is good for a quarter of an hour.
 
@@ -45,10 +46,12 @@ async def marked(http: Http, path: str, spec: MeetingSpec, days: Mapping[str, st
     raise PermanentError("The host has more Zoom meetings than can be searched for a booking's.", "admin")
 
 
-async def listed(http: Http, path: str, host: str | None, since: int, page: str | None) -> ListedPage:
-    """One page of our meetings in the list at `path`."""
+async def listed(
+    http: Http, path: str, host: str | None, since: int, page: str | None, pmi: str | None = None
+) -> ListedPage:
+    """One page of our meetings in the list at `path`, but for those in a personal room, such as `pmi`'s."""
     answer, rows = await _page(http, path, page or "", {})
-    found = {row.meeting.id: row for each in rows if (row := _listed(answer, each, host))}
+    found = {row.meeting.id: row for each in rows if (row := _listed(answer, each, host, pmi))}
     upcoming = (row for row in found.values() if row.start is None or row.start + row.duration > since)
     return ListedPage(tuple(upcoming), str(answer.object().get("next_page_token") or "") or None)
 
@@ -75,14 +78,14 @@ async def _page(http: Http, path: str, page: str, days: Mapping[str, str]) -> tu
     return answer, [each for each in meetings if isinstance(each, dict)]
 
 
-def _listed(answer: Answer, fields: Mapping[str, Any], host: str | None) -> Listed | None:
+def _listed(answer: Answer, fields: Mapping[str, Any], host: str | None, pmi: str | None) -> Listed | None:
     words = (_MARKER.fullmatch(word) for word in str(fields.get("agenda", "")).split())
     name = next((word for word in words if word), None)
-    if name is None:
+    if name is None or fields.get("pmi") or str(number(answer, fields)) == pmi:
         return None
     url, minutes = fields.get("join_url"), fields.get("duration")
     once = fields.get("type", SCHEDULED) == SCHEDULED
-    start = _moment(fields.get("start_time")) if once else None
+    start = moment(fields.get("start_time")) if once else None
     return Listed(
         Meeting(str(number(answer, fields)), str(url) if is_link(url) else "", host),
         key=name[1],
@@ -91,12 +94,13 @@ def _listed(answer: Answer, fields: Mapping[str, Any], host: str | None) -> List
         start=int(start) if start is not None else None,
         duration=60 * minutes if isinstance(minutes, int) else 0,
         title=str(fields.get("topic", "")),
-        made_at=_moment(fields.get("created_at")) or 0.0,
+        made_at=moment(fields.get("created_at")) or 0.0,
         whole="pwd=" in str(url),
     )
 
 
-def _moment(text: Any) -> float | None:
+def moment(text: Any) -> float | None:
+    """A time as UTC unix seconds, None if it is none."""
     try:
         at = datetime.fromisoformat(str(text))
     except ValueError:

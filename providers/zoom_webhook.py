@@ -6,6 +6,7 @@ The vendor's laws:
   and fire for our own calls too: they say where to look, never what is so.
 - An address is proven once when it is entered and every 72 hours: the answer is a second HMAC.
 - Whoever does not answer 200 or 204 within three seconds is asked three more times, the last time after an hour.
+- A deauthorisation says of its own when it was; nothing says that a repetition keeps the event's time.
 - A meeting's id is a number in some events and a string in others.
 
 Sources: developers.zoom.us, "Using webhooks", "Validate your webhook endpoint", "Deauthorization".
@@ -16,6 +17,7 @@ import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from json import loads
 from typing import Any, Literal
 
@@ -107,7 +109,7 @@ def parse(body: bytes) -> Event:
     event = Event(
         kind=kind,
         event=name,
-        at=_seconds(fields.get("event_ts")),
+        at=_moment(payload.get("deauthorization_time")) or _seconds(fields.get("event_ts")),
         account=_text(payload, "account_id"),
         user=_text(payload, "user_id") or _text(thing, "host_id"),
         client=_text(payload, "client_id"),
@@ -134,6 +136,14 @@ def _text(fields: Mapping[str, Any], name: str) -> str | None:
 
 def _seconds(value: Any) -> float:
     return value / 1000 if isinstance(value, int | float) else 0.0
+
+
+def _moment(value: Any) -> float:
+    try:
+        at = datetime.fromisoformat(str(value))
+    except ValueError:
+        return 0.0
+    return at.timestamp() if at.tzinfo else 0.0
 
 
 def _id(value: Any) -> str | None:

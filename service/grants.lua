@@ -82,6 +82,14 @@ function verbs.bury()
   return 1
 end
 
+-- Forget the grant unless a person connected it after ARGV[2], UTC unix seconds. Answers 1, or 0: somebody did.
+function verbs.leave()
+  local e = load()
+  if tonumber(e.connected or 0) > tonumber(ARGV[2]) then return 0 end
+  redis.call('DEL', key)
+  return 1
+end
+
 -- Give the lock with fence ARGV[2] back without new tokens. ARGV 3 '1': nothing happened at the vendor
 -- 4 ms in which nobody asks again  5 why. Answers 1, or 0: somebody else has the lock.
 function verbs.release()

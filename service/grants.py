@@ -148,6 +148,10 @@ class Grants:
         """Forget a grant; a renewal that is under way does not bring it back."""
         await self._store.execute("DEL", grant_key(grant))
 
+    async def leave(self, grant: str, at: float) -> bool:
+        """Forget a grant that its account took back `at` (UTC unix seconds); False when it was connected since."""
+        return bool(await self._call(grant, "leave", f"{at:.3f}"))
+
     async def scopes(self, grants: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """What each grant allows, as far as its vendor said so."""
         rows = await self._store.pipeline([("HGET", grant_key(grant), "scopes") for grant in grants]) if grants else []

@@ -214,6 +214,10 @@ class Broker:
         """Forget a grant that is of no use any more."""
         await self._grants.remove(grant)
 
+    async def left(self, grant: str, at: float) -> bool:
+        """Forget a grant that its account took back `at`; False when it was connected since."""
+        return await self._grants.leave(grant, at)
+
     async def scopes(self, sources: Sequence[Source]) -> dict[str, tuple[str, ...]]:
         """What each source's grant allows, by its id."""
         return await self._grants.scopes([source.grant for source in sources])

@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -17,6 +17,7 @@ import pytest
 
 from providers.base import Budget
 from service.budget import Budgets, Purse
+from service.grants import Grants
 from service.store import Store
 from tests.events import START, record
 from tests.fakes.zoom_server import ZoomServer
@@ -95,9 +96,10 @@ def start(meeting: dict[str, Any]) -> int:
     return int(datetime.fromisoformat(meeting["start_time"]).timestamp())
 
 
-async def says(service: Running, name: str, payload: dict[str, Any]) -> httpx.Response:
+async def says(service: Running, name: str, payload: dict[str, Any], *, later: float = 60) -> httpx.Response:
     """Zoom's own event, signed, of a moment from now: what is told of our own calls comes sooner."""
-    raw, now = json.dumps({"event": name, "event_ts": (time.time() + 60) * 1000, "payload": payload}), int(time.time())
+    now = int(time.time())
+    raw = json.dumps({"event": name, "event_ts": int((time.time() + later) * 1000), "payload": payload})
     signed = hmac.digest(WEBHOOK_SECRET.encode(), f"v0:{now}:{raw}".encode(), hashlib.sha256).hex()
     headers = {"x-zm-request-timestamp": str(now), "x-zm-signature": f"v0={signed}"}
     return await service.client.post("/webhooks/zoom", content=raw, headers=headers)
@@ -437,6 +439,41 @@ async def test_an_account_that_removes_the_app_is_to_be_connected_again(service:
     assert (await says(service, "app_deauthorized", gone)).status_code == 200
     await wait_until(lambda: is_in(service, id_, "reconnect"))
     assert "removed this service in Zoom" in (await connection(service, id_))["reason"]
+
+
+async def test_an_account_that_was_connected_after_it_removed_the_app_keeps_its_access_whenever_that_is_told(
+    service: Running, zoom: ZoomServer
+) -> None:
+    id_ = await connected(service)
+    user = await zoom.user(ANNA)
+    gone = {"account_id": "account-1", "user_id": user["id"], "client_id": "user-app"}
+    assert (await says(service, "app_deauthorized", gone)).status_code == 200
+    assert await is_in(service, id_, "reconnect")
+    assert await connected(service) == id_
+    for event in ({}, {"deauthorization_time": datetime.fromtimestamp(time.time() - 120, UTC).isoformat()}):
+        again = await says(service, "app_deauthorized", {**gone, **event}, later=60 if event else -120)
+        assert again.status_code == 200
+        assert await is_in(service, id_, "ready")
+    await choose(service, id_)
+    assert await service.link(record()) == (await zoom.meetings())[0]["join_url"]
+
+
+async def test_an_account_that_is_connected_while_its_removal_of_the_app_is_told_is_not_called_dead(
+    service: Running, zoom: ZoomServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id_ = await connected(service)
+    user = await zoom.user(ANNA)
+    leave = Grants.leave
+
+    async def overtaken(self: Grants, grant: str, at: float) -> bool:
+        gone = await leave(self, grant, at)
+        assert await connected(service) == id_
+        return gone
+
+    monkeypatch.setattr(Grants, "leave", overtaken)
+    gone = {"account_id": "account-1", "user_id": user["id"], "client_id": "user-app"}
+    assert (await says(service, "app_deauthorized", gone)).status_code == 200
+    assert await is_in(service, id_, "ready")
 
 
 async def test_a_scope_that_an_app_lacks_is_named_when_it_is_connected(service: Running, zoom: ZoomServer) -> None:

@@ -76,10 +76,17 @@ class Notices:
             await self._ledger.nudge(record, text, doubt=True)
 
     async def _left(self, vendor: Vendor, notice: Notice) -> None:
-        """Forget the grant that an account took back; its bookings wait until it is connected again."""
+        """Forget the grant that an account took back; its bookings wait until it is connected again.
+
+        Such a notice comes late and more than once: of a grant that was made since it says nothing.
+        """
         grant = grant_id(vendor.info.name, notice.client or "", notice.account or "")
-        await self._broker.drop(grant)
+        if not await self._broker.left(grant, notice.at):
+            _log.info("notice_outdated", provider=vendor.info.name, kind=notice.kind)
+            return
         await self._settings.load()
         for row in self._settings.connections.holding(grant):
+            if await self._broker.account(grant):
+                return  # connected again meanwhile
             text = f"The account removed this service in {vendor.info.title}. {self._broker.cure(vendor)}"
             await self._settings.connections.mark(row.id, "reconnect", text)

@@ -315,7 +315,7 @@ class _Control:
         self._state.end_grants(who.client_id, user.id)
         if who.webhook:
             payload = {"account_id": user.account_id, "user_id": user.id, "client_id": who.client_id}
-            payload |= {"deauthorization_time": "2026-01-01T00:00:00.000Z", "signature": "0"}
+            payload |= {"deauthorization_time": stamp(int(self._state.now())), "signature": "0"}
             return await self._send(self._state.apps[who.client_id], "app_deauthorized", payload)
         return None
 

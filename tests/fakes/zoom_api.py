@@ -471,9 +471,11 @@ def _digits(passcode: str) -> str:
 
 
 def _item(state: State, meeting: Meeting) -> dict[str, Any]:
+    """A meeting as a list shows it (§2, list; SPEC25 there: `pmi` only where it was used to schedule the meeting)."""
     whole = shown(state, meeting)
     names = ("id", "uuid", "host_id", "topic", "type", "start_time", "duration", "timezone", "created_at", "join_url")
-    return {name: whole[name] for name in names if name in whole} | {"agenda": meeting.agenda[:AGENDA_SHOWN]}
+    shown_here = {name: whole[name] for name in (*names, "pmi") if name in whole}
+    return shown_here | {"agenda": meeting.agenda[:AGENDA_SHOWN]}
 
 
 def _passcode(state: State, user: User, new: NewMeeting) -> str:

@@ -1,5 +1,6 @@
 """Zoom: the laws for every kind of connection, and every trap of Zoom's own."""
 
+import json
 import logging
 import string
 import time
@@ -180,6 +181,23 @@ class TestCreate:
             await anna.create(a_spec())
         assert caught.value.who_can_fix == "admin"
 
+    async def test_what_was_refused_for_its_personal_meeting_id_is_removed_without_a_mail(
+        self, anna: Zoom, zoom: ZoomServer
+    ) -> None:
+        await zoom.user(use_pmi=True, locked={"use_pmi": True})
+        with pytest.raises(PermanentError, match="personal meeting id"):
+            await anna.create(a_spec())
+        state = await zoom.state()
+        assert (state["meetings"], state["mails"]) == ([], [])
+
+    async def test_a_removal_that_zoom_refuses_hides_no_personal_meeting_id(self, anna: Zoom, zoom: ZoomServer) -> None:
+        await zoom.user(use_pmi=True, locked={"use_pmi": True})
+        refused = {"status": 400, "code": 3018, "message": "Not allow to delete PMI.", "times": 9}
+        await zoom.faults(only="delete", fail=[refused])
+        with pytest.raises(PermanentError, match="personal meeting id"):
+            await anna.create(a_spec())
+        assert len(await zoom.calls("delete")) == 1
+
     async def test_a_personal_meeting_id_is_known_although_zoom_does_not_call_it_so(self) -> None:
         body = '{"id": 3123456789, "join_url": "https://zoom.us/j/3123456789"}'
         async with RawServer(http(201, body)) as server:
@@ -344,6 +362,7 @@ class TestUpdate:
         past = replace(spec, start=int(time.time()) - 3600)
         after = await anna.update(meeting, past)
         assert after.join_url == meeting.join_url
+        assert past.end < time.time()
         assert any("into the past" in text for text in after.warnings)
         assert await zoom.calls("update") == []
         assert await ZoomVendor(zoom).opens(after.join_url)
@@ -351,9 +370,43 @@ class TestUpdate:
     async def test_a_meeting_moved_into_the_past_still_gets_its_title(self, anna: Zoom, zoom: ZoomServer) -> None:
         spec = a_spec()
         meeting = await anna.create(spec)
-        await anna.update(meeting, replace(spec, start=int(time.time()) - 60, title="Late"))
+        await anna.update(meeting, replace(spec, start=int(time.time()) - 3600, title="Late"))
         (call,) = await zoom.calls("update")
         assert set(call["body"]) == {"topic"}
+
+    @pytest.mark.parametrize("ago", [0, 600, 1790])
+    async def test_a_booking_pulled_to_a_start_that_passed_begins_at_the_next_full_minute_as_long_as_it_is_not_over(
+        self, anna: Zoom, zoom: ZoomServer, ago: int
+    ) -> None:
+        """Guests get in a quarter of an hour before the start that Zoom knows: the old one kept them outside."""
+        spec, now = a_spec(), int(time.time())
+        meeting = await anna.create(spec)
+        after = await anna.update(meeting, replace(spec, start=now - ago))
+        (call,) = await zoom.calls("update")
+        assert set(call["body"]) == {"start_time", "timezone"}
+        begins = seconds((await held(zoom))["start_time"])
+        assert begins % 60 == 0
+        assert now + 60 <= begins <= time.time() + 120
+        assert (after.join_url, after.warnings) == (meeting.join_url, ())
+
+    async def test_a_booking_that_has_begun_is_moved_once_and_never_later(self, anna: Zoom, zoom: ZoomServer) -> None:
+        spec = a_spec()
+        meeting = await anna.create(spec)
+        begun = replace(spec, start=int(time.time()) - 600)
+        await anna.update(meeting, begun)
+        begins = seconds((await held(zoom))["start_time"])
+        for at in (begins - 5, begins + 5):
+            async with connected(zoom, clock=lambda at=at: at) as again:
+                await again.update(meeting, begun)
+        assert len(await zoom.calls("update")) == 1
+
+    async def test_a_move_to_now_that_zoom_ignored_is_not_believed(self, zoom: ZoomServer) -> None:
+        async with connected(zoom) as provider:
+            spec = a_spec(start=int(time.time()) + 7200)
+            meeting = await provider.create(spec)
+            await zoom.control("POST", "clock", {"advance": 3000})
+            with pytest.raises(OutcomeUnknown, match="did not"):
+                await provider.update(meeting, replace(spec, start=int(time.time()) - 60))
 
     async def test_a_move_that_zoom_ignored_is_not_believed(self, zoom: ZoomServer) -> None:
         """Zoom's clock is ahead of ours: what is in the future here is in the past there."""
@@ -524,6 +577,30 @@ class TestUpcoming:
         await zoom.user(ANNA, embeds_passcode=False)
         await anna.create(a_spec(owner=OWNER))
         assert [each.whole for each in (await anna.upcoming(None, OWNER, 0, None)).meetings] == [False]
+
+    async def test_one_in_the_hosts_personal_room_is_not_told_of(
+        self, anna: Zoom, company: Zoom, zoom: ZoomServer
+    ) -> None:
+        await zoom.user(use_pmi=True, locked={"use_pmi": True})
+        await zoom.faults(only="delete", fail=[{"status": 400, "code": 3018, "times": 9}])
+        with pytest.raises(PermanentError, match="personal meeting id"):
+            await anna.create(a_spec(owner=OWNER))
+        assert len(await zoom.meetings()) == 1
+        assert (await anna.upcoming(None, OWNER, 0, None)).meetings == ()
+        assert (await company.upcoming(ANNA, OWNER, 0, None)).meetings == ()
+
+    async def test_a_personal_room_is_known_in_a_list_although_zoom_does_not_call_it_so(self) -> None:
+        """By the id that the account told when it was connected; another meeting beside it is told of."""
+        rows = [
+            {"id": id_, "agenda": f"ref:{'0' * 31}{nth}.0.{OWNER}", "join_url": f"https://zoom.us/j/{id_}?pwd=1"}
+            for nth, id_ in enumerate((3123456789, 98765432109))
+        ]
+        async with RawServer(http(200, json.dumps({"meetings": rows}))) as server:
+            client = Http(server.url)
+            zoom = Zoom(ZoomSettings.model_validate({**OWN, "pmi": "3123456789"}), client)
+            shown = (await zoom.upcoming(None, OWNER, 0, None)).meetings
+            await client.close()
+        assert [each.meeting.id for each in shown] == ["98765432109"]
 
     async def test_one_that_its_host_made_recurring_is_there_once_and_has_no_time(
         self, anna: Zoom, zoom: ZoomServer

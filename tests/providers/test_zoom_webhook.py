@@ -73,6 +73,14 @@ def test_a_person_who_removed_the_app_is_named() -> None:
     assert (notice.kind, notice.user, notice.account, notice.client) == ("deauthorized", "anna", "acc", "app")
 
 
+def test_a_removal_of_the_app_is_of_the_time_it_happened_however_late_it_is_told() -> None:
+    whom = {"account_id": "acc", "user_id": "anna", "client_id": "app"}
+    assert parse(event("app_deauthorized", **whom)).at == NOW
+    told = "2030-03-17T17:41:20.500Z"
+    assert parse(event("app_deauthorized", **whom, deauthorization_time=told)).at == NOW - 319.5
+    assert parse(event("app_deauthorized", **whom, deauthorization_time="today")).at == NOW
+
+
 def test_events_nobody_asked_for_are_named_and_no_error() -> None:
     assert parse(event("meeting.ended", object={"id": "1"})).kind == "other"
     assert parse(b'{"event": "user.created"}') == Event("other", "user.created", 0.0)
