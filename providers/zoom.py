@@ -113,8 +113,10 @@ class Zoom:
         try:
             return self._meeting(answer, [*warnings, *_forced(answer.object(), _options(spec).settings())])
         except PermanentError:
-            with suppress(ProviderError):  # it carries our marker; what was refused is told whether or not it goes
-                await self.delete(Meeting(str(number(answer, answer.object())), ""))
+            made = str(number(answer, answer.object()))
+            if not self._is_personal(made, answer.object()):  # by that id another meeting of the host may be meant
+                with suppress(ProviderError):  # it carries our marker; the refusal is told whether or not it goes
+                    await self.delete(Meeting(made, ""))
             raise
 
     async def update(self, meeting: Meeting, spec: MeetingSpec) -> Meeting:
@@ -234,13 +236,16 @@ class Zoom:
         id_, join_url = str(number(answer, fields)), fields.get("join_url")
         if not is_link(join_url):
             raise answer.unusable("holds no join_url")
-        if _settings(fields).get("use_pmi") or id_ in (str(fields.get("pmi", "")), self._settings.pmi):
+        if _settings(fields).get("use_pmi") or self._is_personal(id_, fields):
             text = "Zoom gave the meeting the host's personal meeting id, so that all bookings would meet in one room."
             raise PermanentError(f"{text} Turn that off in the host's settings and remove the meeting there.", "admin")
         if fields.get("password") and "pwd=" not in str(join_url):
             warnings = [*warnings, "The Zoom account leaves the passcode out of links, so guests are asked for it."]
         host = fields.get("host_email") or fields.get("host_id")
         return Meeting(id_, str(join_url), str(host) if host else None, tuple(warnings), entrance_of(id_, fields))
+
+    def _is_personal(self, id_: str, fields: Mapping[str, Any]) -> bool:
+        return id_ in (str(fields.get("pmi", "")), self._settings.pmi)
 
     async def _read_again(self, path: str) -> Answer:
         try:
