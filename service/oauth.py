@@ -16,7 +16,7 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
@@ -214,13 +214,9 @@ class Broker:
         """Expect of a grant what a `former` one of the same account allowed."""
         await self._grants.inherit(grant, former)
 
-    async def allowed(self, sources: Sequence[Source]) -> dict[str, Allowed]:
-        """What each source's grant allows, by its id."""
-        return await self._grants.allowed([source.grant for source in sources])
-
-    async def allows(self, grant: str) -> Allowed:
-        """What one grant allows."""
-        return (await self._grants.allowed([grant]))[grant]
+    async def allowed(self, *grants: str) -> dict[str, Allowed]:
+        """What each grant allows, by its id."""
+        return await self._grants.allowed(grants)
 
     async def forget(self, source: Source) -> None:
         """Revoke a grant at its vendor and forget it here; a vendor that cannot be reached does not hinder that."""

@@ -62,7 +62,7 @@ class Survey:
         waiting = dict(zip((row.id for row in rows), await self._ledger.waiting([row.id for row in rows]), strict=True))
         used = [row for row in rows if waiting[row.id] or self._settings.choices.using(row.id)]
         sources, unusable = self._sources(used)
-        allowed = await self._broker.allowed([source for source in sources.values() if source])
+        allowed = await self._broker.allowed(*(source.grant for source in sources.values() if source))
         left = await self._left([row for row in used if row.id not in unusable])
         found = []
         for row in used:

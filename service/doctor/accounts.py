@@ -105,7 +105,7 @@ class Accounts:
 
     async def _scopes(self, report: Report, row: Connection) -> None:
         source = self._broker.source(row, self._connections.settings_of(row))
-        allowed = (await self._broker.allowed([source]))[source.grant] if source else None
+        allowed = (await self._broker.allowed(source.grant))[source.grant] if source else None
         if source is None or allowed is None or not allowed.scopes:
             return  # it needs none, or its vendor does not say
         if lacking := allowed.missing(source.vendor.oauth):

@@ -285,7 +285,7 @@ class ConnectionsApi:
             return  # the first booking tells, if it does not pass
         except ProviderError as error:
             wrong = error.text
-        if lacking := (await self._broker.allows(source.grant)).missing(source.vendor.oauth):
+        if lacking := (await self._broker.allowed(source.grant))[source.grant].missing(source.vendor.oauth):
             wrong = lacks(source.vendor, lacking)
         if wrong:
             await self._connections.mark(row.id, "failing", wrong)

@@ -131,7 +131,9 @@ class Connect:
 
     async def _offered(self, vendor: Vendor, again: Connection | None) -> list[str]:
         """What an account can be connected for, first what the connection was good for that is connected again."""
-        best = (await self._broker.allows(again.grant)).best(vendor.oauth) if again and again.grant else None
+        best = None
+        if again and again.grant:
+            best = (await self._broker.allowed(again.grant))[again.grant].best(vendor.oauth)
         return sorted(vendor.oauth.features, key=lambda name: name != best)
 
     async def _start(self, visit: Visit, vendor: Vendor, client: Client) -> Response:
@@ -237,7 +239,7 @@ class Connect:
         before = await self._before(vendor, granted, company)
         if before and before.grant and before.grant != granted.grant:
             await self._broker.inherit(granted.grant, before.grant)
-        lacking = (await self._broker.allows(granted.grant)).missing(vendor.oauth, feature)
+        lacking = (await self._broker.allowed(granted.grant))[granted.grant].missing(vendor.oauth, feature)
         row = await connections.adopt(vendor.info.name, granted.grant, granted.account, before, company)
         fields = {"account": (before.account if before else None, row.account)}
         await self._changes.note(who, "connection", row.id, "set" if before else "added", fields)
@@ -273,7 +275,8 @@ class Connect:
         if source is None or row.provider != vendor.info.name or not visit.owns(row.company):
             text = _("Somebody removed it. You can connect the account again.")
             raise Page(404, _("This connection is gone"), text)
-        lacking = (await self._broker.allows(source.grant)).missing(vendor.oauth, _feature(visit, vendor))
+        allowed = (await self._broker.allowed(source.grant))[source.grant]
+        lacking = allowed.missing(vendor.oauth, _feature(visit, vendor))
         texts = [
             _("%(account)s is connected. Choose it for your offices now.", account=row.account),
             said(lacks(vendor, lacking)) if lacking else _("Bookings that waited for this account are taken up now."),

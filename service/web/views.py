@@ -43,7 +43,7 @@ class Views:
     async def connections(self, rows: Sequence[Connection]) -> list[ConnectionRead]:
         """Connections with their health, scopes and what is left of the day."""
         health, sources = await self._connections.health(), {row.id: self.source(row) for row in rows}
-        allowed = await self._broker.allowed([source for source in sources.values() if source])
+        allowed = await self._broker.allowed(*(source.grant for source in sources.values() if source))
         counted = {row.id: account for row in rows if (account := self._connections.budget(row.id))}
         left = dict(zip(counted, await self._budgets.left(list(counted.values())), strict=True))
         shown, waiting = [], await self._ledger.waiting([row.id for row in rows])
