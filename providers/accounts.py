@@ -63,7 +63,10 @@ class OAuth:
     revocation_endpoint: str | None
     scopes: tuple[Scope, ...]
     identify: "Callable[[Http, Mapping[str, Any]], Awaitable[Account]]"
-    """Asks the vendor whose account it is, with an authorised client and the token endpoint's answer without tokens."""
+    """Asks the vendor whose account it is, with an authorised client and the token endpoint's answer without tokens.
+
+    The answer has `claims` if an ID token came, and the `feature` that was asked for if there are any.
+    """
     client_authentication: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"
     sends_scopes: bool = True
     """The authorization request names the scopes; without it they are fixed where the app was registered."""

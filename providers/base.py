@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -181,6 +181,10 @@ class ProviderSettings(BaseModel, ABC):
     def person(self) -> tuple[str, ...]:
         """All names of who connected it, first the one that hosts are named by; () if it was nobody."""
         return ()
+
+    def again(self, before: "ProviderSettings") -> Self:
+        """These settings of an account that is connected again, with what of `before` is to outlive that."""
+        return self
 
     def warnings(self) -> list[str]:
         """What an admin should know about these settings, one sentence each."""

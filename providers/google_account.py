@@ -6,6 +6,8 @@ The vendor's laws:
   or an admin takes it back, after six months without use, as the oldest of more than a hundred of an account, and after
   seven days while the app's consent screen is External and in Testing. Google always says the same.
 - People may untick scopes, so what was granted is read back.
+- A new grant covers what it asks for; with `include_granted_scopes` also what the person granted to the project before,
+  for whatever client. Without it, who connects again for less would take away what bookings need.
 - A revocation ends all that the person granted to the app's project, for whatever office it was.
 - A service account acts for the people of a Workspace whose admin delegated scopes to it: a signed claim for one person
   gets a token for an hour. Only what was delegated may be asked for.
@@ -34,6 +36,7 @@ Access = Literal["OPEN", "TRUSTED", "RESTRICTED"]
 AUTH = "https://www.googleapis.com/auth/"
 SPACES, EVENTS, ROOMS = "meetings.space.created", "calendar.events.owned", "meetings.space.settings"
 """Scopes: rooms made here; entries of the person's own calendar; who gets into rooms that Calendar made."""
+NEEDED: Mapping[Mode, str] = {"space": SPACES, "calendar": EVENTS}
 AUDIENCE = "https://oauth2.googleapis.com/token"
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 HOUR, DAY = 3600, 86_400
@@ -120,10 +123,20 @@ class GoogleSettings(ProviderSettings):
         """Whether a scope was granted; what was delegated to a service account is not known here."""
         return self.private_key is not None or scope in self.granted
 
+    @property
+    def makes(self) -> Mode:
+        """What offices get that choose no `mode`: the connection's, or what is left where that was taken back."""
+        other: Mode = "space" if self.mode == "calendar" else "calendar"
+        return other if not self.may(NEEDED[self.mode]) and self.may(NEEDED[other]) else self.mode
+
+    def again(self, before: ProviderSettings) -> Self:
+        """With the mode there was: offices that chose none are not to change with a click on another button."""
+        return self.model_copy(update={"mode": before.mode}) if isinstance(before, GoogleSettings) else self
+
     def warnings(self) -> list[str]:
         """What accounts cannot do, and guests of calendar entries."""
         warnings = []
-        if self.mode == "calendar" and not self.opens_rooms:
+        if self.makes == "calendar" and not self.opens_rooms:
             warnings.append("Guests ask to be let into rooms of calendar entries, and wait until the host has come.")
         if self.in_testing:
             text = "Google ends this access seven days after it was given, since the app's consent screen is in Testing"
@@ -182,12 +195,13 @@ def account_of(claims: Mapping[str, Any], token: Mapping[str, Any]) -> Account:
     """What Google said of a person and of a token. Pure."""
     scopes = str(token.get("scope", "")).split()
     granted = [name for name in (SPACES, EVENTS, ROOMS) if f"{AUTH}{name}" in scopes]
+    wanted = token.get("feature") == "calendar" or SPACES not in granted  # rooms may be from what was granted before
     learned = {
         "user_id": claims["sub"],
         "email": claims.get("email"),
         "workspace": claims.get("hd"),
         "granted": granted,
-        "mode": "calendar" if EVENTS in granted and SPACES not in granted else "space",
+        "mode": "calendar" if EVENTS in granted and wanted else "space",
         "in_testing": "refresh_token_expires_in" in token,
     }
     settings = {name: value for name, value in learned.items() if value is not None}
@@ -246,7 +260,7 @@ OAUTH = OAuth(
     ),
     identify=identify,
     client_authentication="client_secret_post",
-    parameters={"access_type": "offline", "prompt": "consent"},
+    parameters={"access_type": "offline", "prompt": "consent", "include_granted_scopes": "true"},
     features={
         "space": "Continue to Google, for rooms",
         "calendar": "Continue to Google, for calendar entries",

@@ -52,7 +52,7 @@ class GoogleMeet:
     @property
     def capabilities(self) -> Capabilities:
         """Those of the kind that offices get which choose none."""
-        return self._promised(self._settings.mode)
+        return self._promised(self._settings.makes)
 
     def promises(self, spec: MeetingSpec, meeting: Meeting | None) -> Capabilities:
         """Those of the meeting's kind, and whether the office's access has guests ask to be let in."""
@@ -97,7 +97,7 @@ class GoogleMeet:
     async def upcoming(self, host: str | None, owner: str, since: int, page: str | None) -> ListedPage:
         """List calendar entries; rooms of their own cannot be listed, and hold nothing that could be out of step."""
         robot = self._settings.method == "service_account"
-        if not self._settings.may(EVENTS) or (robot and self._settings.mode == "space"):
+        if not self._settings.may(EVENTS) or (robot and self._settings.makes == "space"):
             return ListedPage((), complete=False)  # nobody knows whether entries may be read
         whose = self._host(host)
         return await self._entries(whose).upcoming(whose, owner, since, page)
@@ -105,7 +105,7 @@ class GoogleMeet:
     async def probe(self) -> str:
         """Ask the cheapest question of the API that is used."""
         host = self._host(None)
-        if self._settings.mode == "space":
+        if self._settings.makes == "space":
             await self._spaces(host).probe()
         else:
             await self._entries(host).probe()
@@ -133,7 +133,7 @@ class GoogleMeet:
         )
 
     def _mode(self, spec: MeetingSpec) -> Mode:
-        return _options(spec).mode or self._settings.mode
+        return _options(spec).mode or self._settings.makes
 
     def _host(self, named: str | None) -> str | None:
         """Whose meeting it is: the one person's, or of whom the service account acts for."""

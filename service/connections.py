@@ -289,9 +289,11 @@ class Connections:
             return row
         for _ in range(_RACES):
             row = replace(before, account=account.name, grant=grant)
-            if not self._has(before, settings):
-                envelope = self._vault.seal(json.dumps(settings.reveal()), connection_purpose(before.id))
-                row = replace(row, method=settings.method, envelope=envelope)
+            had = self._had(before)
+            wanted = settings.again(had) if had else settings
+            if had != wanted:
+                envelope = self._vault.seal(json.dumps(wanted.reveal()), connection_purpose(before.id))
+                row = replace(row, method=wanted.method, envelope=envelope)
             if await self._store.swap(CONNECTIONS, row.id, self.version(row.id), json.dumps(asdict(row))):
                 return row
             await self.load()  # somebody named it otherwise, or connected it as well: that stays as far as it can
@@ -300,11 +302,11 @@ class Connections:
             before = self._rows[before.id]
         raise StoreUnavailable("The connection is changed again and again.")
 
-    def _has(self, row: Connection, settings: ProviderSettings) -> bool:
+    def _had(self, row: Connection) -> ProviderSettings | None:
         try:
-            return self.settings_of(row) == settings
+            return self.settings_of(row)
         except Unreadable:
-            return False
+            return None
 
     def holding(self, grant: str) -> list[Connection]:
         """The connections that use a grant."""

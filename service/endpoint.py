@@ -80,15 +80,22 @@ def wanted(oauth: OAuth, feature: str | None) -> tuple[Scope, ...]:
     return tuple(scope for scope in oauth.scopes if not scope.features or feature in scope.features)
 
 
-def missing(oauth: OAuth, granted: Iterable[str], feature: str | None = None) -> tuple[Scope, ...]:
-    """The scopes that an adapter needs and an account did not grant; without `feature`, for what it does best."""
-    have = set(granted)
+def missing(
+    oauth: OAuth, granted: Iterable[str], feature: str | None = None, had: Iterable[str] = ()
+) -> tuple[Scope, ...]:
+    """The scopes that an adapter needs and an account did not grant; without `feature`, for what it does best.
+
+    What an account `had` granted once is needed still: meetings were made with it.
+    """
+    have, once = set(granted), set(had)
 
     def lacking(name: str | None) -> tuple[Scope, ...]:
         return tuple(scope for scope in wanted(oauth, name) if not scope.optional and have.isdisjoint(scope.any_of))
 
     names = [feature] if feature else [*oauth.features]
-    return min((lacking(name) for name in names), key=len, default=lacking(None))
+    least = min((lacking(name) for name in names), key=len, default=lacking(None))
+    needed = (scope for scope in oauth.scopes if not scope.optional and not once.isdisjoint(scope.any_of))
+    return tuple(dict.fromkeys([*least, *(scope for scope in needed if have.isdisjoint(scope.any_of))]))
 
 
 def lacks(vendor: Vendor, scopes: Iterable[Scope]) -> str:

@@ -53,9 +53,21 @@ function verbs.lock()
   return {now, fence, after}
 end
 
+-- Every name in these texts, once.
+local function together(...)
+  local seen, names = {}, {}
+  for _, text in ipairs({...}) do
+    for name in string.gmatch(text, '%S+') do
+      if not seen[name] then seen[name], names[#names + 1] = true, name end
+    end
+  end
+  return table.concat(names, ' ')
+end
+
 -- Keep new tokens if the grant is still at version ARGV[2] ('' whatever it is); a lock does not matter, because what
 -- a vendor has just given out is newer than what anybody else holds. What a person granted is kept once: said again,
 -- it may be older than what a renewal, or another person, has brought meanwhile.
+-- `had` is all that was ever granted, so that it shows what a person grants no more.
 -- ARGV 3 nonce of this call  4 envelope  5 life ms  6 TTL s  7.. more fields, name and value. Answers 1, or 0: moved.
 function verbs.save()
   local e = load()
@@ -67,6 +79,9 @@ function verbs.save()
   redis.call('HSET', key, 'expires', now + tonumber(ARGV[5]))
   for i = 7, #ARGV, 2 do redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end
   if ARGV[2] == '' then redis.call('HSET', key, 'put', string.sub(ARGV[3] .. ' ' .. put, 1, 8 * (#ARGV[3] + 1))) end
+  if ARGV[2] == '' then
+    redis.call('HSET', key, 'had', together(e.had or '', e.scopes or '', redis.call('HGET', key, 'scopes') or ''))
+  end
   redis.call('HDEL', key, 'dead', 'tries', 'held', 'trouble')
   unlock()
   redis.call('EXPIRE', key, ARGV[6])

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from typing import Any, Final
 
-from providers.base import Delegation, Fixer, ProviderSettings
-from service.endpoint import Client, Tokens, Vendor
+from providers.base import Delegation, Fixer, OAuth, ProviderSettings, Scope
+from service.endpoint import Client, Tokens, Vendor, missing, wanted
 from service.store import Script, Store
 from service.vault import Vault
 
@@ -64,9 +64,31 @@ class Grant:
     envelope: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a grant allows, as far as its vendor said so, and all that an account's ever did."""
+
+    scopes: tuple[str, ...]
+    had: tuple[str, ...]
+
+    def missing(self, oauth: OAuth, feature: str | None = None) -> tuple[Scope, ...]:
+        """What is needed beyond that; nothing where the vendor does not say."""
+        return missing(oauth, self.scopes, feature, self.had) if self.scopes else ()
+
+    def best(self, oauth: OAuth) -> str | None:
+        """The feature that takes most of all that was ever allowed."""
+        able = [name for name in oauth.features if not missing(oauth, self.had or self.scopes, name)]
+        return max(able, key=lambda name: len(wanted(oauth, name)), default=None)
+
+
 def grant_id(*names: str) -> str:
     """The id of the grant for one account at one vendor with one client."""
     return hashlib.sha256("\0".join(names).encode()).hexdigest()[:32]
+
+
+def own_id(provider: str, connection: str, envelope: str) -> str:
+    """The id of what a connection gets with its own settings: with others, what the old ones got is used no more."""
+    return grant_id(provider, connection, envelope)
 
 
 def grant_key(grant: str) -> str:
@@ -128,7 +150,7 @@ class Grants:
         self, grant: str, tokens: Tokens, provider: str, client_id: str, account: str, nonce: str = ""
     ) -> bool:
         """Keep what a person has just granted, whatever was there before; whoever says it again names it so."""
-        fields = {"client_id": client_id, "account": account, "connected": str(int(time.time()))}
+        fields = {"client_id": client_id, "account": account, "connected": str(int(time.time())), "scopes": ""}
         return await self._save(grant, "", tokens, provider, KEPT, fields, nonce)
 
     async def renewed(self, grant: str, version: int, tokens: Tokens, provider: str, *, kept: float = KEPT) -> bool:
@@ -152,10 +174,21 @@ class Grants:
         """Forget a grant that its account took back `at` (UTC unix seconds); False when it was connected since."""
         return bool(await self._call(grant, "leave", f"{at:.3f}"))
 
-    async def scopes(self, grants: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        """What each grant allows, as far as its vendor said so."""
-        rows = await self._store.pipeline([("HGET", grant_key(grant), "scopes") for grant in grants]) if grants else []
-        return {grant: tuple((row or "").split()) for grant, row in zip(grants, rows, strict=True)}
+    async def allowed(self, grants: Sequence[str]) -> dict[str, Allowed]:
+        """What each grant allows."""
+        asked = [("HMGET", grant_key(grant), "scopes", "had") for grant in grants]
+        rows = await self._store.pipeline(asked) if grants else []
+        return {
+            grant: Allowed(*(tuple((text or "").split()) for text in row))
+            for grant, row in zip(grants, rows, strict=True)
+        }
+
+    async def inherit(self, grant: str, former: str) -> None:
+        """Expect of a grant what a `former` one of the same account allowed, which another client got."""
+        both = await self.allowed([grant, former])
+        had = dict.fromkeys([*both[grant].had, *both[former].had, *both[former].scopes])
+        if had:
+            await self._store.execute("HSET", grant_key(grant), "had", " ".join(had))
 
     def open(self, grant: Grant, provider: str) -> tuple[str, str | None]:
         """The access token and the refresh token, in clear: for one call. Raises UnknownKey, Damaged."""

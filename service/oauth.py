@@ -16,7 +16,7 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
@@ -31,7 +31,6 @@ from providers.base import (
     ProviderError,
     ProviderSettings,
     ReconnectRequired,
-    Scope,
     TemporaryError,
 )
 from service.connections import Connection
@@ -43,12 +42,11 @@ from service.endpoint import (
     Vendor,
     authorization,
     exchanged,
-    missing,
     refreshed,
     requested,
     revoked,
 )
-from service.grants import KEPT, Grant, Grants, Source, Trouble, grant_id
+from service.grants import KEPT, Allowed, Grant, Grants, Source, Trouble, grant_id, own_id
 from service.observer import Observer
 from service.store import StoreUnavailable
 from service.vault import Damaged, UnknownKey
@@ -73,11 +71,10 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """What came of a code: whose account it is, the grant, and what of it is missing."""
+    """What came of a code: whose account it is, and the grant."""
 
     grant: str
     account: Account
-    missing: tuple[Scope, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +149,11 @@ class Broker:
         except OutcomeUnknown as error:
             raise TemporaryError(error.text) from None
         http = vendor.http.at(vendor.http.base_url, authorizer=_Fresh(vendor.info.title, tokens.access_token))
-        account = await vendor.oauth.identify(http, told)
+        account = await vendor.oauth.identify(http, {**told, "feature": feature} if feature else told)
         name, nonce = vendor.info.name, secrets.token_hex(8)
         grant = grant_id(name, client.client_id, account.id)
         await self._kept(lambda: self._grants.put(grant, tokens, name, client.client_id, account.id, nonce))
-        lacking = missing(vendor.oauth, tokens.scopes, feature) if tokens.scopes is not None else ()
-        return Granted(grant, account, lacking)
+        return Granted(grant, account)
 
     def source(self, row: Connection, settings: ProviderSettings) -> Source | None:
         """Where a connection's tokens come from, None if its provider knows no OAuth."""
@@ -168,7 +164,7 @@ class Broker:
             return Source(vendor, row.grant or "", vendor.client)
         given = settings.reveal()
         client = Client(given["client_id"], given["client_secret"]) if "client_secret" in given else None
-        return Source(vendor, grant_id(row.provider, row.id), client, settings)
+        return Source(vendor, own_id(row.provider, row.id, row.envelope), client, settings)
 
     def authorizer(self, source: Source) -> Authorizer:
         """What gives an HTTP client the tokens of a connection."""
@@ -218,9 +214,13 @@ class Broker:
         """Forget a grant that its account took back `at`; False when it was connected since."""
         return await self._grants.leave(grant, at)
 
-    async def scopes(self, sources: Sequence[Source]) -> dict[str, tuple[str, ...]]:
-        """What each source's grant allows, by its id."""
-        return await self._grants.scopes([source.grant for source in sources])
+    async def inherit(self, grant: str, former: str) -> None:
+        """Expect of a grant what a `former` one of the same account allowed."""
+        await self._grants.inherit(grant, former)
+
+    async def allowed(self, *grants: str) -> dict[str, Allowed]:
+        """What each grant allows, by its id."""
+        return await self._grants.allowed(grants)
 
     async def forget(self, source: Source) -> None:
         """Revoke a grant at its vendor and forget it here; a vendor that cannot be reached does not hinder that."""

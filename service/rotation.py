@@ -16,7 +16,7 @@ from service.connections import CONNECTIONS, connection_purpose
 from service.deliveries import Deliveries
 from service.entry import entrance_purpose, host_purpose, meeting_purpose
 from service.errands import ERRANDS, errand_purpose
-from service.grants import grant_id, grant_key, token_purpose
+from service.grants import grant_key, own_id, token_purpose
 from service.shards import SHARDS, entry_key, shard_sets
 from service.store import Script, Store
 from service.tombs import TOMBS, TOMBS_FIELD, TOMBS_PURPOSE
@@ -105,11 +105,14 @@ class Rotation:
                 yield (key,), (id_, row, json.dumps({**fields, name: anew}))
 
     async def _grants(self, connections: Mapping[str, str]) -> int:
-        """Each connection's grant, and the token of one that gets it by itself."""
+        """Each connection's grant, and the token of one that gets it by itself.
+
+        Such a token goes by the envelope of before: processes use it until they see the new one, and then get another.
+        """
         owners = {}
         for id_, row in connections.items():
             fields = json.loads(row)
-            owners[fields.get("grant") or grant_id(fields["provider"], id_)] = fields["provider"]
+            owners[fields.get("grant") or own_id(fields["provider"], id_, fields["envelope"])] = fields["provider"]
         held = await self._store.pipeline([("HGET", grant_key(grant), "token") for grant in owners]) if owners else []
         swaps: list[_Swap] = []
         for (grant, provider), envelope in zip(owners.items(), held, strict=True):

@@ -8,7 +8,6 @@ from providers.base import DAY
 from service.budget import Budgets
 from service.clock import skew
 from service.connections import Connection, Health, UnknownConnection
-from service.endpoint import missing
 from service.grants import Source
 from service.lacking import lacking
 from service.ledger import Ledger
@@ -63,12 +62,11 @@ class Survey:
         waiting = dict(zip((row.id for row in rows), await self._ledger.waiting([row.id for row in rows]), strict=True))
         used = [row for row in rows if waiting[row.id] or self._settings.choices.using(row.id)]
         sources, unusable = self._sources(used)
-        scopes = await self._broker.scopes([source for source in sources.values() if source])
+        allowed = await self._broker.allowed(*(source.grant for source in sources.values() if source))
         left = await self._left([row for row in used if row.id not in unusable])
         found = []
         for row in used:
             state, source = health.get(row.id, Health()), sources.get(row.id)
-            granted = scopes[source.grant] if source else ()
             ends_at, idle_for = await self._grant(row, source)
             found.append(
                 Condition(
@@ -78,7 +76,7 @@ class Survey:
                     row.company,
                     usable=row.id not in unusable,
                     waiting=waiting[row.id],
-                    lacking=bool(source and granted and missing(source.vendor.oauth, granted)),
+                    lacking=bool(source and allowed[source.grant].missing(source.vendor.oauth)),
                     ends_at=ends_at,
                     idle_for=idle_for,
                     left=left.get(row.id, 1.0),

@@ -63,7 +63,14 @@ async def consented(
     await service.client.post(f"{PUBLIC}/login", data={"admin_token": ADMIN}, headers=OURS)
     page = await service.client.get(CONNECT)
     assert f"/connect/google_meet/start?feature={feature}" in page.text
-    begun = await service.client.get(f"{CONNECT}/start?feature={feature}", headers=OURS)
+    return await agreed(service, f"feature={feature}", user, unticked=unticked, click=click)
+
+
+async def agreed(
+    service: Running, query: str, user: str = ANNA, *, unticked: tuple[str, ...] = (), click: str = "allow"
+) -> httpx.Response:
+    """The way from a button here, by its query, over the consent there to the page after it."""
+    begun = await service.client.get(f"{CONNECT}/start?{query}", headers=OURS)
     asked = begun.headers["location"]
     async with httpx.AsyncClient(trust_env=False, verify=NO_TLS, timeout=30) as person:
         shown = await person.get(asked)

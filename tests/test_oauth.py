@@ -13,7 +13,7 @@ from providers.base import Account, Delegation, PermanentError, ProviderError, R
 from providers.http import Http
 from service.connections import Connection
 from service.endpoint import Tokens
-from service.grants import KEPT, Grants, Source, Trouble, grant_key
+from service.grants import KEPT, Allowed, Grants, Source, Trouble, grant_key
 from service.oauth import IDLE, Broker, idle
 from service.store import Store, StoreUnavailable
 from service.vault import Vault
@@ -491,6 +491,28 @@ async def test_each_person_that_a_connection_acts_for_has_a_token_of_its_own(sto
         assert (await anna.token(), await ben.token(), await anna.token()) == ("anna's", "ben's", "anna's")
         assert await app.on_behalf_of(Delegation("Anna@X", ("meet",))).token() == "anna's"
         assert granted.on_behalf_of(Delegation("anna@x", ("meet",))) == granted
+
+
+async def test_other_settings_of_an_app_get_tokens_of_their_own_for_every_person(store: Store, bench: Bench) -> None:
+    replies = [http(200, json.dumps({"access_token": token, "expires_in": 3600})) for token in ("old", "new")]
+    anna = Delegation("anna@x", ("meet",))
+    async with RawServer(*replies) as vendor:
+        here, _ = bench(vendor)
+        for envelope, token in (("1", "old"), ("1", "old"), ("2", "new"), ("2", "new")):
+            source = here.source(Connection("c1", "zoom", APP.method, "App", APP.account, envelope), APP)
+            assert source
+            assert await here.authorizer(source).on_behalf_of(anna).token() == token
+
+
+async def test_what_an_account_once_allowed_is_remembered_of_each_grant_after_another(store: Store) -> None:
+    grants = Grants(store, VAULT)
+    for scopes in (("a", "b"), ("a", "c"), None):
+        await grants.put(GRANT, Tokens("a", "r", 60, scopes), "zoom", CLIENT, "anna")
+        assert (await grants.allowed([GRANT]))[GRANT].scopes == (scopes or ())
+    assert (await grants.allowed([GRANT]))[GRANT].had == ("a", "b", "c")
+    await grants.put("other", Tokens("a", "r", 60, ("d",)), "zoom", "another-client", "anna")
+    await grants.inherit("other", GRANT)
+    assert (await grants.allowed(["other"]))["other"] == Allowed(("d",), ("d", "a", "b", "c"))
 
 
 async def test_an_app_too_asks_no_sooner_than_its_vendor_allows(store: Store, bench: Bench) -> None:

@@ -7,7 +7,7 @@ from providers.base import PermanentError, ProviderError, ReconnectRequired
 from service.budget import Budgets
 from service.connections import Connection, UnknownConnection, Unreadable
 from service.doctor.finding import Report
-from service.endpoint import lacks, missing
+from service.endpoint import lacks
 from service.oauth import Broker
 from service.rehearsal import rehearse_connection
 from service.settings import Settings
@@ -105,14 +105,14 @@ class Accounts:
 
     async def _scopes(self, report: Report, row: Connection) -> None:
         source = self._broker.source(row, self._connections.settings_of(row))
-        granted = (await self._broker.scopes([source]))[source.grant] if source else ()
-        if source is None or not granted:
+        allowed = (await self._broker.allowed(source.grant))[source.grant] if source else None
+        if source is None or allowed is None or not allowed.scopes:
             return  # it needs none, or its vendor does not say
-        if lacking := missing(source.vendor.oauth, granted):
+        if lacking := allowed.missing(source.vendor.oauth):
             cure = f"Connect it again at {self._public_url}/connect/{row.provider}."
             report.broken("connection.scopes", lacks(source.vendor, lacking), cure, about=row.id)
         else:
-            report.ok("connection.scopes", f"Granted: {', '.join(granted)}.", about=row.id)
+            report.ok("connection.scopes", f"Granted: {', '.join(allowed.scopes)}.", about=row.id)
 
     async def _meeting(self, report: Report, row: Connection) -> None:
         steps = await rehearse_connection(self._settings, row.id)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from service.companies import COMPANIES, company_purpose
 from service.connections import CONNECTIONS, connection_purpose
 from service.doctor.finding import Report
-from service.grants import grant_id, grant_key, token_purpose
+from service.grants import grant_key, own_id, token_purpose
 from service.rotation import KEYS
 from service.store import Store
 from service.vault import Damaged, UnknownKey, Vault, fingerprint
@@ -52,7 +52,7 @@ async def _sealed(store: Store) -> AsyncIterator[tuple[str, str, str]]:
     owners = {}
     for id_, row in (await store.execute("HGETALL", CONNECTIONS)).items():
         fields = json.loads(row)
-        owners[fields.get("grant") or grant_id(fields["provider"], id_)] = fields["provider"], id_
+        owners[fields.get("grant") or own_id(fields["provider"], id_, fields["envelope"])] = fields["provider"], id_
         yield f"connection {id_}", fields["envelope"], connection_purpose(id_)
     for id_, row in (await store.execute("HGETALL", COMPANIES)).items():
         yield f"company {id_}", json.loads(row)["tokens"], company_purpose(id_)

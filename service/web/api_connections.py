@@ -11,7 +11,7 @@ from providers.base import Directory, ProviderError, ProviderInfo, ProviderSetti
 from service.changes import Change, Changes
 from service.choices import Choices
 from service.connections import Connection, Connections, UnknownConnection, Unreadable
-from service.endpoint import Vendor, lacks, missing
+from service.endpoint import Vendor, lacks
 from service.farewell import Farewells
 from service.ledger import Ledger
 from service.oauth import Broker
@@ -236,10 +236,7 @@ class ConnectionsApi:
         await self._connections.mark(connection, "ready")
         await self._rehearsals.forget(connection)
         await self._settings.announce(self._ledger)
-        row = self._known(connection)
-        if (source := self._views.source(row)) and source.own is not None:
-            await self._broker.drop(source.grant)  # it would be tried with the access that the old ones got
-        await self._tried(row)
+        await self._tried(self._known(connection))  # with access of its own: what the old settings got is not theirs
         if self._connections.state(connection).state == "ready":
             await self._ledger.unpark(connection)
 
@@ -288,8 +285,7 @@ class ConnectionsApi:
             return  # the first booking tells, if it does not pass
         except ProviderError as error:
             wrong = error.text
-        granted = (await self._broker.scopes([source]))[source.grant]
-        if granted and (lacking := missing(source.vendor.oauth, granted)):
+        if lacking := (await self._broker.allowed(source.grant))[source.grant].missing(source.vendor.oauth):
             wrong = lacks(source.vendor, lacking)
         if wrong:
             await self._connections.mark(row.id, "failing", wrong)

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from providers.base import PermanentError, ProviderError, TemporaryError
 from service.changes import Changes
 from service.connections import Connection, UnknownConnection
-from service.endpoint import Authorization, Client, InvalidGrant, Vendor, lacks, missing
+from service.endpoint import Authorization, Client, InvalidGrant, Vendor, lacks
 from service.ledger import Ledger
 from service.oauth import Broker, Granted
 from service.settings import Settings
@@ -119,7 +119,7 @@ class Connect:
         )
         again = self._again(visit, visit.asked("again"))
         owners = {} if again else await self._frame.owners(visit)
-        features = {key: said(text) for key, text in vendor.oauth.features.items()}
+        features = {key: said(vendor.oauth.features[key]) for key in await self._offered(vendor, again)}
         actions = []
         for feature, text in (features or {"": _("Continue to %(title)s", title=title)}).items():
             for company, owner in (owners or {"": ""}).items():
@@ -128,6 +128,13 @@ class Connect:
                 whose = _("%(what)s, for %(company)s", what=text, company=owner) if owner else text
                 actions.append((f"/connect/{name}/start{'?' if query else ''}{query}", whose))
         return _page(visit, 200, _("Connect %(title)s", title=title), *texts, actions=actions)
+
+    async def _offered(self, vendor: Vendor, again: Connection | None) -> list[str]:
+        """What an account can be connected for, first what the connection was good for that is connected again."""
+        best = None
+        if again and again.grant:
+            best = (await self._broker.allowed(again.grant))[again.grant].best(vendor.oauth)
+        return sorted(vendor.oauth.features, key=lambda name: name != best)
 
     async def _start(self, visit: Visit, vendor: Vendor, client: Client) -> Response:
         # A link, not a form: Chromium holds a form's redirects to form-action. So a page elsewhere could lead here.
@@ -164,7 +171,7 @@ class Connect:
         except ProviderError as error:
             _log.warning("account_not_connected", provider=vendor.info.name, reason=error.text)
             raise _failed(title, error) from None
-        row = await self._adopt(vendor, granted, company, visit.session.person.name)
+        row = await self._adopt(vendor, granted, feature, company, visit.session.person.name)
         other = f"&wanted={again}" if again and again != row.id else ""
         for_what = f"&feature={feature}" if feature else ""
         return visit.go(f"/connect/{vendor.info.name}?connected={row.id}{for_what}{other}")
@@ -223,11 +230,16 @@ class Connect:
             raise Page(410, _("This took too long"), _("The service's keys were changed meanwhile.")) from None
         return verifier, begun["feature"], begun["again"], begun.get("company", visit.company(""))
 
-    async def _adopt(self, vendor: Vendor, granted: Granted, company: str | None, who: str) -> Connection:
+    async def _adopt(
+        self, vendor: Vendor, granted: Granted, feature: str | None, company: str | None, who: str
+    ) -> Connection:
         """Give the grant to its connection, a new one if the account has none, and wake what waited for it."""
         connections = self._settings.connections
         await self._settings.load()
         before = await self._before(vendor, granted, company)
+        if before and before.grant and before.grant != granted.grant:
+            await self._broker.inherit(granted.grant, before.grant)
+        lacking = (await self._broker.allowed(granted.grant))[granted.grant].missing(vendor.oauth, feature)
         row = await connections.adopt(vendor.info.name, granted.grant, granted.account, before, company)
         fields = {"account": (before.account if before else None, row.account)}
         await self._changes.note(who, "connection", row.id, "set" if before else "added", fields)
@@ -236,8 +248,8 @@ class Connect:
         if before and before.grant and before.grant != granted.grant and not connections.holding(before.grant):
             await self._broker.drop(before.grant)
         for each in connections.holding(granted.grant):
-            if granted.missing:
-                await connections.mark(each.id, "failing", lacks(vendor, granted.missing))
+            if lacking:
+                await connections.mark(each.id, "failing", lacks(vendor, lacking))
             else:
                 await connections.mark(each.id, "ready")
             await self._ledger.unpark(each.id)
@@ -263,8 +275,8 @@ class Connect:
         if source is None or row.provider != vendor.info.name or not visit.owns(row.company):
             text = _("Somebody removed it. You can connect the account again.")
             raise Page(404, _("This connection is gone"), text)
-        granted = (await self._broker.scopes([source]))[source.grant]
-        lacking = missing(vendor.oauth, granted, _feature(visit, vendor)) if granted else ()
+        allowed = (await self._broker.allowed(source.grant))[source.grant]
+        lacking = allowed.missing(vendor.oauth, _feature(visit, vendor))
         texts = [
             _("%(account)s is connected. Choose it for your offices now.", account=row.account),
             said(lacks(vendor, lacking)) if lacking else _("Bookings that waited for this account are taken up now."),

@@ -6,7 +6,7 @@ from providers.base import Scope
 from service.agenda import Agendas
 from service.budget import Budgets
 from service.connections import Connection, Health, UnknownConnection, Unreadable
-from service.endpoint import lacks, missing
+from service.endpoint import lacks
 from service.entry import Entry
 from service.errors import Catalogue
 from service.grants import Source
@@ -43,14 +43,14 @@ class Views:
     async def connections(self, rows: Sequence[Connection]) -> list[ConnectionRead]:
         """Connections with their health, scopes and what is left of the day."""
         health, sources = await self._connections.health(), {row.id: self.source(row) for row in rows}
-        scopes = await self._broker.scopes([source for source in sources.values() if source])
+        allowed = await self._broker.allowed(*(source.grant for source in sources.values() if source))
         counted = {row.id: account for row in rows if (account := self._connections.budget(row.id))}
         left = dict(zip(counted, await self._budgets.left(list(counted.values())), strict=True))
         shown, waiting = [], await self._ledger.waiting([row.id for row in rows])
         for row, waits in zip(rows, waiting, strict=True):
             source = sources[row.id]
-            granted = scopes[source.grant] if source else ()
-            lacking = missing(source.vendor.oauth, granted) if source and granted else ()
+            granted = allowed[source.grant].scopes if source else ()
+            lacking = allowed[source.grant].missing(source.vendor.oauth) if source else ()
             read = self._connection(row, health.get(row.id, Health()), granted, lacking)
             said = [lacks(source.vendor, lacking)] if source and lacking else []
             budget = self._own(row, left.get(row.id))

@@ -16,6 +16,7 @@ from providers.google_account import (
     SPACES,
     GoogleOptions,
     GoogleSettings,
+    account_of,
     identify,
     why_dead,
     why_refused,
@@ -124,6 +125,32 @@ class TestGrant:
             await identify(client, {"claims": claims})
         await client.close()
 
+    @pytest.mark.parametrize(
+        ("before", "after", "mode", "makes"),
+        [
+            ((EVENTS,), (SPACES, EVENTS), "calendar", "calendar"),
+            ((SPACES,), (SPACES, EVENTS), "space", "space"),
+            ((EVENTS,), (SPACES,), "calendar", "space"),
+            ((SPACES, EVENTS), (EVENTS,), "space", "calendar"),
+        ],
+    )
+    def test_connected_again_it_keeps_its_mode_and_makes_what_it_may(
+        self, before: tuple[str, ...], after: tuple[str, ...], mode: str, makes: str
+    ) -> None:
+        first, second = (
+            GoogleSettings.model_validate(
+                account_of({"sub": "1"}, {"scope": " ".join(f"{AUTH}{name}" for name in names)}).settings
+            )
+            for names in (before, after)
+        )
+        again = second.again(first)
+        assert (again.mode, again.makes, again.granted) == (mode, makes, after)
+
+    def test_a_new_connection_is_for_what_was_asked_whatever_was_granted_before(self) -> None:
+        token = {"scope": f"{AUTH}{SPACES} {AUTH}{EVENTS}"}
+        asked = [{**token, "feature": feature} for feature in ("space", "calendar", "both")]
+        assert [account_of({"sub": "1"}, each).settings["mode"] for each in asked] == ["space", "calendar", "space"]
+
     def test_an_account_outside_workspace_is_warned_about(self) -> None:
         (warning,) = GoogleSettings.model_validate({**own(SPACES), "workspace": None}).warnings()
         assert "60 minutes" in warning
@@ -147,11 +174,21 @@ class TestScopes:
         assert [scope.need for scope in missing(OAUTH, [*base, f"{AUTH}{SPACES}"], "both")] == ["make calendar entries"]
         assert [scope.need for scope in missing(OAUTH, base)] == ["make rooms"]
 
+    def test_what_was_granted_once_is_needed_still_unless_it_is_optional(self) -> None:
+        rooms = ["openid", f"{AUTH}userinfo.email", f"{AUTH}{SPACES}"]
+        once = [*rooms, f"{AUTH}{EVENTS}", f"{AUTH}{ROOMS}"]
+        assert [scope.need for scope in missing(OAUTH, rooms, "space", once)] == ["make calendar entries"]
+        assert missing(OAUTH, once, "space", once) == ()
+
     def test_the_endpoints_are_googles_own(self) -> None:
         assert PROVIDER.oauth is OAUTH
         for address in (OAUTH.authorization_endpoint, OAUTH.token_endpoint, OAUTH.revocation_endpoint):
             assert ".google" in (address or "")
-        assert OAUTH.parameters == {"access_type": "offline", "prompt": "consent"}
+        assert OAUTH.parameters == {
+            "access_type": "offline",
+            "prompt": "consent",
+            "include_granted_scopes": "true",
+        }
 
 
 class TestEnd:
