@@ -1,7 +1,7 @@
 -- What admins, and the sweep, ask of one record. Stands after ledger.lua in one script, and begins it.
 
--- Have a new meeting made in place of the one that stands; that one is removed afterwards. ARGV 3 text  4 its name
--- 5, 6 `made` and `generation` as they were when it was read.
+-- Have a new meeting made in place of the one that stands; that one is removed afterwards, and the host's link is
+-- withdrawn: somebody may have it who should not. ARGV 3 text  4 its name  5, 6 `made` and `generation` as they were when it was read.
 -- Answers 1, 0 when there is no such record, -1 while somebody works on it, or fell silent over it, or something is in
 -- doubt.
 function verbs.recreate()
@@ -13,6 +13,7 @@ function verbs.recreate()
   unpark(e)
   redis.call('HSET', entry, 'x:' .. ARGV[4], e.meeting, 'state', 'pending')
   redis.call('HDEL', entry, 'meeting', 'entrance', 'doubt', 'attempts', 'refusals', 'reason')
+  withdraw(base, entry)
   redis.call('HINCRBY', entry, 'made', 1)
   redis.call('HINCRBY', entry, 'generation', 1)
   tell('asked', ARGV[3])
@@ -46,7 +47,7 @@ end
 -- Have a record take on a meeting that stands at a provider (ARGV 4 name, 5 envelope, 6 its generation, 7 digest of its
 -- link, 8 '1' when it is in doubt); one it has already (ARGV 10 its name) is removed then. ARGV 3 text  9 `generation` as
 -- it was when the record was read  11 whose the meeting is, see Placement.marked  12 `made` as it was then: a run that
--- made or replaced the meeting since moves no generation.
+-- made or replaced the meeting since moves no generation  13 who hosts the meeting.
 -- Answers as `recreate` does.
 function verbs.adopt()
   local e = load(entry)
@@ -58,6 +59,7 @@ function verbs.adopt()
   if e.meeting then redis.call('HSET', entry, 'x:' .. ARGV[10], e.meeting) end
   redis.call('HSET', entry, 'meeting', ARGV[5], 'made', ARGV[6], 'marked', ARGV[11], 'state', 'pending',
     'asked', e.asked or now_s)
+  hosted_by(base, entry, ARGV[13])
   redis.call('HDEL', entry, 'x:' .. ARGV[4], 'doubt', 'older', 'attempts', 'refusals', 'reason')
   if ARGV[8] == '1' then redis.call('HSET', entry, 'doubt', '1') end
   if e.foreign == ARGV[7] then
@@ -99,7 +101,7 @@ function verbs.erase()
   for _, name in ipairs({'wish', 'digest', 'foreign', 'ended', 'token', 'told', 'hosted', 'answer', 'asked', 'reason'}) do
     redis.call('HDEL', entry, name)
   end
-  redis.call('HDEL', entry, 'attempts', 'refusals', 'released', 'entrance', 'host', 'host_name', 'noticed')
+  redis.call('HDEL', entry, 'attempts', 'refusals', 'released', 'entrance', 'host', 'host_name', 'host_for', 'noticed')
   redis.call('HSET', entry, 'erased', '1', 'rank', '2', 'state', 'pending')
   redis.call('HINCRBY', entry, 'generation', 1)
   expire({rank = '2'}, 0, tonumber(ARGV[4]))

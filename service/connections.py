@@ -230,6 +230,22 @@ class Connections:
         return account, self._people.get((account, name), name)
 
     def _account(self, row: Connection) -> str:
+        """The vendor's account; one that a company only typed counts for that company alone: anybody may type it."""
+        account = self._typed(row)
+        if row.company is None or row.grant or any(self._grants(other, row, account) for other in self._rows.values()):
+            return account
+        return f"{account}\0{row.company}"
+
+    def _grants(self, other: Connection, row: Connection, account: str) -> bool:
+        """Whether the vendor gave the same company access to an account by another connection."""
+        if not other.grant or (other.company, other.provider) != (row.company, row.provider):
+            return False
+        try:
+            return self._typed(other) == account
+        except UnknownConnection:
+            return False
+
+    def _typed(self, row: Connection) -> str:
         return f"{row.provider}\0{self.settings_of(row).account_key}"
 
     def _named(self) -> Iterator[tuple[tuple[str, str], str]]:

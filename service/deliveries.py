@@ -326,6 +326,15 @@ class Deliveries:
                 gone += int(await self._store.execute("ZREM", _key(shard), *doomed))
         return gone
 
+    async def naming(self, customer: str, sees: Callable[[str], bool] = lambda _: True) -> AsyncIterator[list[str]]:
+        """The records of lines that name `customer`, of companies that somebody `sees`; some lines' at a time."""
+        await self.flush()
+        async for shard, lines in self._all(None):
+            read = (delivery.read(line, at, shard) for line, at in lines)
+            mine = [each for each in read if sees(each.realm) and self._names_customer(each, customer)]
+            if found := dict.fromkeys(each.record for each in mine if each.record):
+                yield list(found)
+
     async def of(self, record: str, limit: int = 500) -> list[Delivery]:
         """The latest lines about one record."""
         return (await self.page(NEWEST, limit, record=record))[0]

@@ -46,6 +46,11 @@ class Placement(NamedTuple):
         """A name for this meeting that is safe to store in clear; the same meeting always has the same one."""
         return _name(self.connection, self.meeting.id if self.meeting else f"{self.spec.key}/{self.spec.generation}")
 
+    @property
+    def hosted_by(self) -> str:
+        """Who hosts it; where nobody is named, whoever connected the account."""
+        return self.spec.host.lower() if self.spec.host else self.connection
+
     def dump(self) -> tuple[Any, ...]:
         """For the vault, as JSON: it holds the join URL in clear.
 

@@ -3,6 +3,7 @@
 -- ARGV 20 envelope of a meeting or ''  21 its generation  22 digest of its link  23 '1' when it is in doubt
 --      24 the token in the record's link, when that is a page of ours, or ''  25 digest of that link
 --      26 '1' when the record is older than the store  27.. see note.lua  30 whose the meeting is, see Placement.marked
+--      33 who hosts it, '' nobody
 
 -- The link token a record gets: the one of the page that Vello has already, unless it is another record's.
 local function token_for(base, record)
@@ -34,6 +35,7 @@ local function recall(base, record, e, set, held, now_s)
   local foreign = set.foreign or e.foreign or ''
   if live and foreign ~= '' and foreign ~= ARGV[22] then return false end
   set.meeting, set.made, set.marked, set.older = ARGV[20], ARGV[21], ARGV[30], ''
+  hosted_by(base, base .. 'r:' .. record, ARGV[33])
   if ARGV[23] == '1' then set.doubt = '1' end
   if foreign == ARGV[22] then
     set.foreign = ''

@@ -101,6 +101,7 @@ local verbs = {}
 -- ARGV 3 realm  4 asks for a link 0|1  5 rank  6 version  7 changed  8 digest  9 digest of its video link
 --      10 wish  11 start  12 end  13 candidate token  14 owner or ''  15 lease ms  16 text  17 retention s
 --      18 tombstone s  19 hash of the record's tomb  20.. see found.lua  27.. see note.lua  31 intent or ''  32 its text
+--      33 see found.lua
 -- Answers verdict, fence (0: not leased to the caller), inherited, now, rev, the entry, and 1 if the caller's intent is
 -- in it: of a record that has and had no meeting, and is still what the caller took it for. Or, where Vello asked and
 -- nothing has changed since it was last told, verdict, -1 (-2: not noted), 0, now, rev, and what it was told.
@@ -246,6 +247,7 @@ end
 
 local function change(set, del, lines)
   for i = 1, #set, 2 do
+    if set[i] == 'host_for' then hosted_by(base, entry, set[i + 1]) end
     redis.call('HSET', entry, set[i], set[i + 1])
     if set[i] == 'intent' then redis.call('HSET', entry, 'intended', now) end
     if set[i] == 'state' then note_failed(base, index, record, set[i + 1] == 'failed') end
@@ -361,14 +363,6 @@ function verbs.orphan()
   redis.call('HSET', entry, 'state', 'pending')
   expire(e, tonumber(ARGV[5]), tonumber(ARGV[6]))
   if not leased(e) then put_due(record, now) end
-  return 1
-end
-
--- Remember that Vello was told the link with digest ARGV[3]; ARGV[4] '1' when it is the hosted one. ARGV[5]:
--- generation:revision:what, the answer that holds as long as neither moves ('' none).
-function verbs.told()
-  if redis.call('EXISTS', entry) == 0 then return 0 end
-  remember(ARGV[3], ARGV[4], ARGV[5])
   return 1
 end
 

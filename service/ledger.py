@@ -59,7 +59,7 @@ TOMBSTONE: Final = 90 * 86_400
 """Seconds a deleted record is remembered, so that late events cannot revive it."""
 
 _log = structlog.get_logger(__name__)
-_BEFORE, _AFTER = ("order", "tombs", "note", "failed", "found"), ("ledger", "links", "noticed", "asked")
+_BEFORE, _AFTER = ("order", "tombs", "note", "failed", "hosts", "found"), ("ledger", "links", "noticed", "asked")
 
 
 def _sources(names: Sequence[str]) -> str:
@@ -147,6 +147,7 @@ class Ledger:
             known.placement.marked if known.placement else "",
             self.seal(record.id, foreseen) if foreseen else "",
             f"Making a meeting: {NEVER_MADE}.",
+            self._host_for(record.id, known.placement),
         )
         verdict, fence, inherited, now, revision, flat, *written = answer
         if fence < 0:
@@ -233,14 +234,9 @@ class Ledger:
     async def adopt(self, entry: Entry, placement: Placement, text: str, *, doubt: bool) -> bool:
         """Have a record take on a meeting that stands; False while somebody works on it or knows more of it."""
         before = entry.meeting.name if entry.meeting else ""
-        known = (
-            *self._recalled(entry.record, Known(placement, doubt)),
-            str(entry.generation),
-            before,
-            placement.marked,
-            str(entry.made),
-        )
-        return bool(await self._call("adopt", entry.record, text, placement.name, *known) == 1)
+        known = (*self._recalled(entry.record, Known(placement, doubt)), str(entry.generation), before)
+        rest = (placement.marked, str(entry.made), self._host_for(entry.record, placement))
+        return bool(await self._call("adopt", entry.record, text, placement.name, *known, *rest) == 1)
 
     async def erase(self, record: str) -> str:
         """Forget a record for good: 'unknown', 'gone', or 'pending' until nothing of it stands at a provider."""
@@ -299,13 +295,14 @@ class Ledger:
         entry = self._rows.entry(record, flat)
         return (entry, revision, now // 1000) if entry else None
 
-    async def host_token(self, record: str) -> str | None:
+    async def host_token(self, entry: Entry) -> str | None:
         """The token of a record's host link, made when it is first asked for; None where Vello asked for no link.
 
         The store holds it sealed, and knows it again by its hash.
         """
-        token, purpose = self._new_token(record), host_purpose(record)
-        held = await self._call("host", record, name_of(token), self._vault.seal(token, purpose))
+        token, purpose = self._new_token(entry.record), host_purpose(entry.record)
+        new = (name_of(token), self._vault.seal(token, purpose), self._host_for(entry.record, entry.meeting))
+        held = await self._call("host", entry.record, *new)
         return self._vault.open(held, purpose) if held else None
 
     async def page(self, after: tuple[int, str], limit: int) -> Page:
@@ -380,7 +377,11 @@ class Ledger:
 
     def standing(self, record: str, placement: Placement) -> dict[str, str]:
         """The fields of an entry whose meeting stands; its entrance, '' for none, in an envelope of its own."""
-        return self._rows.standing(record, placement)
+        return {**self._rows.standing(record, placement), "host_for": self._host_for(record, placement)}
+
+    def _host_for(self, record: str, placement: Placement | None) -> str:
+        """By which it is seen whether another person hosts a record's meeting, '' for none; it tells nobody who."""
+        return self._tombs.name(f"{record}\0{placement.hosted_by}") if placement else ""
 
     def _call(self, verb: str, record: str, *rest: str | int | bytes) -> Awaitable[Any]:
         return self._store.call(_SCRIPT, record_keys(record), (verb, record, *rest))

@@ -8,13 +8,22 @@ function verbs.resolve()
   return {found, now, redis.call('GET', KEYS[3]) or '0', flat}
 end
 
+-- Remember that Vello was told the link with digest ARGV[3]; ARGV[4] '1' when it is the hosted one. ARGV[5]:
+-- generation:revision:what, the answer that holds as long as neither moves ('' none).
+function verbs.told()
+  if redis.call('EXISTS', entry) == 0 then return 0 end
+  remember(ARGV[3], ARGV[4], ARGV[5])
+  return 1
+end
+
 -- Give a record that has a link a host's link as well, if it has none; a name that was lost leads to it again.
--- ARGV 3 its name  4 its envelope. Answers the envelope of the one that stands, '' where there is no link.
+-- ARGV 3 its name  4 its envelope  5 who hosts the meeting now, '' nobody. Answers the envelope of the one that stands, '' where there is no link.
 function verbs.host()
   local e = load(entry)
   if not e.token or e.erased then return '' end
   if not e.host then
     redis.call('HSET', entry, 'host', ARGV[4], 'host_name', ARGV[3])
+    if ARGV[5] ~= '' then redis.call('HSETNX', entry, 'host_for', ARGV[5]) end
     e.host, e.host_name = ARGV[4], ARGV[3]
   end
   redis.call('SET', base .. 'h:' .. e.host_name, record, 'EX', math.max(1, redis.call('TTL', entry)))

@@ -87,8 +87,13 @@ def test_secrets_that_were_typed_never_come_back() -> None:
 def test_a_file_that_the_model_takes_apart_is_a_field_as_well() -> None:
     (field,) = fields_of(Declared, "x.", {}, only=["key"])
     assert (field.name, field.kind, field.label, field.required) == ("secret.x.key", "long", "Key", False)
-    found = read(Declared, "x.", {"x.url": "here", "secret.x.key": json.dumps(KEY)}, ["key"])
+    found = read(Declared, "x.", {"x.url": "here", "secret.x.key": json.dumps(KEY)}, [*Declared.model_fields, "key"])
     assert Declared.model_validate(found).email == "a@b.c"
+
+
+def test_what_a_form_did_not_ask_for_is_not_read() -> None:
+    sent = {"x.url": "here", "x.minutes": "5", "secret.x.secret": "hush"}
+    assert read(Declared, "x.", sent, ["url"]) == {"url": "here"}
 
 
 def test_stored_values_are_shown_as_they_are_typed() -> None:

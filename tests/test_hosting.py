@@ -1,7 +1,9 @@
 """The host's link: who learns of it, what its page says, and what its click starts."""
 
 import time
+import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -9,14 +11,22 @@ import jwt
 import pytest
 
 from service.commands import erase
+from service.entry import Placement
+from service.ledger import Ledger
+from service.shards import shard_of
 from service.store import Store
+from service.vello import UPDATE_METADATA
 from service.web.recent import GUESSES
 from tests.events import record
+from tests.fakes.zoom_server import ZoomServer
 from tests.running import PUBLIC, Running, running, scripts_of
 from tests.servers import MemoryServer
 from tests.stores import StoreServer
+from tests.test_adoption import carried_out, placed
 from tests.test_erasure import config
 from tests.test_join import SECRET, TOKENS, assert_private
+from tests.test_ledger import VAULT, entry_of, say
+from tests.test_zoom_bookings import ANNA, BEN, choose, own_app, zoomed
 
 FOR_HOSTS = "You are the host"
 
@@ -120,7 +130,7 @@ async def test_an_ended_bookings_host_starts_nothing(hosted: Running, ending: st
     assert (await hosted.settled(data["id"]))["host_link"] is None
 
 
-async def test_a_booking_that_lives_again_or_gets_another_meeting_keeps_its_hosts_link(hosted: Running) -> None:
+async def test_a_booking_that_lives_again_and_moves_keeps_its_hosts_link(hosted: Running) -> None:
     data, link = await booked(hosted, time=int(time.time()))
     first = (await hosted.client.get(f"{link}/start")).headers["location"]
     await hosted.say("record.cancelled", {**data, "version": 2, "canceled": True})
@@ -130,10 +140,72 @@ async def test_a_booking_that_lives_again_or_gets_another_meeting_keeps_its_host
     assert (await hosted.settled(data["id"]))["host_link"] == link
     second = (await hosted.client.get(f"{link}/start")).headers["location"]
     assert "time was changed" in (await hosted.client.get(link)).text
+    assert first != second
+
+
+async def test_another_meeting_withdraws_a_hosts_link_that_somebody_may_have(hosted: Running, store: Store) -> None:
+    data, link = await booked(hosted, time=int(time.time()))
     assert (await hosted.admin("POST", f"/records/{data['id']}/recreate")).status_code == 202
-    await hosted.settled(data["id"])
-    third = (await hosted.client.get(f"{link}/start")).headers["location"]
-    assert len({first, second, third}) == 3
+    another = (await hosted.settled(data["id"]))["host_link"]
+    assert another != link
+    for path in ("", "/start"):
+        assert (await hosted.client.get(link + path)).status_code == 404
+    assert (await hosted.client.get(f"{another}/start")).status_code == 303
+    assert len(await store.execute("KEYS", "vm:{s*}:h:*")) == 1
+
+
+@pytest.mark.parametrize("way", ["replaced", "changed", "given up and made anew"])
+async def test_a_hosts_link_ends_when_another_person_hosts_the_meeting(
+    store_url: str, store: Store, zoom: ZoomServer, meeting_server: MemoryServer, way: str
+) -> None:
+    data = record()
+    async with zoomed(store_url, zoom) as service:
+        alices, bobs = data["resource"], str(uuid.uuid4())
+        hosts = {alices: ANNA, bobs: BEN}
+        if way == "changed":  # a provider that ties no meeting to its host
+            await choose(service, await service.connect(meeting_server.url), hosts=hosts)
+        else:
+            await own_app(service, hosts=hosts)
+        await service.link(data)
+        link = (await service.settled(data["id"]))["host_link"]
+        assert (await service.client.get(f"{link}/start")).status_code == 303
+        await service.say("record.updated", {**data, "version": 2, "time": data["time"] + 600})
+        assert (await service.settled(data["id"]))["host_link"] == link
+        if way == "given up and made anew":
+            await service.say("record.cancelled", {**data, "version": 3, "canceled": True})
+            await service.settled(data["id"])
+        await service.say("record.updated", {**data, "version": 4, "resource": bobs})
+        another = (await service.settled(data["id"]))["host_link"]
+        assert another != link
+        assert (await service.client.get(f"{link}/start")).status_code == 404
+        assert (await service.client.get(f"{another}/start")).status_code == 303
+        await service.say("record.updated", {**data, "version": 5, "resource": alices})
+        assert (await service.settled(data["id"]))["host_link"] not in (link, another)
+        assert len(await store.execute("KEYS", "vm:{s*}:h:*")) == 1
+        for host in (ANNA, BEN):
+            assert host not in str(await store.execute("HGETALL", f"vm:{{s{shard_of(data['id'])}}}:r:{data['id']}"))
+
+
+async def test_a_hosts_link_ends_when_a_meeting_that_stands_elsewhere_is_taken_on(store: Store) -> None:
+    """As a sweep finds it, or an event."""
+    ledger, data = Ledger(store, VAULT), record()
+    await say(ledger, UPDATE_METADATA, data)
+    await carried_out(ledger, data["id"], hosted_by("first", ANNA))
+    entry = await entry_of(ledger, data["id"])
+    token = await ledger.host_token(entry)
+    assert token
+    assert await ledger.adopt(entry, hosted_by("second", ANNA.upper()), "It stood there.", doubt=False)
+    entry = await entry_of(ledger, data["id"])
+    assert await ledger.host_token(entry) == token
+    assert await ledger.adopt(entry, hosted_by("third", BEN), "It stood there.", doubt=False)
+    assert await ledger.resolve(token, host=True) is None
+    entry = await entry_of(ledger, data["id"])
+    assert await ledger.host_token(entry) not in (None, token)
+
+
+def hosted_by(name: str, host: str) -> Placement:
+    made = placed(name)
+    return made._replace(spec=replace(made.spec, host=host))
 
 
 async def test_a_booking_that_was_let_go_of_has_nothing_to_start(hosted: Running) -> None:

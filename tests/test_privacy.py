@@ -1,17 +1,25 @@
 """Erasing and exporting by the API: what the command does, in the background, the delivery log included."""
 
+import time
 import uuid
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from service.changes import Changes
+from service.commands import erase
+from service.erasure import Erased
+from service.errands import Errand
 from service.store import Store
 from tests.events import record
 from tests.running import Running, running
 from tests.servers import MemoryServer
 from tests.stores import StoreServer
+from tests.test_companies_apart import owned
+from tests.test_companies_apart import say as told_by
 from tests.test_deliveries import lines
-from tests.test_erasure import DOWN, booked, traces
+from tests.test_erasure import DOWN, booked, config, traces
 from tests.test_replays import ended, post
 from tests.test_secrets import contents
 from tests.waiting import wait_until
@@ -78,6 +86,58 @@ async def test_all_of_a_customer_go_and_lines_that_named_her_of_bookings_that_di
         assert [each["version"] for each in await lines(service, record=passed_on["id"])] == [2]
         for data in mine:
             assert await traces(store, [data["id"], customer]) == []
+
+
+@pytest.mark.parametrize("by", ["api", "command"])
+async def test_a_customers_records_that_vello_deleted_are_erased_while_the_log_knows_whose_they_were(
+    store: Store, store_url: str, meeting_server: MemoryServer, by: str
+) -> None:
+    """In the order that is recommended: in Vello first."""
+    customer = str(uuid.uuid4())
+    async with running(store_url) as service:
+        await service.connect(meeting_server.url)
+        deleted, passed_on = record(customer=customer), record(customer=customer)
+        names = await booked(service, deleted)
+        await service.say("record.deleted", {"id": deleted["id"], "version": 2})
+        await booked(service, passed_on)
+        await service.say("record.updated", {**passed_on, "version": 2, "customer": str(uuid.uuid4())})
+        assert (await service.settled(deleted["id"]))["state"] == "gone"
+        assert len(await lines(service, record=deleted["id"], kind="event")) == 2
+        if by == "api":
+            assert (await erased(service, customer=customer))["erased"] == 1
+        else:
+            assert await erase(config(store_url), customer=customer) == Erased(1, {})
+        assert await traces(store, names) == []
+        assert await lines(service, record=deleted["id"]) == []
+        assert (await service.settled(passed_on["id"]))["state"] == "ready"  # it is another customer's by now
+        assert await service.link({**deleted, "version": 9}) is None
+        assert len(await meeting_server.meetings()) == 1
+
+
+async def test_a_deleted_record_that_is_another_companys_is_erased_by_no_line_of_ones_own(
+    store: Store, store_url: str, meeting_server: MemoryServer
+) -> None:
+    """After a store was lost, whoever speaks of a booking first is believed; the lines of before stay."""
+    customer = str(uuid.uuid4())
+    async with running(store_url) as service:
+        north = await owned(service, store, meeting_server.url, "northern")
+        south = await owned(service, store, meeting_server.url, "southern")
+        theirs = {**south.booking, "id": str(uuid.uuid4())}
+        mine = {**north.booking, "id": theirs["id"], "customer": customer}
+        await told_by(service, north.id, mine, "record.created")
+        assert len(await lines(service, record=theirs["id"])) == 1
+        for key in await store.execute("KEYS", f"vm:*{theirs['id']}"):
+            await store.execute("DEL", key)
+        await told_by(service, south.id, theirs, "record.created")
+        await told_by(service, south.id, {"id": theirs["id"], "version": 3}, "record.deleted")
+        errand = Errand("1", "erase", "", int(time.time()), place="look")
+        about: Any = {"record": None, "customer": customer, "companies": [north.id]}
+        while errand.place == "look":
+            step = await service.app.app.state.erasure.step(errand, about)
+            errand, about = replace(errand, place=step.place or "", counts=step.counts), step.what
+        assert errand.counts["erased"] == 0
+        assert [each["realm"] for each in await lines(service, record=theirs["id"])] == [south.id] * 2
+        assert (await service.record(theirs["id"]))["state"] == "gone"
 
 
 async def test_while_the_provider_is_down_an_erasure_goes_on_and_says_how_many_are_left(

@@ -214,6 +214,8 @@ class ConnectionsApi:
         """
         with self._adapted(connection):
             row = self._known(connection)
+            if row.grant or (row.method == "oauth" and row.provider in self.vendors):  # its vendor said whose it is
+                raise self._in_a_browser(row.provider)
             try:
                 known = self._connections.settings_of(row)
             except Unreadable:  # nothing of it can stay
@@ -301,9 +303,12 @@ class ConnectionsApi:
             message = f"`method`: these fields make a connection of the method {settings.method!r}."
             raise Problem(422, "invalid", message)
         if new.provider in self._broker.vendors and settings.token_request() is None:
-            page = f"{self._public_url}/connect/{new.provider}"
-            raise Problem(422, "invalid", f"`provider`: such accounts are connected in a browser, at {page}.")
+            raise self._in_a_browser(new.provider)
         return settings
+
+    def _in_a_browser(self, provider: str) -> Problem:
+        page = f"{self._public_url}/connect/{provider}"
+        return Problem(422, "invalid", f"`provider`: such accounts are connected in a browser, at {page}.")
 
     @contextmanager
     def _adapted(self, connection: str) -> Iterator[None]:

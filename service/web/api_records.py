@@ -92,7 +92,7 @@ class RecordsApi:
         """One record with its journal."""
         entry, journal, next_at = await self._found(record)
         shown = (await self._views.records([entry]))[0]
-        token = await self._ledger.host_token(entry.record) if shown.link else None
+        token = await self._ledger.host_token(entry) if shown.link else None
         return shown.model_copy(
             update={
                 "journal": [JournalRead(**asdict(line), code=self._views.code(line.text)) for line in journal],

@@ -128,7 +128,8 @@ async def typed_fields(visit: Visit, info: ProviderInfo) -> tuple[dict[str, Any]
         if isinstance(value, UploadFile) and (value.size or 0) > 0:
             raw = await value.read(_LONGEST_FILE)
             sent[name.removesuffix(".file")] = raw.decode("utf-8", "replace")
-    fields = read(info.settings, _PREFIX, sent, [*(info.asks or ()), *info.asks_more])
+    asked = [*(info.settings.model_fields if info.asks is None else info.asks), *info.asks_more]
+    fields = read(info.settings, _PREFIX, sent, asked)
     return fields, sent_of(info.settings, _PREFIX, sent)
 
 

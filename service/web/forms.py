@@ -52,13 +52,15 @@ def fields_of(
     return [_field(name, _declared(model, name), prefix, values, errors or {}) for name in names]
 
 
-def read(model: type[BaseModel], prefix: str, sent: Mapping[str, str], more: Iterable[str] = ()) -> dict[str, Any]:
-    """What a form says of a model's fields, and of `more` that its validators take apart.
+def read(
+    model: type[BaseModel], prefix: str, sent: Mapping[str, str], only: Iterable[str] | None = None
+) -> dict[str, Any]:
+    """What a form says of a model's fields, or of those it asked for and no others, as `fields_of` takes them.
 
     Empty ones are left out, what cannot be read stays as it was typed.
     """
     found: dict[str, Any] = {}
-    for name in {**model.model_fields, **dict.fromkeys(more)}:
+    for name in model.model_fields if only is None else dict.fromkeys(only):
         kind, plain = _kind(name, _declared(model, name))
         text = sent.get(_sent(name, kind, prefix), "").strip()
         if text:
