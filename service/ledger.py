@@ -381,7 +381,7 @@ class Ledger:
 
     def _host_for(self, record: str, placement: Placement | None) -> str:
         """By which it is seen whether another person hosts a record's meeting, '' for none; it tells nobody who."""
-        return self._tombs.name(f"{record}\0{placement.hosted_by}") if placement else ""
+        return self._tombs.name(f"{record}\0{placement.hosted_by}")[:12] if placement else ""
 
     def _call(self, verb: str, record: str, *rest: str | int | bytes) -> Awaitable[Any]:
         return self._store.call(_SCRIPT, record_keys(record), (verb, record, *rest))
