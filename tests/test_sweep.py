@@ -13,14 +13,18 @@ from providers.base import Meeting, MeetingSpec
 from providers.http import Http
 from providers.listing import ListedPage
 from providers.memory import PROVIDER, Memory, MemorySettings
+from service.app import Role
 from service.config import Config
 from service.entry import Placement
+from service.ledger import Ledger
 from service.nightly import DAY, HOUR, Nightly, due
 from service.plan import key_of
+from service.rounds import Rounds
 from service.shards import shard_of
 from service.store import Store
-from service.sweep import SweepElsewhere
+from service.sweep import Sweep, SweepElsewhere
 from service.swept import Kind, SweepReport, Swept
+from service.verbs import Page
 from tests.events import record
 from tests.processes import KEYS
 from tests.running import ADMIN, ENDPOINT, PUBLIC, Running, running
@@ -254,6 +258,26 @@ async def test_one_process_sweeps_at_a_time(service: Running, store: Store) -> N
             await service.app.app.state.sweep.run()
         assert await looked(service) == []
     assert await swept(service) == []
+
+
+async def test_a_sweep_keeps_its_lock_however_long_it_reads_the_bookings(
+    service: Running, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        await service.link(booking())
+    monkeypatch.setattr("service.sweep._BATCH", 1)
+    monkeypatch.setattr("service.swept.HELD", 2)
+    page, taken = Ledger.page, []
+
+    async def slowly(ledger: Ledger, after: tuple[int, str], limit: int) -> Page:
+        await asyncio.sleep(0.9)
+        async with Swept(store).lock() as lock:
+            taken.append(lock is not None)
+        return await page(ledger, after, limit)
+
+    monkeypatch.setattr(Ledger, "page", slowly)
+    assert await swept(service) == []
+    assert taken == [False] * 4
 
 
 async def test_what_cannot_be_read_is_said_and_nothing_follows_from_it(
@@ -602,6 +626,31 @@ async def test_a_store_put_back_from_a_backup_shows_and_is_swept_anew(
     await store.execute("HINCRBY", "vm:sweep", "seen", -300)
     await nightly.round()
     assert len(await meeting_server.calls("list")) == 2
+
+
+@pytest.mark.parametrize("role", ["web", "worker"])
+async def test_every_process_beats_however_long_it_sweeps(
+    store: Store, store_url: str, meeting_server: MemoryServer, monkeypatch: pytest.MonkeyPatch, role: Role
+) -> None:
+    """Else the store would seem to have been put back from a backup."""
+    async with running(store_url) as service:
+        await service.connect(meeting_server.url)
+    sweeping = asyncio.Event()
+
+    async def for_ever(_sweep: Sweep, _only: str | None = None) -> None:
+        sweeping.set()
+        await asyncio.Event().wait()
+
+    async def beaten() -> bool:
+        return int(await store.execute("HGET", "vm:sweep", "seen")) > 1
+
+    monkeypatch.setattr(Sweep, "run", for_ever)
+    monkeypatch.setattr(Rounds.__init__, "__defaults__", (0.05,))
+    async with running(store_url, role=role):
+        if role == "worker":
+            await asyncio.wait_for(sweeping.wait(), 20)
+        await store.execute("HSET", "vm:sweep", "seen", 1)
+        await wait_until(beaten)
 
 
 async def test_what_a_sweep_came_to_is_in_the_figures_and_in_the_settings(
