@@ -54,12 +54,12 @@ from service.verbs import (
 
 WAKE_CHANNEL: Final = "vm:wake"
 RETENTION: Final = 30 * 86_400
-"""Seconds a record is kept after its meeting ended, or after its last word if that is later, unless told otherwise."""
+"""Seconds a record is kept after its meeting ended, or its last word or work that was done, unless told otherwise."""
 TOMBSTONE: Final = 90 * 86_400
 """Seconds a deleted record is remembered, so that late events cannot revive it."""
 
 _log = structlog.get_logger(__name__)
-_BEFORE, _AFTER = ("order", "tombs", "note", "failed", "found"), ("ledger", "links", "noticed", "asked")
+_BEFORE, _AFTER = ("order", "tombs", "note", "failed", "found"), ("ledger", "links", "noticed", "parked", "asked")
 
 
 def _sources(names: Sequence[str]) -> str:
