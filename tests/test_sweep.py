@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from providers.base import Meeting, MeetingSpec
+from providers.base import Meeting, MeetingNotFound, MeetingSpec
 from providers.http import Http
 from providers.listing import ListedPage
 from providers.memory import PROVIDER, Memory, MemorySettings
@@ -314,6 +314,32 @@ async def test_an_adapters_mistake_keeps_no_other_connection_from_being_swept(
         assert done.report.left == {wrong: "This service made a mistake; its log says which."}
         assert await service.app.app.state.nightly.unseen() == [wrong]
         assert [each.connection for each in done.findings if each.kind is Kind.NOTE] == [right]
+
+
+class Hosted(Memory):
+    """An adapter with two hosts; the first, Anna, has nothing that could be listed."""
+
+    capabilities = replace(Memory.capabilities, needs_host=True)
+
+    async def people(self) -> list[str]:
+        return ["anna", "ben"]
+
+    async def upcoming(self, host: str | None, owner: str, since: int, page: str | None) -> ListedPage:
+        if host == "anna":
+            raise MeetingNotFound("Nothing is there.")
+        return await super().upcoming(None, owner, since, page)
+
+
+async def test_a_host_whose_list_is_not_there_keeps_no_other_host_from_being_swept(
+    store_url: str, meeting_server: MemoryServer, vendor: Memory
+) -> None:
+    hosted = replace(PROVIDER, name="hosted", connect=Hosted)
+    async with running(store_url, providers={"hosted": hosted}) as service:
+        connection = await service.connect(meeting_server.url, provider="hosted")
+        await vendor.create(spec(booking()))
+        done = await service.app.app.state.sweep.run()
+        assert done.report.left == {connection: "Nothing is there."}
+        assert [each.kind for each in done.findings] == [Kind.NOTE]
 
 
 async def test_the_command_prints_what_it_would_do_and_why(
