@@ -142,7 +142,10 @@ class Calendar:
             "timeMin": f"{datetime.fromtimestamp(since, UTC):%Y-%m-%dT%H:%M:%SZ}",
             "maxResults": PAGE_SIZE,
         }
-        answer = await self._http.send("GET", EVENTS, params={**params, "pageToken": page} if page else params)
+        try:
+            answer = await self._http.send("GET", EVENTS, params={**params, "pageToken": page} if page else params)
+        except MeetingNotFound:
+            raise PermanentError("The host has no Google calendar.", "admin") from None
         items, following = answer.object().get("items"), answer.object().get("nextPageToken")
         if not isinstance(items, list):
             raise answer.unusable("holds no list of entries")

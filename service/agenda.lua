@@ -28,5 +28,5 @@ if verb == 'take' and other > 0 then
   return other
 end
 redis.call('HSET', key, booking, string.format('%d %d', begin, ends))
-redis.call('EXPIRE', key, math.max(redis.call('TTL', key), ends - now, 0) + DAY)
+redis.call('EXPIRE', key, math.max(redis.call('TTL', key), math.max(ends - now, 0) + DAY))
 return other

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, Literal
 
@@ -236,6 +236,7 @@ async def opened(
             api = Later(lambda: _guarded(operations.app(), config))
         app = Starlette(routes=routes)
         _guarded(app, config, page_of)
+        turning: list[tuple[str, Callable[[], Awaitable[object]]]] = [("beat", swept.beat)]
         if role != "web":
             worker = Worker(store, ledger, runs)
             worker.start()
@@ -244,15 +245,15 @@ async def opened(
             app.state.nightly = Nightly(sweep, swept, config.sweep_hour)
             app.state.upkeep = Upkeep(ledger, settings, broker, farewells)
             app.state.watch = Watch(store, ledger, settings, calls)
-            turning = (
-                ("sweep", app.state.nightly),
-                ("upkeep", app.state.upkeep),
-                ("watch", app.state.watch),
-                ("notices", sender),
-            )
-            for rounds in (Rounds(name, each.round) for name, each in turning):
-                rounds.start()
-                stack.push_async_callback(rounds.stop)
+            turning += [
+                ("sweep", app.state.nightly.round),
+                ("upkeep", app.state.upkeep.round),
+                ("watch", app.state.watch.round),
+                ("notices", sender.round),
+            ]
+        for rounds in (Rounds(name, work) for name, work in turning):
+            rounds.start()
+            stack.push_async_callback(rounds.stop)
         app.state.sweep = sweep
         app.state.erasure, app.state.errands, app.state.replays = erasure, errands, replays
         app.state.settings, app.state.deliveries = settings, deliveries

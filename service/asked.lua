@@ -104,7 +104,8 @@ function verbs.erase()
   redis.call('HDEL', entry, 'attempts', 'refusals', 'released', 'entrance', 'host', 'host_name', 'host_for', 'noticed')
   redis.call('HSET', entry, 'erased', '1', 'rank', '2', 'state', 'pending')
   redis.call('HINCRBY', entry, 'generation', 1)
-  expire({rank = '2'}, 0, tonumber(ARGV[4]))
+  e.rank = '2'
+  expire(e, 0, tonumber(ARGV[4]))
   if not leased(e) then put_due(record, now) end
   return 'pending'
 end

@@ -4,6 +4,7 @@ It goes on over restarts: what is left to do is read from the offices and the le
 (connection -> how, and how far), a week after the last step.
 """
 
+import asyncio
 import json
 import time
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +25,8 @@ from service.vello import MAX_DURATION
 How = Literal["keep", "move", "remove"]
 SCAN: Final = 20_000
 """Bookings that are looked at in one step; the next one goes on behind them."""
+BREATH: Final = 0.002
+"""Seconds between two pages of bookings, so that a long look leaves room for what customers wait for."""
 LIFE: Final = 7 * 86_400
 """Seconds for which a farewell is remembered after its last step."""
 
@@ -73,8 +76,14 @@ class Farewells:
         return {key: _farewell(row) for key, row in rows.items()}
 
     async def upcoming(self, connection: str) -> int:
-        """How many meetings of a connection are still to come, counted among the first SCAN bookings."""
-        return len((await self._held(connection, None))[0])
+        """How many meetings of a connection are still to come; 0 only after a look at every booking.
+
+        Where there are more than SCAN bookings it may have more: the look ends behind the first SCAN that have any.
+        """
+        held, after = await self._held(connection, None)
+        while after is not None and not held:
+            held, after = await self._held(connection, after)
+        return len(held)
 
     async def begin(self, connection: str, how: How, to: str | None, who: str) -> None:
         """Remember how a connection leaves, and take the first step; a crash in between leaves nothing half done."""
@@ -188,6 +197,7 @@ class Farewells:
             rows = await self._ledger.page(after, min(200, self._scan))
             if rows.last is None:
                 return held, None
+            await asyncio.sleep(BREATH)
             looked, after = looked + len(rows.entries), rows.last
             for at, entry in rows.entries:
                 ends = at + ((entry.wish.duration or 0) if entry.wish else 0)

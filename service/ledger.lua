@@ -73,10 +73,23 @@ local function unpark(e)
   end
 end
 
--- Everything about a record vanishes together, some time after its meeting ended or its last word came.
+-- A record that vanished left no word of what it waited for: so the connections that are waited for are noted.
+local function note_parked(connection, seconds)
+  redis.call('SADD', base .. 'parking', connection)
+  redis.call('EXPIRE', base .. 'parking', seconds)
+end
+
+local function forget_parked(id)
+  for _, connection in ipairs(redis.call('SMEMBERS', base .. 'parking')) do
+    redis.call('ZREM', base .. 'parked:' .. connection, id)
+  end
+end
+
+-- Everything about a record vanishes together, some time after its meeting ended or its last word came; what was deleted
+-- not before its meeting is over or gone. A run that comes to nothing is no word, else what fails would stay for ever.
 local function expire(e, retention, tombstone)
   local keep = math.max(now_s, tonumber(e.ends or 0)) + retention
-  if e.rank == '2' then keep = now_s + tombstone end
+  if e.rank == '2' then keep = now_s + math.max(tombstone, holds(e) and redis.call('TTL', entry) or 0) end
   redis.call('EXPIREAT', entry, keep)
   redis.call('EXPIREAT', journal, keep)
   if e.token then redis.call('EXPIREAT', base .. 'm:' .. e.token, keep) end
@@ -183,7 +196,7 @@ function verbs.accept()
       put_due(record, now)
     end
   end
-  if verdict == 'new' or moved or set.asked then expire(e, tonumber(ARGV[17]), tonumber(ARGV[18])) end
+  if verdict == 'new' or moved or set.asked or set.token then expire(e, tonumber(ARGV[17]), tonumber(ARGV[18])) end
   local changed, fence, inherited = moved or next(set) ~= nil, 0, 0
   if asks and not moved and not leased(e) and e.answer and e.rank == '0' then
     local good = e.generation .. ':' .. rev .. ':'
@@ -208,7 +221,7 @@ function verbs.accept()
   return {verdict, fence, inherited, now, rev, flat, (fence > 0 and e.intent == ARGV[31]) and 1 or 0}
 end
 
--- Lease up to ARGV[2] due records to ARGV[3] for ARGV[4] ms, and take a few that have vanished off the index.
+-- Lease up to ARGV[2] due records to ARGV[3] for ARGV[4] ms, and take what has vanished off the sets, a few off the index.
 -- Answers now, when the next one is due ('' none), rev, then record, fence, inherited, entry for each.
 function verbs.claim()
   local out = {now, '', redis.call('GET', KEYS[3]) or '0'}
@@ -217,6 +230,7 @@ function verbs.claim()
     local e = load(entry)
     if not e.rank then
       redis.call('ZREM', due, id)
+      forget_parked(id)
     elseif leased(e) then
       redis.call('ZADD', due, e.lease, id)
     else
@@ -324,6 +338,7 @@ function verbs.commit()
         redis.call('HSET', entry, 'parked', ARGV[9])
         redis.call('ZADD', parked, redis.call('ZSCORE', index, record) or now_s, record)
         redis.call('EXPIRE', parked, tonumber(ARGV[12]))
+        note_parked(ARGV[9], tonumber(ARGV[12]))
       end
     end
   end
@@ -331,7 +346,7 @@ function verbs.commit()
   local after, flat = load(entry)
   local over = after.erased and mode == 'done' and not moved and not holds(after)
   if over then return {verdict, now, rev, wipe()} end
-  expire(after, tonumber(ARGV[11]), tonumber(ARGV[12]))
+  if mode == 'done' then expire(after, tonumber(ARGV[11]), tonumber(ARGV[12])) end
   return {verdict, now, rev, flat}
 end
 
@@ -364,26 +379,6 @@ function verbs.orphan()
   expire(e, tonumber(ARGV[5]), tonumber(ARGV[6]))
   if not leased(e) then put_due(record, now) end
   return 1
-end
-
--- Make records due that were parked on connection ARGV[2]; ARGV 3.. record, ms from now, for each. They count as
--- parked until somebody takes them, and none gets later by being woken again. Answers how many.
-function verbs.unpark()
-  local count = 0
-  for i = 3, #ARGV, 2 do
-    record, entry, journal = ARGV[i], base .. 'r:' .. ARGV[i], base .. 'j:' .. ARGV[i]
-    local e = load(entry)
-    if e.parked ~= ARGV[2] then
-      redis.call('ZREM', base .. 'parked:' .. ARGV[2], record)
-    elseif not leased(e) then
-      count = count + 1
-      redis.call('HDEL', entry, 'attempts', 'refusals')
-      tell('unparked', 'The connection works again, so this goes on.')
-      redis.call('ZADD', due, 'LT', now + tonumber(ARGV[i + 1]), record)
-      wake()
-    end
-  end
-  return count
 end
 
 -- How much waits in this shard. Answers how many are due, how many are scheduled, ms since the first was due.

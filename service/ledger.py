@@ -54,19 +54,19 @@ from service.verbs import (
 
 WAKE_CHANNEL: Final = "vm:wake"
 RETENTION: Final = 30 * 86_400
-"""Seconds a record is kept after its meeting ended, or after its last word if that is later, unless told otherwise."""
+"""Seconds a record is kept after its meeting ended, or its last word or work that was done, unless told otherwise."""
 TOMBSTONE: Final = 90 * 86_400
 """Seconds a deleted record is remembered, so that late events cannot revive it."""
 
 _log = structlog.get_logger(__name__)
-_BEFORE, _AFTER = ("order", "tombs", "note", "failed", "hosts", "found"), ("ledger", "links", "noticed", "asked")
 
 
-def _sources(names: Sequence[str]) -> str:
-    return "".join(resources.files("service").joinpath(f"{name}.lua").read_text() for name in names)
+def _sources(names: str) -> str:
+    return "".join(resources.files("service").joinpath(f"{name}.lua").read_text() for name in names.split())
 
 
-_SCRIPT = Script(f"{_sources(_BEFORE)}{SOURCE}{_sources(_AFTER)}")
+_BEFORE = _sources("order tombs note failed hosts found")
+_SCRIPT = Script(_BEFORE + SOURCE + _sources("ledger links noticed parked asked"))
 
 
 def _random() -> Iterator[str]:
@@ -301,8 +301,8 @@ class Ledger:
         The store holds it sealed, and knows it again by its hash.
         """
         token, purpose = self._new_token(entry.record), host_purpose(entry.record)
-        new = (name_of(token), self._vault.seal(token, purpose), self._host_for(entry.record, entry.meeting))
-        held = await self._call("host", entry.record, *new)
+        sealed, who = self._vault.seal(token, purpose), self._host_for(entry.record, entry.meeting)
+        held = await self._call("host", entry.record, name_of(token), sealed, who)
         return self._vault.open(held, purpose) if held else None
 
     async def page(self, after: tuple[int, str], limit: int) -> Page:

@@ -11,6 +11,7 @@ import structlog
 
 from providers.base import (
     Directory,
+    MeetingNotFound,
     MeetingProvider,
     NoRoom,
     OutcomeUnknown,
@@ -109,8 +110,7 @@ class Lookout:
                     whole = await self._host(each, host, since, seen, beat)
                 except (ProviderError, Held) as error:
                     seen.left.setdefault(each.row.id, _text(error))
-                    # What is refused is this host's, and others may be read; a mistake of ours comes again.
-                    if not isinstance(error, PermanentError) or error.who_can_fix == "developer":
+                    if not _is_the_hosts(error):
                         seen.broken.add(each.row.id)
                         break
                 else:
@@ -192,6 +192,13 @@ class Lookout:
             await self._calls.unwell(permit)
         else:
             await self._calls.well(permit)
+
+
+def _is_the_hosts(error: Exception) -> bool:
+    """Whether other hosts may be read; a mistake of ours would come again."""
+    if isinstance(error, PermanentError):
+        return error.who_can_fix != "developer"
+    return isinstance(error, MeetingNotFound)
 
 
 def _text(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """When a sweep is due: every night, and for a connection that may have meetings nobody has seen yet.
 
-Every process with the role of a worker looks once a minute; the lock lets one of them sweep. The same round beats, so
-that a store that was put back from a backup shows (`swept`).
+Every process with the role of a worker looks once a minute; the lock lets one of them sweep. The same round beats
+before, so that no sweep goes by a store that was put back from a backup and has not shown yet (`swept`).
 """
 
 import contextlib

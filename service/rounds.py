@@ -19,7 +19,7 @@ _log = structlog.get_logger(__name__)
 class Rounds:
     """Has `work` done again and again; `name` is what the log calls it, `every` are the seconds between two rounds."""
 
-    def __init__(self, name: str, work: Callable[[], Awaitable[None]], every: float = EVERY) -> None:
+    def __init__(self, name: str, work: Callable[[], Awaitable[object]], every: float = EVERY) -> None:
         self._name = name
         self._every = every
         self._work = work

@@ -26,7 +26,7 @@ from service.findings import SweepResult
 from service.found import Found
 from service.gate import Held
 from service.ledger import Ledger
-from service.lookout import Lookout, Seen
+from service.lookout import Beat, Lookout, Seen
 from service.meetings import Meetings
 from service.plan import key_of, plan
 from service.settings import Settings
@@ -134,9 +134,9 @@ class Sweep:
             await self._swept.report(report)
         listable = self._lookout.listable(only)
         names = [each.row.id for each in listable]
-        expected = await self._expected(only)
+        expected = await self._expected(only, beat)
         seen = await self._lookout.look(listable, self._hosts(expected, names), beat)
-        findings = [each async for each in self._judged(expected, seen, remove_unknown=remove_unknown)]
+        findings = [each async for each in self._judged(expected, seen, beat, remove_unknown=remove_unknown)]
         counts = Counter(str(each.kind) for each in findings)
         report = replace(report, meetings=seen.meetings, counts=dict(counts), left=seen.left)
         if lock:
@@ -147,10 +147,11 @@ class Sweep:
             _log.info("swept", meetings=seen.meetings, left=len(seen.left), **counts)
         return SweepResult(replace(report, ended=int(time.time())), findings)
 
-    async def _expected(self, only: str | None) -> dict[str, Expected]:
-        """What the ledger has of every record whose meeting is not over."""
+    async def _expected(self, only: str | None, beat: Beat) -> dict[str, Expected]:
+        """What the ledger has of every record whose meeting is not over. Raises what `beat` raises."""
         found, after, now = dict[str, Expected](), (int(time.time()) - MAX_DURATION, ""), time.time()
         while len(found) < SCAN:
+            await beat()
             page = await self._ledger.page(after, _BATCH)
             for at, entry in page.entries:
                 ends = at + ((entry.wish.duration or 0) if entry.wish else 0)
@@ -176,16 +177,20 @@ class Sweep:
         return {name: list(each) for name, each in hosts.items()}
 
     async def _judged(
-        self, expected: dict[str, Expected], seen: Seen, *, remove_unknown: bool
+        self, expected: dict[str, Expected], seen: Seen, beat: Beat, *, remove_unknown: bool
     ) -> AsyncIterator[Finding]:
-        """Every difference between the ledger and the lists."""
+        """Every difference between the ledger and the lists. Raises what `beat` raises."""
         records = {key: record for key, record in keys_of(expected).items() if key in seen.by_key}
         if len(records) < len(seen.by_key):
             async for ids in self._ledger.records():
+                await beat()
                 records |= {key: record for key, record in keys_of(ids).items() if key in seen.by_key}
         asked = set(records.values())
         asked |= {record for record, row in expected.items() if row.given_up or self._misses(row, seen)}
-        for record in sorted(asked, key=lambda each: expected[each].start if each in expected else 0):
+        soonest = sorted(asked, key=lambda each: expected[each].start if each in expected else 0)
+        for place, record in enumerate(soonest):
+            if place % _BATCH == 0:
+                await beat()
             row, sightings = expected.get(record), seen.by_key.get(key_of(record), [])
             if row is None or row.given_up or not _is_as_expected(row, sightings):
                 for finding in await self._of(

@@ -1,8 +1,9 @@
 """Since when the store is whole, and what the sweeps of it have come to.
 
-A store that was lost, or put back from a backup, does not know all that it knew. It shows in a gap: some process writes
-a beat every minute as long as any runs. From such a gap, or from the store's very first beat, the store is whole; of
-records that Vello made before, a meeting may stand at a provider that nobody here knows of.
+A store that was lost, or put back from a backup, does not know all that it knew. It shows in a gap: every process,
+whatever its role and however long a sweep takes, writes a beat every minute. From such a gap, or from the store's very
+first beat, the store is whole; of records that Vello made before, a meeting may stand at a provider that nobody here
+knows of.
 
 Keys: `vm:sweep` (the beat, since when it is whole, whether notes of found meetings are there, the reports of the last
 sweep and of the last one of everything, and when each connection was looked at to its end), 400 days after the last

@@ -1,5 +1,6 @@
 """Keeps grants alive that nobody uses, and wakes what waits for an account that was connected again."""
 
+import random
 from typing import Final
 
 import structlog
@@ -27,10 +28,15 @@ class Upkeep:
         self._farewells = farewells
 
     async def round(self) -> None:
-        """Look at every connection with a grant once, and go on with those that leave."""
+        """Look at every connection with a grant once, and go on with those that leave.
+
+        It begins anywhere: else those that fail every time would take the places of those behind them.
+        """
         await self._settings.load()
         health, renewed = await self._settings.connections.health(), 0
-        for row in self._settings.connections.all():
+        rows = list(self._settings.connections.all())
+        begin = random.randrange(len(rows) or 1)  # noqa: S311 (who comes first is no secret)
+        for row in rows[begin:] + rows[:begin]:
             if row.grant and renewed < RENEWALS:
                 renewed += await self._tended(row, health.get(row.id, Health()))
         await self._farewells.round()

@@ -1,5 +1,6 @@
 """Hosts who hold one meeting at a time: who is free is taken, who is not is warned about."""
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -85,6 +86,18 @@ async def test_who_was_given_back_is_free(service: Running, store: Store) -> Non
     assert (await booked(service))["host"] == ANNA
     for key in await store.execute("KEYS", "*agenda*"):
         assert await store.execute("TTL", key) > 0
+
+
+async def test_a_hosts_bookings_are_kept_a_day_longer_than_the_last_however_often_they_are_written(
+    service: Running, store: Store
+) -> None:
+    start = int(time.time()) // 60 * 60 + 86_400
+    await own_app(service)
+    for hour in (2, 1, 0):
+        await booked(service, start + hour * 3600)
+    (key,) = await store.execute("KEYS", "*agenda*")
+    last = start + 2 * 3600 + 1800 - time.time() + 86_400
+    assert last - 60 < await store.execute("TTL", key) < last + 60
 
 
 async def warnings(service: Running, id_: str) -> list[str]:

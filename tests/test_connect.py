@@ -422,6 +422,22 @@ async def test_a_grant_that_nobody_uses_is_renewed(service: Running, store: Stor
     assert (await shown(service, connection))["state"] == "reconnect"
 
 
+async def test_accounts_that_can_never_be_renewed_keep_nobody_behind_them_from_it(
+    service: Running, store: Store, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await connected(service, "anna")
+    (stuck,) = await store.execute("KEYS", "vm:grant:*")
+    await connected(service, "bert")
+    assert (await service.admin("GET", "/connections")).json()["connections"][0]["id"] == first
+    await store.execute("HSET", stuck, "client_id", "another app")
+    for key in await store.execute("KEYS", "vm:grant:*"):
+        await store.execute("HINCRBY", key, "refreshed", -8 * 86_400_000)
+    monkeypatch.setattr("service.upkeep.RENEWALS", 1)
+    for _ in range(40):
+        await service.app.app.state.upkeep.round()
+    assert [line["status"] for line in await authority.log()] == [200]
+
+
 async def test_an_app_of_ones_own_account_needs_no_browser(
     service: Running, store: Store, authority: Authority, meeting_server: MemoryServer
 ) -> None:

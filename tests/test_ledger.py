@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from providers.base import Meeting, MeetingSpec
 from service.entry import Entry, Placement
-from service.ledger import Ledger
+from service.ledger import RETENTION, TOMBSTONE, Ledger
 from service.parked import AT_ONCE, paced
-from service.shards import shard_of
+from service.shards import base, record_keys, shard_of
 from service.store import Script, Store
 from service.store_node import Command
 from service.vault import Vault
@@ -484,3 +484,65 @@ async def test_every_order_of_the_same_words_ends_in_the_same_state(
         content = (wish.start, wish.duration) if wish else None
         outcomes.append((entry.rank, entry.version, entry.changed, content, bool(entry.asked) or ends, entry.state))
     assert outcomes[0] == outcomes[1] == outcomes[2]
+
+
+# How long a record stays.
+
+
+async def lives(ledger: Ledger, about: str) -> list[int]:
+    """Seconds that an entry, its journal and its link have left."""
+    token = (await entry_of(ledger, about)).token
+    *_, row, lines = record_keys(about)
+    keys = (row, lines, f"{base(shard_of(about))}m:{token}")
+    return list(await ledger._store.pipeline([("TTL", key) for key in keys]))
+
+
+async def shorten(ledger: Ledger, about: str, seconds: int) -> None:
+    *_, row, lines = record_keys(about)
+    await ledger._store.pipeline([("EXPIRE", key, seconds) for key in (row, lines)])
+
+
+@pytest.mark.parametrize("change", [Change("retry"), Change("back"), Change("park", park="zoom-1"), Change("hold")])
+async def test_a_run_that_comes_to_nothing_keeps_its_record_no_longer_and_one_that_is_done_does(
+    ledger: Ledger, change: Change
+) -> None:
+    data = {**record(), "time": int(time.time()) - 7 * 86_400}
+    lease = (await say(ledger, UPDATE_METADATA, data, inline=True)).lease
+    assert lease
+    assert all(RETENTION - 60 < left <= RETENTION for left in await lives(ledger, data["id"]))
+    await shorten(ledger, data["id"], 1000)
+    assert (await ledger.commit(lease, change)).verdict == "ok"
+    assert all(900 < left <= 1000 for left in (await lives(ledger, data["id"]))[:2])
+    await ledger.unpark("zoom-1")
+    lease = lease if change.mode == "hold" else await claim(ledger, data["id"])
+    assert lease
+    await ledger.commit(lease, Change("done", {"state": "ready"}))
+    assert all(RETENTION - 60 < left <= RETENTION for left in await lives(ledger, data["id"]))
+
+
+async def test_what_vanished_while_it_waited_for_a_connection_waits_no_more(ledger: Ledger) -> None:
+    gone, stays = await park(ledger, START), await park(ledger, START)
+    *_, row, lines = record_keys(gone)
+    await ledger._store.execute("DEL", row, lines)
+    due_set = record_keys(gone)[0]
+    await ledger._store.execute("ZADD", due_set, 1, gone)  # an hour has passed
+    assert await claim(ledger, gone) is None
+    assert await ledger.waiting(["zoom-1"]) == [1]
+    assert await ledger._store.execute("ZSCORE", due_set, gone) is None
+    assert gone not in {each async for ids in ledger.records() for each in ids}
+    assert (await entry_of(ledger, stays)).parked == "zoom-1"
+
+
+async def test_what_was_deleted_stays_as_long_as_its_meeting_may_still_take_place(ledger: Ledger) -> None:
+    """However long its account is dead."""
+    data = {**record(), "time": int(time.time()) + 300 * 86_400}
+    lease = (await say(ledger, UPDATE_METADATA, data, inline=True)).lease
+    assert lease
+    placed = Placement("zoom-1", SPEC, Meeting("m-1", "https://meet.example.org/1"))
+    await ledger.commit(lease, Change("done", {"state": "ready", **ledger.standing(data["id"], placed)}))
+    await say(ledger, DELETED, {"id": data["id"]})
+    assert (await lives(ledger, data["id"]))[0] > 300 * 86_400
+    lease = await claim(ledger, data["id"])
+    assert lease
+    await ledger.commit(lease, Change("done", {"state": "gone"}, ("meeting",)))
+    assert (await lives(ledger, data["id"]))[0] <= TOMBSTONE

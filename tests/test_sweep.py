@@ -9,18 +9,22 @@ from typing import Any
 
 import pytest
 
-from providers.base import Meeting, MeetingSpec
+from providers.base import Meeting, MeetingNotFound, MeetingSpec
 from providers.http import Http
 from providers.listing import ListedPage
 from providers.memory import PROVIDER, Memory, MemorySettings
+from service.app import Role
 from service.config import Config
 from service.entry import Placement
+from service.ledger import Ledger
 from service.nightly import DAY, HOUR, Nightly, due
 from service.plan import key_of
+from service.rounds import Rounds
 from service.shards import shard_of
 from service.store import Store
-from service.sweep import SweepElsewhere
+from service.sweep import Sweep, SweepElsewhere
 from service.swept import Kind, SweepReport, Swept
+from service.verbs import Page
 from tests.events import record
 from tests.processes import KEYS
 from tests.running import ADMIN, ENDPOINT, PUBLIC, Running, running
@@ -256,6 +260,26 @@ async def test_one_process_sweeps_at_a_time(service: Running, store: Store) -> N
     assert await swept(service) == []
 
 
+async def test_a_sweep_keeps_its_lock_however_long_it_reads_the_bookings(
+    service: Running, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        await service.link(booking())
+    monkeypatch.setattr("service.sweep._BATCH", 1)
+    monkeypatch.setattr("service.swept.HELD", 2)
+    page, taken = Ledger.page, []
+
+    async def slowly(ledger: Ledger, after: tuple[int, str], limit: int) -> Page:
+        await asyncio.sleep(0.9)
+        async with Swept(store).lock() as lock:
+            taken.append(lock is not None)
+        return await page(ledger, after, limit)
+
+    monkeypatch.setattr(Ledger, "page", slowly)
+    assert await swept(service) == []
+    assert taken == [False] * 4
+
+
 async def test_what_cannot_be_read_is_said_and_nothing_follows_from_it(
     service: Running, meeting_server: MemoryServer
 ) -> None:
@@ -290,6 +314,32 @@ async def test_an_adapters_mistake_keeps_no_other_connection_from_being_swept(
         assert done.report.left == {wrong: "This service made a mistake; its log says which."}
         assert await service.app.app.state.nightly.unseen() == [wrong]
         assert [each.connection for each in done.findings if each.kind is Kind.NOTE] == [right]
+
+
+class Hosted(Memory):
+    """An adapter with two hosts; the first, Anna, has nothing that could be listed."""
+
+    capabilities = replace(Memory.capabilities, needs_host=True)
+
+    async def people(self) -> list[str]:
+        return ["anna", "ben"]
+
+    async def upcoming(self, host: str | None, owner: str, since: int, page: str | None) -> ListedPage:
+        if host == "anna":
+            raise MeetingNotFound("Nothing is there.")
+        return await super().upcoming(None, owner, since, page)
+
+
+async def test_a_host_whose_list_is_not_there_keeps_no_other_host_from_being_swept(
+    store_url: str, meeting_server: MemoryServer, vendor: Memory
+) -> None:
+    hosted = replace(PROVIDER, name="hosted", connect=Hosted)
+    async with running(store_url, providers={"hosted": hosted}) as service:
+        connection = await service.connect(meeting_server.url, provider="hosted")
+        await vendor.create(spec(booking()))
+        done = await service.app.app.state.sweep.run()
+        assert done.report.left == {connection: "Nothing is there."}
+        assert [each.kind for each in done.findings] == [Kind.NOTE]
 
 
 async def test_the_command_prints_what_it_would_do_and_why(
@@ -602,6 +652,31 @@ async def test_a_store_put_back_from_a_backup_shows_and_is_swept_anew(
     await store.execute("HINCRBY", "vm:sweep", "seen", -300)
     await nightly.round()
     assert len(await meeting_server.calls("list")) == 2
+
+
+@pytest.mark.parametrize("role", ["web", "worker"])
+async def test_every_process_beats_however_long_it_sweeps(
+    store: Store, store_url: str, meeting_server: MemoryServer, monkeypatch: pytest.MonkeyPatch, role: Role
+) -> None:
+    """Else the store would seem to have been put back from a backup."""
+    async with running(store_url) as service:
+        await service.connect(meeting_server.url)
+    sweeping = asyncio.Event()
+
+    async def for_ever(_sweep: Sweep, _only: str | None = None) -> None:
+        sweeping.set()
+        await asyncio.Event().wait()
+
+    async def beaten() -> bool:
+        return int(await store.execute("HGET", "vm:sweep", "seen")) > 1
+
+    monkeypatch.setattr(Sweep, "run", for_ever)
+    monkeypatch.setattr(Rounds.__init__, "__defaults__", (0.05,))
+    async with running(store_url, role=role):
+        if role == "worker":
+            await asyncio.wait_for(sweeping.wait(), 20)
+        await store.execute("HSET", "vm:sweep", "seen", 1)
+        await wait_until(beaten)
 
 
 async def test_what_a_sweep_came_to_is_in_the_figures_and_in_the_settings(

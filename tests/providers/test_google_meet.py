@@ -511,6 +511,11 @@ class TestUpcoming:
         assert (await entries.upcoming(None, OWNER, spec.end, None)).meetings == ()
         assert len((await entries.upcoming(None, OWNER, spec.end - 1, None)).meetings) == 1
 
+    async def test_a_host_without_a_calendar_is_named_as_one(self, entries: GoogleMeet, google: GoogleServer) -> None:
+        await google.faults(only="events.list", fail=[{"status": 404}])
+        with pytest.raises(PermanentError, match="no Google calendar"):
+            await entries.upcoming(None, OWNER, 0, None)
+
     async def test_a_link_that_is_still_being_made_is_not_whole(
         self, entries: GoogleMeet, google: GoogleServer
     ) -> None:
