@@ -235,6 +235,7 @@ async def opened(
             ]
             api = Later(lambda: _guarded(operations.app(), config))
         app = Starlette(routes=routes)
+        app.router.redirect_slashes = False
         _guarded(app, config, page_of)
         if role != "web":
             worker = Worker(store, ledger, runs)
