@@ -62,8 +62,9 @@ class _Joined:
             self._send(kept)
 
     def _send(self, data: bytes) -> None:
-        self._written += len(data)
-        self._transport.write(data)
+        if not self._transport.is_closing():  # uvloop raises where asyncio hears nothing
+            self._written += len(data)
+            self._transport.write(data)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
