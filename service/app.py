@@ -14,6 +14,8 @@ from starlette.staticfiles import StaticFiles
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from providers.base import DAY, ProviderInfo
+from service.again import KIND as AGAIN
+from service.again import Again
 from service.agenda import Agendas
 from service.budget import Budgets
 from service.calls import Calls
@@ -167,7 +169,8 @@ async def opened(
         sender = Sender(store, survey.look, channels, writer_of(config), observer.metrics, concerned.remember)
         replays = Replays(ledger, settings, companies, found, deliveries, config.public_url)
         erasure = Erasure(ledger, connections, deliveries, found)
-        errands = Errands(store, vault, changes, {REPLAY: replays.step, ERASE: erasure.step})
+        again = Again(ledger, settings)
+        errands = Errands(store, vault, changes, {REPLAY: replays.step, ERASE: erasure.step, AGAIN: again.step})
         errands.start()
         stack.push_async_callback(errands.stop)
         routes: list[BaseRoute] = [
@@ -193,7 +196,7 @@ async def opened(
                 settings,
                 public,
                 token,
-                offices=OfficesApi(ledger, settings, companies, changes, logos),
+                offices=OfficesApi(ledger, settings, companies, changes, logos, errands),
                 logos=LogosApi(logos, settings),
                 records=RecordsApi(ledger, settings, views, public),
                 connections=ConnectionsApi(ledger, settings, broker, views, changes, farewells, rehearsals, public),
@@ -235,6 +238,7 @@ async def opened(
             ]
             api = Later(lambda: _guarded(operations.app(), config))
         app = Starlette(routes=routes)
+        app.router.redirect_slashes = False
         _guarded(app, config, page_of)
         turning: list[tuple[str, Callable[[], Awaitable[object]]]] = [("beat", swept.beat)]
         if role != "web":

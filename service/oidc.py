@@ -3,10 +3,8 @@
 Authlib writes the messages, joserfc reads the ID token, `providers.http` sends. OpenID Connect Core 1.0, Discovery 1.0.
 """
 
-import asyncio
 import re
 import secrets
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -18,9 +16,10 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from providers.base import PermanentError, ProviderError, TemporaryError
+from providers.base import PermanentError, ProviderError
 from providers.http import Http
 from service.endpoint import Client
+from service.shared import Shared
 
 ALGORITHMS: Final = ["RS256", "PS256", "ES256", "RS384", "PS384", "ES384", "RS512", "PS512", "ES512", "EdDSA"]
 """How an ID token may be signed: never with a secret that we know as well, never not at all."""
@@ -29,7 +28,7 @@ LEEWAY: Final = 60
 
 _FRESH = 3600.0  # seconds for which the provider's addresses and keys are believed
 _AGAIN = 30.0  # seconds before its keys are asked for again because of one that is unknown
-_PAUSE = 5.0  # seconds after a failure before it is asked again
+_AWAY = "The login provider cannot be reached at the moment."
 _SIGNERS = ("client_secret_basic", "client_secret_post")
 
 
@@ -77,10 +76,8 @@ class Oidc:
         self._redirect_uri = redirect_uri
         self._allowed = {each if each.startswith("group:") else each.lower() for each in allowed}
         self._companies = companies
-        self._lock = asyncio.Lock()
-        self._down_until = 0.0
-        self._metadata: tuple[float, Mapping[str, Any]] | None = None
-        self._keys: tuple[float, KeySet] | None = None
+        self._metadata: Shared[Mapping[str, Any]] = Shared(_AWAY)
+        self._keys: Shared[KeySet] = Shared(_AWAY)
 
     async def begin(self) -> Begun:
         """A new authorization request. Raises: ProviderError."""
@@ -123,7 +120,7 @@ class Oidc:
                 "operator",
             )
         given = answer.object()
-        claims = await self._claims(str(given.get("id_token") or ""), nonce)
+        claims = await self._claims(metadata, str(given.get("id_token") or ""), nonce)
         if "email" not in claims or not set(self._wanted()) <= set(claims):
             claims = {**await self._userinfo(metadata, given, claims["sub"]), **claims}
         return self._identity(claims)
@@ -133,53 +130,45 @@ class Oidc:
         return [*groups, *([self._companies] if self._companies else [])]
 
     async def _discovered(self) -> Mapping[str, Any]:
-        """The provider's own description of itself."""
-        async with self._lock:
-            now = time.monotonic()
-            if self._metadata is None or now - self._metadata[0] > _FRESH:
-                if now < self._down_until:  # nobody waits for it in a row
-                    raise TemporaryError("The login provider cannot be reached at the moment.")
-                self._down_until = now + _PAUSE
-                url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-                found = (await self._http.send("GET", url)).object()
-                self._down_until = 0.0
-                if str(found.get("issuer", "")).rstrip("/") != self._issuer.rstrip("/"):
-                    raise _operator("names another issuer than OIDC_ISSUER")
-                if not all(
-                    isinstance(found.get(name), str)
-                    for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")
-                ):
-                    raise _operator("does not say where people log in")
-                self._metadata = (now, found)
-            return self._metadata[1]
+        """The provider's own description of itself: what it said before, while it does not answer."""
+        return await self._metadata.get(self._describe, _FRESH, old=True)
 
-    async def _key_set(self, *, anew: bool = False) -> KeySet:
-        metadata = await self._discovered()
-        async with self._lock:
-            now = time.monotonic()
-            age = _AGAIN if anew else _FRESH
-            if self._keys is None or now - self._keys[0] > age:
-                answer = await self._http.send("GET", str(metadata["jwks_uri"]))
-                try:
-                    self._keys = (now, KeySet.import_key_set(answer.object()))  # type: ignore[arg-type] # checked there
-                except (JoseError, KeyError, ValueError, TypeError):
-                    raise _operator("gives keys that cannot be read") from None
-            return self._keys[1]
+    async def _describe(self) -> Mapping[str, Any]:
+        found = (await self._http.send("GET", f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")).object()
+        if str(found.get("issuer", "")).rstrip("/") != self._issuer.rstrip("/"):
+            raise _operator("names another issuer than OIDC_ISSUER")
+        if not all(
+            isinstance(found.get(name), str) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")
+        ):
+            raise _operator("does not say where people log in")
+        return found
 
-    async def _claims(self, token: str, nonce: str) -> dict[str, Any]:
+    async def _key_set(self, metadata: Mapping[str, Any], *, anew: bool = False) -> KeySet:
+        """Its keys; never old ones, for it may have withdrawn them."""
+
+        async def fetch() -> KeySet:
+            answer = await self._http.send("GET", str(metadata["jwks_uri"]))
+            try:
+                return KeySet.import_key_set(answer.object())  # type: ignore[arg-type] # checked there
+            except (JoseError, KeyError, ValueError, TypeError):
+                raise _operator("gives keys that cannot be read") from None
+
+        return await self._keys.get(fetch, _AGAIN if anew else _FRESH)
+
+    async def _claims(self, metadata: Mapping[str, Any], token: str, nonce: str) -> dict[str, Any]:
         """What an ID token says, once it is certain that it is for us, now, and for this login."""
-        keys = await self._key_set()
+        keys = await self._key_set(metadata)
         try:
             decoded = jwt.decode(token, keys, algorithms=ALGORITHMS)
         except (JoseError, ValueError):
             try:  # the provider may have changed its keys since
-                decoded = jwt.decode(token, await self._key_set(anew=True), algorithms=ALGORITHMS)
+                decoded = jwt.decode(token, await self._key_set(metadata, anew=True), algorithms=ALGORITHMS)
             except (JoseError, ValueError):
                 raise _operator("signed a login with a key that it does not show") from None
         client_id = self._client.client_id
         rules = jwt.JWTClaimsRegistry(
             leeway=LEEWAY,
-            iss={"essential": True, "value": self._metadata[1]["issuer"] if self._metadata else self._issuer},
+            iss={"essential": True, "value": metadata["issuer"]},
             aud={"essential": True, "value": client_id},
             sub={"essential": True},
             exp={"essential": True},

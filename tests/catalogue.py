@@ -68,7 +68,7 @@ UNSEEN = {
         "service/web/door.py",
         "service/web/guard.py",
     ),
-    *("service/web/schema.py", "service/web/server.py", "service/web/webhook.py"),
+    *("service/web/api.py", "service/web/schema.py", "service/web/server.py", "service/web/webhook.py"),
 }
 """Sources whose sentences no page shows: they speak to operators, programs or Vello."""
 

@@ -137,6 +137,10 @@ class RawServer:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def say(self, *replies: Reply) -> None:
+        """Other replies from now on, such as those that name its own address."""
+        self._replies = list(replies)
+
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"

@@ -19,7 +19,7 @@ from tests.events import START, body, record
 from tests.running import ADMIN, PUBLIC, Running, running, together
 from tests.servers import MemoryServer
 from tests.stores import StoreServer
-from tests.waiting import wait_until
+from tests.waiting import stand_still, wait_until
 
 JITSI = "https://meet.example.org"
 SECRET = "app-secret-that-must-never-come-back"
@@ -588,3 +588,27 @@ async def test_a_thousand_offices_are_all_listed(store: Store, store_url: str) -
     async with running(store_url, JITSI_URL=JITSI) as service:
         listed = (await service.admin("GET", "/offices")).json()["offices"]
         assert len(listed) == 1001
+
+
+async def test_wrong_tokens_are_told_of_in_the_log_once_in_a_while_and_keep_nobody_out(
+    service: Running, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("service.web.guard._EVERY", 600.0)
+    told = ""
+
+    async def ask(**headers: str) -> int:
+        return (await service.client.get(f"{PUBLIC}/api/v1/offices", headers=headers)).status_code
+
+    def lines() -> list[str]:
+        nonlocal told
+        told += capfd.readouterr().out
+        return [line for line in told.splitlines() if "api_refused" in line]
+
+    assert (await ask(), lines()) == (401, [])
+    for _ in range(50):
+        assert await ask(Authorization="Bearer wrong-guess-of-a-token") == 401
+    assert await ask(Authorization=f"Bearer {ADMIN}") == 200
+    assert (len(lines()), "warning" in lines()[0], "guess" in told) == (1, True, False)
+    stand_still(monkeypatch, 601)
+    await ask(Authorization="Bearer wrong-guess-of-a-token")
+    assert "times=50" in lines()[1]

@@ -113,3 +113,25 @@ async def test_error_pages_speak_the_browsers_language(service: Running) -> None
     answer = await ask(service, "/nowhere", **{"Accept-Language": "fi"})
     assert '<html lang="fi">' in answer.text
     assert "There is nothing" not in answer.text
+
+
+SLASHED = [
+    ("GET", "/api/v1/offices/"),
+    ("POST", "/api/v1/connections/"),
+    ("PUT", "/api/v1/offices/default/"),
+    ("GET", "/api/v1/openapi.json/"),
+    ("POST", "/login/"),
+    ("GET", "/bookings/"),
+    ("GET", "/static"),
+    ("GET", "/livez/"),
+    ("POST", "/webhooks/vello/"),
+]
+
+
+async def test_a_slash_too_many_leads_nowhere_instead_of_to_where_the_host_header_says(service: Running) -> None:
+    """A client would send a body with secrets once more, in clear where a proxy speaks TLS for us."""
+    for method, path in SLASHED:
+        for headers in ({}, {"Authorization": f"Bearer {ADMIN}"}):
+            answer = await ask(service, path, method, "application/json", Host="elsewhere.example", **headers)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found"), path
+            assert "location" not in answer.headers

@@ -4,20 +4,22 @@ import ast
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
+from starlette.responses import Response
 
 from providers import registry
 from providers.troubles import Trouble
 from service.errors import Catalogue, dotted
 from service.matters import Code
+from service.web.pages import Pages
 from tests.catalogue import WEB, shape
 from tests.errors_page import CATALOGUE, PAGE, everything_said, known_as, page, raised, sources
 from tests.events import record
 from tests.running import ADMIN, PUBLIC, Running, running
 from tests.servers import MemoryServer
-from tests.test_login import OURS
+from tests.test_login import OURS, log_in
 
 TROUBLES = sorted(CATALOGUE.codes.values(), key=lambda trouble: trouble.code)
 
@@ -189,3 +191,27 @@ async def test_a_page_that_is_not_there_leads_to_what_that_means(service: Runnin
 def test_every_matter_of_a_notice_is_in_the_catalogue() -> None:
     codes = {trouble.code for trouble in CATALOGUE.areas["Notices"]}
     assert codes - {"notice_not_mailed"} == {code.replace(".", "_") for code in get_args(Code)}
+
+
+async def test_strangers_who_read_one_language_share_a_page_that_was_rendered_once(
+    service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered, show = 0, Pages.show
+
+    def counted(self: Pages, *given: Any, **values: Any) -> Response:
+        nonlocal rendered
+        rendered += 1
+        return show(self, *given, **values)
+
+    monkeypatch.setattr(Pages, "show", counted)
+    seen: dict[str, set[tuple[str, str]]] = {}
+    for language in ("en", "fi", "sv") * 2:
+        answer = await service.client.get(f"{PUBLIC}/errors", headers={"Accept-Language": language})
+        assert answer.status_code == 200
+        policy = answer.headers["content-security-policy"]
+        assert (answer.headers["cache-control"], "frame-ancestors 'none'" in policy) == ("no-store", True)
+        seen.setdefault(language, set()).add((answer.text, policy))
+    assert ([len(each) for each in seen.values()], len(set.union(*seen.values()))) == ([1, 1, 1], 3)
+    assert rendered == 3
+    await log_in(service)
+    assert "Log out" in (await service.client.get(f"{PUBLIC}/errors", headers={"Accept-Language": "en"})).text

@@ -252,6 +252,21 @@ async def test_what_is_too_large_or_too_much_is_not_kept(service: Running) -> No
     assert (answer.status_code, "still in your browser" in answer.text) == (401, True)
 
 
+async def test_forms_that_are_too_many_are_kept_again_when_the_window_of_the_first_ends(
+    service: Running, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are refused make it no longer."""
+    monkeypatch.setattr("service.web.kept.MOST", 1)
+    assert "still in your browser" not in (await book(service)).text
+    assert 0 < await store.execute("TTL", "vm:kept:count") <= 300
+    await store.execute("EXPIRE", "vm:kept:count", 60)
+    for _ in range(3):
+        assert "still in your browser" in (await book(service)).text
+    assert 0 < await store.execute("TTL", "vm:kept:count") <= 60
+    await store.execute("DEL", "vm:kept:count")
+    assert "still in your browser" not in (await book(service)).text
+
+
 async def test_live_parts_send_a_browser_to_the_login(service: Running) -> None:
     answer = await service.client.get(f"{PUBLIC}/start/steps", headers={"HX-Request": "true"})
     assert (answer.status_code, answer.headers["HX-Redirect"]) == (200, "/login")

@@ -16,28 +16,41 @@ from service.web.webhook import Answer
 from tests.waiting import outage, wait_until
 
 LARGE = b"x-large: " + b"x" * MAX_HEAD
+PIECE, LARGEST = 1 << 16, 1 << 25  # more than the systems of both sides keep
 
 
 class Hasty(BoundedProtocol):
     """One that waits for less."""
 
     arrival_seconds = 1.0
+    taking_seconds = 2.0
     max_connections = 20
 
 
 class Echo:
-    """Reads the body and says how long it was; `/at-once` answers without reading."""
+    """Reads the body and says how long it was; `/at-once` answers without reading, `/large` with very much."""
 
     def __init__(self) -> None:
         self.gone = 0
+        self.given = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/large":
+            await self._give(send)
+            return
         try:
             length = 0 if scope["path"] == "/at-once" else len(await read_body(scope, receive))
         except ClientDisconnect:
             self.gone += 1
             return
         await Answer({"length": length})(scope, receive, send)
+
+    async def _give(self, send: Any) -> None:
+        headers = [(b"content-length", str(LARGEST).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for left in range(LARGEST - PIECE, -1, -PIECE):
+            await send({"type": "http.response.body", "body": b"x" * PIECE, "more_body": left > 0})
+        self.given += 1
 
 
 @asynccontextmanager
@@ -67,6 +80,15 @@ class Caller:
             head = await self.reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
             return int(head.split(b" ")[1]), json.loads(await self.reader.readexactly(length))
+
+    async def rest(self) -> int:
+        """How many bytes still come until the server lets go."""
+        count = 0
+        with suppress(ConnectionError):
+            async with asyncio.timeout(10):
+                while data := await self.reader.read(PIECE):
+                    count += len(data)
+        return count
 
     async def closed(self) -> bool:
         """The server let go of it."""
@@ -220,3 +242,29 @@ async def test_an_empty_line_keeps_no_connection_open(call: Call) -> None:
     caller.send(b"\r\n")
     assert (await caller.answer())[0] == 408
     assert await caller.closed()
+
+
+async def test_who_takes_nothing_of_its_answer_is_let_go_in_time(app: Echo, call: Call) -> None:
+    caller = await call()
+    caller.send(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
+    await wait_until(lambda: app.given == 1, 20)
+    assert await caller.rest() < LARGEST
+
+
+async def test_who_takes_nothing_of_its_answer_and_sends_on_is_let_go_too(app: Echo, call: Call) -> None:
+    """What waits behind an answer has arrived: nothing else bounds it."""
+    caller = await call()
+    caller.send(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n" * 3)
+    await wait_until(lambda: app.given == 1, 20)
+    assert await caller.rest() < LARGEST
+
+
+async def test_who_takes_its_answer_slowly_gets_all_of_it(app: Echo, call: Call) -> None:
+    caller = await call()
+    caller.send(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
+    async with asyncio.timeout(50):
+        await caller.reader.readuntil(b"\r\n\r\n")
+        for _ in range(8):
+            await outage(0.5)
+            await caller.reader.readexactly(LARGEST // 8)
+    assert app.given == 1

@@ -57,6 +57,7 @@ class Api:
             openapi_url=f"{_BASE}/openapi.json",
             docs_url=None,
             redoc_url=None,
+            redirect_slashes=False,  # a client sends its secrets once more, to an address that the caller's Host named
             dependencies=[Depends(BEARER), Depends(fresh)],
             responses={status: {"model": Failure} for status in statuses},
         )

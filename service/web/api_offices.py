@@ -8,24 +8,29 @@ from typing import Annotated
 from fastapi import Path, Response
 from pydantic import ValidationError
 
-from providers.base import Capabilities, Options
+from providers.base import DAY, Capabilities, Options
+from service.again import KIND, serves
 from service.changes import Change, Changes, difference
 from service.choices import DEFAULT, Choice, Choices
 from service.companies import Companies
 from service.connections import Connections, UnknownConnection
 from service.entry import Entry
+from service.errands import Errands
 from service.impact import Impact, impact
 from service.ledger import Ledger
 from service.logos import Logos
 from service.moving import moved
 from service.settings import Settings
+from service.web.api_errands import begun
 from service.web.errors import BY_API, IfMatch, Problem, invalid, meanwhile, version_in
-from service.web.schema import Office, OfficeCompany, OfficePage
+from service.web.schema import ErrandRead, Office, OfficeCompany, OfficePage
 
 SCAN = 5_000
-"""Upcoming bookings that are looked at, however many there are."""
-PAST = 30 * 86_400
-"""Seconds back for which resources and services of an office are looked for."""
+"""Bookings that one request looks at, however many there are."""
+PAST = (1, 3, 10, 30)
+"""Days back for which resources and services of an office are looked for, the latest first."""
+
+_PAGE = 200
 
 OfficeId = Annotated[str, Path(pattern=r"^(default|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$")]
 
@@ -40,6 +45,7 @@ class Seen:
 
 @dataclass(slots=True)
 class _Look:
+    left: int  # bookings that may still be looked at
     complete: bool = False  # it came to the end of all bookings
 
 
@@ -47,13 +53,20 @@ class OfficesApi:
     """The API's operations on offices."""
 
     def __init__(
-        self, ledger: Ledger, settings: Settings, companies: Companies, changes: Changes, logos: Logos
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        companies: Companies,
+        changes: Changes,
+        logos: Logos,
+        errands: Errands,
     ) -> None:
         self._ledger = ledger
         self._settings = settings
         self._companies = companies
         self._changes = changes
         self._logos = logos
+        self._errands = errands
 
     @property
     def _choices(self) -> Choices:
@@ -193,26 +206,25 @@ class OfficesApi:
         """What a choice would do to upcoming bookings; None weighs that the office has none of its own any more."""
         office = office.lower()
         after = choice or (self._choices.of(DEFAULT) if office != DEFAULT else None)
-        look = _Look()
+        look = _Look(SCAN)
         entries = [entry async for entry in self._upcoming(office, int(time.time()), look)]
         before, able = self._choices.of(office), self._connections.capabilities
         return impact(entries, before, after, able, self._connections.promises, complete=look.complete)
 
-    async def carry_out(self, office: str, who: str) -> int:
-        """Look at all upcoming bookings of an office again now; answers how many."""
-        count = 0
-        async for entry in self._upcoming(office.lower(), int(time.time())):
-            count += await self._ledger.nudge(entry.record, f"{who} changed the office's settings.")
-        return count
+    async def carry_out(self, office: str, who: str) -> ErrandRead:
+        """Have all upcoming bookings of an office looked at again, however many there are."""
+        return await begun(self._errands, KIND, {"office": office.lower()}, who)
 
     async def seen(self, office: str) -> Seen:
-        """Resources and services of an office's recent and upcoming bookings."""
-        found = Seen()
-        async for entry in self._upcoming(office.lower(), int(time.time()) - PAST):
-            if entry.wish and entry.wish.resource:
-                found.resources.add(entry.wish.resource)
-            if entry.wish and entry.wish.service:
-                found.services.add(entry.wish.service)
+        """Resources and services of an office's bookings: of those to come first, then of what was lately."""
+        found, look, now = Seen(), _Look(SCAN), int(time.time())
+        edges = [now - days * DAY for days in (0, *PAST)]
+        for since, until in [(now, None), *zip(edges[1:], edges, strict=False)]:
+            async for entry in self._upcoming(office.lower(), since, look, until):
+                if entry.wish and entry.wish.resource:
+                    found.resources.add(entry.wish.resource)
+                if entry.wish and entry.wish.service:
+                    found.services.add(entry.wish.service)
         return found
 
     async def history(self, office: str, limit: int = 20, *, everything: bool = True) -> list[Change]:
@@ -246,28 +258,22 @@ class OfficesApi:
         """What a connection can promise, None when it is not there."""
         return self._connections.capabilities(connection)
 
-    async def _upcoming(self, office: str, since: int, look: _Look | None = None) -> AsyncIterator[Entry]:
-        """Entries of the bookings that an office's choice serves, by their start."""
-        after, looked = (since, ""), 0
+    async def _upcoming(self, office: str, since: int, look: _Look, until: int | None = None) -> AsyncIterator[Entry]:
+        """Entries of the bookings that an office's choice serves, by their start, which is before `until`."""
+        after = (since, "")
         realm = (await self._choices.realms()).get(office)
-        while looked < SCAN:
-            rows = await self._ledger.page(after, 200)
-            for _, entry in rows.entries:
-                looked += 1
-                if self._serves(office, realm, entry):
+        while look.left > 0:
+            rows = await self._ledger.page(after, _PAGE)
+            for at, entry in rows.entries:
+                if until is not None and at >= until:
+                    return
+                look.left -= 1
+                if serves(self._settings, office, realm, entry):
                     yield entry
             if rows.last is None:
-                if look:
-                    look.complete = True
+                look.complete = True
                 return
             after = rows.last
-
-    def _serves(self, office: str, realm: str | None, entry: Entry) -> bool:
-        mine = entry.wish.office if entry.wish else None
-        if office == DEFAULT:
-            own = self._choices.own(mine) if mine else None
-            return own is None or self._settings.choice_of(entry) is not own
-        return mine == office and realm in (None, entry.realm)
 
     def _check(self, choice: Choice) -> None:
         problem = self.problems(choice)

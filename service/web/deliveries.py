@@ -117,7 +117,7 @@ class DeliveryPages:
 
     async def _under_way(self, visit: Visit) -> Response:
         errands = [each for each in (await self._errands.list_errands()).errands if _mine(visit, each)]
-        names = {"replay": _("Replay"), "erase": _("Erasure")}
+        names = {"replay": _("Replay"), "erase": _("Erasure"), "again": _("Upcoming bookings looked at again")}
         return visit.show("errands.html", errands=errands, names=names, states=_states(), zone=self._zone())
 
     async def _stop(self, visit: Visit) -> Response:

@@ -20,8 +20,12 @@ LARGEST: Final = 32 * 1024
 """Characters of the largest form that is kept."""
 MOST: Final = 200
 """Forms kept in five minutes, over all processes: who has no session must not fill the store."""
+WINDOW: Final = 300
+"""Seconds in which so many are kept."""
 HUSHED: Final = "secret."
 """What names of fields begin with that are never kept: they are typed again."""
+
+_COUNT: Final = "vm:kept:count"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +49,21 @@ class Kept:
         text = json.dumps([path, plain])
         if len(text) > LARGEST:
             return None
-        count, _ = await self._store.pipeline([("INCR", "vm:kept:count"), ("EXPIRE", "vm:kept:count", 300)])
-        if count > MOST:
+        if not await self._counted():
             return None
         name = secrets.token_urlsafe(24)
         key = _key(browser, name)
         await self._store.execute("SET", key, self._vault.seal(text, key), "EX", LIFE)
         return name
+
+    async def _counted(self) -> bool:
+        """Count one more; the window began with the first, so that it ends however many come."""
+        # Begun and counted in one go: a process that died between the two would leave a count without an end.
+        begin = ("SET", _COUNT, 0, "EX", WINDOW, "NX")
+        _, count = await self._store.pipeline([begin, ("INCR", _COUNT)])
+        if count == 1:  # the window before may have ended between the two
+            await self._store.execute("EXPIRE", _COUNT, WINDOW)
+        return int(count) <= MOST
 
     async def get(self, browser: str, name: str) -> Form | None:
         """The form of a name, None when there is none any more, or when another browser sent it."""

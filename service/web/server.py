@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn with bounds on connections, on a request's head, and on the time it takes to arrive."""
+"""The HTTP server: uvicorn with bounds on connections, on a request's head, and on how slowly clients send or take."""
 
 import asyncio
 import contextlib
@@ -18,6 +18,8 @@ MAX_HEAD: Final = 32 * 1024
 """Largest request line and headers together, in bytes."""
 ARRIVAL_SECONDS: Final = 20.0
 """Seconds from a request's first byte (or a connection's beginning) until all of it must be here."""
+TAKING_SECONDS: Final = 20.0
+"""Seconds in which something of an answer must be taken, while there is more of it."""
 GRACE: Final = 15
 """Seconds that requests may take to finish at a stop."""
 
@@ -32,12 +34,19 @@ class _Joined:
         self._transport = transport
         self._loop = loop
         self._kept = b""
+        self._written = 0
+
+    @property
+    def sent(self) -> int | None:
+        """Bytes that the system took for the other side so far; None while it has all of them."""
+        left = self._transport.get_write_buffer_size()
+        return self._written - left if left else None
 
     def write(self, data: bytes) -> None:
         """Keep it for what follows, or send it with what was kept."""
         if self._kept:
             data, self._kept = self._kept + data, b""
-            self._transport.write(data)
+            self._send(data)
         elif data:
             self._kept = data
             self._loop.call_soon(self._flush)
@@ -50,7 +59,12 @@ class _Joined:
     def _flush(self) -> None:
         if self._kept:
             kept, self._kept = self._kept, b""
-            self._transport.write(kept)
+            self._send(kept)
+
+    def _send(self, data: bytes) -> None:
+        if not self._transport.is_closing():  # uvloop raises where asyncio hears nothing
+            self._written += len(data)
+            self._transport.write(data)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -61,11 +75,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     max_connections = MAX_CONNECTIONS
     arrival_seconds = ARRIVAL_SECONDS
+    taking_seconds = TAKING_SECONDS
     cycle: RequestResponseCycle | None  # type: ignore[assignment] # as it is until the first request
     since: float | None = None
     _got = 0  # bytes of the request that arrives, as far as they are looked at
     _in_head = True
     _refused = False
+    _taken: tuple[float, int] | None = None  # since when no more than so many bytes of the answers were taken
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """Turn away what is too much; from now on the first request must arrive."""
@@ -114,7 +130,15 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def drop_if_late(self, now: float) -> None:
-        """Answer and close when the request has been arriving for too long."""
+        """Answer and close when the request has been arriving for too long; close when no answer is taken."""
+        sent = cast(_Joined, self.transport).sent
+        if sent is None:
+            self._taken = None
+        elif self._taken is None or self._taken[1] != sent:
+            self._taken = now, sent
+        elif now - self._taken[0] > self.taking_seconds:
+            self.transport.abort()
+            return
         if self.since is not None and now - self.since > self.arrival_seconds:
             self._refuse(408, "too_slow", f"The request did not arrive within {self.arrival_seconds:g} seconds.")
 

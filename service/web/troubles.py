@@ -10,7 +10,7 @@ from providers.troubles import Trouble
 from service.errors import Catalogue, dotted, numbered
 from service.web.pages import Pages
 from service.web.settings import Frame, Visit
-from service.web.words import _, said
+from service.web.words import _, language, said
 
 
 class Troubles:
@@ -20,6 +20,7 @@ class Troubles:
         self._frame = frame
         self._pages = pages
         self._catalogue = catalogue
+        self._rendered: dict[tuple[str, str], bytes] = {}
 
     def routes(self) -> list[Route]:
         """The page."""
@@ -29,7 +30,11 @@ class Troubles:
         return visit.show("errors.html", **self._content())
 
     async def _shown(self, request: Request) -> Response:
-        return self._pages.show(request, "errors.html", **self._content())
+        """To all strangers who read one language it is the same, and to render it takes longer than most answers."""
+        which = language(), request.method
+        if which not in self._rendered:
+            self._rendered[which] = bytes(self._pages.show(request, "errors.html", **self._content()).body)
+        return Response(self._rendered[which], headers=self._pages.headers, media_type="text/html")
 
     def _content(self) -> dict[str, Any]:
         names = {
