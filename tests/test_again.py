@@ -53,7 +53,7 @@ async def test_all_upcoming_bookings_of_an_office_are_looked_at_again_behind_how
     assert version
     fields = {"connection": connection, "time_zone": "UTC", "title": "Another title", "version": version[1]}
     answer = await send(service, f"/offices/{office}", do="save", carry_out="yes", **fields)
-    assert (answer.status_code, answer.headers["location"]) == (303, "/errands")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/errands?saved=1")
 
     async def retitled() -> bool:
         return [each["title"] for each in await meeting_server.meetings()] == ["Another title"]

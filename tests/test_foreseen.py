@@ -46,6 +46,9 @@ def said(data: dict[str, Any]) -> Record:
 async def ask(bench: Bench, data: dict[str, Any], foreseen: Placement | None = None) -> Accepted:
     """Vello asks for the link of a booking."""
     foreseen = foreseen or bench.runs.foresee(said(data), "", "")
+    if foreseen is None:  # a machine that stood still: what was known of the connection is old
+        await bench.gate.leave(await bench.gate.enter(_default(bench)))
+        foreseen = bench.runs.foresee(said(data), "", "")
     assert foreseen
     return await bench.ledger.accept(event(UPDATE_METADATA, data), "", PREFIX, inline=True, foreseen=foreseen)
 

@@ -315,10 +315,11 @@ class Bench:
 
         info = ProviderInfo("careless", "Careless", MemorySettings, Options, lambda made, http: vendor)
         self.settings = Settings(Choices(store), Connections(store, VAULT, {"careless": info}, connect))
-        self.runs = self.runs_on(self.ledger, settling)
+        self.gate = Gate(store)
+        self.runs = self.runs_on(self.ledger, settling, self.gate)
 
-    def runs_on(self, ledger: Ledger, settling: float = 0.0) -> Runs:
-        calls = Calls(Gate(self.store), Budgets(self.store), Observer())
+    def runs_on(self, ledger: Ledger, settling: float = 0.0, gate: Gate | None = None) -> Runs:
+        calls = Calls(gate or Gate(self.store), Budgets(self.store), Observer())
         found = Found(self.store, VAULT, self.settings, Swept(self.store), Tombs())
         reconciler = Reconciler(ledger, self.settings, calls, Agendas(self.store), found, settling=settling)
         return Runs(ledger, self.settings, reconciler, Meetings(self.store), Observer())

@@ -133,6 +133,8 @@ async def test_a_provider_is_chosen_for_one_office_and_weighed_before(
         await page.get_by_label("Opens before").fill("20")
         await page.get_by_role("button", name="Save").click()
         await expect(page.get_by_role("status").first).to_contain_text("Saved")
+        await expect(page.locator("#errands")).to_contain_text("1 booking looked at again")
+        await page.goto(f"{at.public}/offices/{data['office']}")
         await expect(page.get_by_text("ADMIN_TOKEN:")).to_be_visible()
         await page.goto(f"{at.public}/bookings/{data['id']}")
         await expect(page.get_by_text("the office's own choice")).to_be_visible()

@@ -118,7 +118,14 @@ class DeliveryPages:
     async def _under_way(self, visit: Visit) -> Response:
         errands = [each for each in (await self._errands.list_errands()).errands if _mine(visit, each)]
         names = {"replay": _("Replay"), "erase": _("Erasure"), "again": _("Upcoming bookings looked at again")}
-        return visit.show("errands.html", errands=errands, names=names, states=_states(), zone=self._zone())
+        return visit.show(
+            "errands.html",
+            errands=errands,
+            names=names,
+            states=_states(),
+            zone=self._zone(),
+            saved=visit.asked("saved"),
+        )
 
     async def _stop(self, visit: Visit) -> Response:
         errand = await self._errands.get_errand(visit.part("errand"))

@@ -108,7 +108,7 @@ class Offices:
             return await self._refused(visit, office, draft, problem)
         if visit.text("carry_out"):
             await self._offices.carry_out(office, who)
-            return visit.go("/errands")  # which says how many
+            return visit.go("/errands?saved=1")  # which says how many
         return visit.go(f"/offices/{office}?saved=1")
 
     async def _give(self, visit: Visit, office: str) -> Response:
