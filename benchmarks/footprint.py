@@ -23,6 +23,7 @@ async def start_and_idle(python: str, rounds: int) -> None:
                 answer = await service.say("record.update_metadata", booking())
                 took = time.monotonic() - began
                 assert answer.json()["metadata"]["video_link"]
+                await asyncio.sleep(2)  # until it is idle
                 print(f"first right answer after {took:.2f} s, idle RSS {rss_megabytes(service.pid):.1f} MB")
                 assert await service.stop() == 0
 
