@@ -199,11 +199,12 @@ class Calls:
         return False
 
     async def nothing_came(self, permit: Permit, *, spent: bool) -> None:
-        """The call did nothing, because the vendor allows none today if `spent`."""
-        if permit.purse is None:
+        """The call did nothing, because the vendor allows none today if `spent`; it is given back once."""
+        purse, permit.purse = permit.purse, None
+        if purse is None:
             return
         with contextlib.suppress(StoreUnavailable):  # one call fewer today
-            await (self._budgets.spent if spent else self._budgets.give_back)(permit.purse)
+            await (self._budgets.spent if spent else self._budgets.give_back)(purse)
 
     def _room(self, connection: str, inline: bool) -> Room:
         key = (connection, inline)

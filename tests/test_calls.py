@@ -119,6 +119,17 @@ async def test_what_was_drawn_for_a_call_that_never_began_is_given_back(store: S
     assert await left() == 8
 
 
+async def test_one_call_is_given_back_once_whoever_says_that_it_came_to_nothing(store: Store) -> None:
+    budgets, budget = Budgets(store), Budget(per_host=9)
+    calls, purse = Calls(Gate(store), budgets, Observer()), Purse("a", "anna", budget, "create")
+    await budgets.draw(purse)
+    async with calls.permit("a", purse, inline=False) as permit:
+        permit.begun()
+        await calls.nothing_came(permit, spent=False)
+        await calls.nothing_came(permit, spent=False)
+    assert await budgets.left([("a", budget)]) == [{"anna": 8}]
+
+
 async def _held(calls: Calls, purse: Purse) -> None:
     async with calls.permit("a", purse, inline=True):
         await asyncio.Event().wait()

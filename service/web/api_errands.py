@@ -19,7 +19,7 @@ class ErrandsApi:
         self._errands = errands
 
     async def list_errands(self) -> ErrandPage:
-        """Replays and erasures, the newest first."""
+        """Replays, erasures and offices' bookings looked at again, the newest first."""
         return ErrandPage(errands=[told_of(each) for each in await self._errands.all()])
 
     async def get_errand(self, errand: ErrandId) -> ErrandRead:
