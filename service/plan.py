@@ -131,7 +131,7 @@ def _settled(entry: Entry, now: Placement, wanted: Placement) -> Action:
     if now.spec != wanted.spec or now.office not in (None, wanted.office):
         return Action(Verdict.UPDATE, _difference(now.spec, wanted.spec), now, wanted)
     if entry.doubt:
-        return Action(Verdict.UPDATE, "an earlier change was interrupted", now, wanted)
+        return Action(Verdict.UPDATE, "its state was in doubt", now, wanted)
     for leftover in _leftovers(entry):
         if leftover.name != now.name:
             return Action(Verdict.DELETE, "it was replaced", leftover)

@@ -168,7 +168,7 @@ async def _taken_over(store_url: str, vendor: MemoryServer, data: dict[str, Any]
     if made:
         assert told_of[-3:] == [
             "A meeting whose making was interrupted was found.",
-            "The meeting was changed: an earlier change was interrupted.",
+            "The meeting was changed: its state was in doubt.",
             "Ready: the meeting is as wanted.",
         ]
     else:
