@@ -7,7 +7,7 @@ Errors, by what the caller does next::
 
     ProviderError
     ├── TemporaryError      try later, not before `retry_after`
-    │   ├── NoRoom          it was never sent: too many calls are in flight here
+    │   ├── NoRoom          it was never sent: too many calls are in flight here, or its time is over
     │   └── BudgetSpent     what the vendor allows a host in a while is used up
     ├── OutcomeUnknown      the call may have happened: `find` before any second create
     ├── MeetingNotFound     delete: done; update: create anew
@@ -43,6 +43,9 @@ Fixer = Literal["admin", "operator", "developer"]
 
 STATUSES: ContextVar[list[int] | None] = ContextVar("statuses", default=None)
 """Where whoever watches a call is told the HTTP status of each answer to it."""
+
+FENCE: ContextVar[Callable[[], bool] | None] = ContextVar("fence", default=None)
+"""Whether who makes a call still may; asked with a wire open, since a process may stand still for long until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ class TemporaryError(ProviderError):
 
 
 class NoRoom(TemporaryError):
-    """The call was never sent: as many are in flight as may be. Says nothing about the provider."""
+    """The call was never sent: as many are in flight as may be, or its time is over. Says nothing of the provider."""
 
 
 class BudgetSpent(TemporaryError):

@@ -34,6 +34,7 @@ from providers.base import (
     STATUSES,
     Authorizer,
     Delegation,
+    NoRoom,
     OutcomeUnknown,
     PermanentError,
     ProviderError,
@@ -270,6 +271,10 @@ class Http:
             origin = _origin(url)
             async with Limit(self._deadline):
                 return await _repeated(attempt, safe)
+        except NoRoom as error:
+            if STATUSES.get():  # not the first request of its verb, which may have done something by now
+                raise OutcomeUnknown(error.text) from None
+            raise
         except NeverSent as error:
             raise TemporaryError(f"{host} cannot be reached{error}.") from None
         except (AnswerLost, TimeoutError):

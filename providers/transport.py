@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
-from providers.base import NoRoom
+from providers.base import FENCE, NoRoom
 from providers.wire import Reply, Wire
 
 HOST_LIMIT = 512
@@ -99,9 +99,11 @@ class Wires:
         self._lookups: dict[tuple[str, int], asyncio.Task[list[AddrInfoType]]] = {}
 
     async def call(self, origin: Origin, request: bytes, *, most: int, bodiless: bool) -> Reply:
-        """Send a whole request and wait for its answer; see `Wire.call`. Raises: NeverSent, AnswerLost."""
+        """Send a whole request and wait for its answer; see `Wire.call`. Raises: NeverSent, NoRoom, AnswerLost."""
         wire = self._kept(origin) or await self._opened(origin)
         try:
+            if (may := FENCE.get()) and not may():
+                raise NoRoom("This process stood still for too long to make the call.")
             return await wire.call(request, read=self._read, most=most, bodiless=bodiless)
         finally:
             if wire.closed:

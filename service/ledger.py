@@ -89,11 +89,9 @@ class Ledger:
     ) -> None:
         self._store, self._vault, self._tombs = store, vault, tombs or Tombs()
         self._lease_ms, self._retention = int(lease_seconds * 1000), retention
-        self._random = _random()
+        self._random, self._rows = _random(), Rows(vault)
         self._name, self._names = secrets.token_hex(8), itertools.count(1)
-        self._rows = Rows(vault)
-        self.repeats = Repeats(store, self._rows)
-        self.lease_seconds = lease_seconds
+        self.repeats, self.lease_seconds = Repeats(store, self._rows), lease_seconds
 
     async def accept(
         self,
@@ -119,7 +117,7 @@ class Ledger:
         assert record is not None  # noqa: S101 - the caller sorts out events without a record
         foreign = foreign_link(record, hosted_prefix) if foreign is None else foreign
         page = link if (link := record.video_link) and link.startswith(hosted_prefix) else ""
-        content, asked = content_of(record), time.monotonic()
+        content, until = content_of(record), time.monotonic() + self.lease_seconds
         answer = await self._call(
             "accept",
             record.id,
@@ -153,10 +151,10 @@ class Ledger:
         if fence < 0:
             return self.repeats.told(record.id, answer)
         entry = self._rows.entry(record.id, flat, now)
-        lease = Lease(entry, fence, bool(inherited)) if entry and fence else None
+        lease = Lease(entry, fence, until, bool(inherited)) if entry and fence else None
         if lease and foreseen and written == [1]:
             lease.entry = lease.entry._replace(intent=None, intent_age=math.inf)
-            lease.foreseen, lease.asked = foreseen, asked
+            lease.foreseen = foreseen
         return Accepted(verdict, entry, lease, revision, now // 1000, noted=entry is not None)
 
     async def weigh(self, event: Event, realm: str) -> tuple[str, Entry | None, str]:
@@ -172,11 +170,15 @@ class Ledger:
     async def claim(self, shards: Sequence[int], limit: int) -> list[Claimed]:
         """Lease up to `limit` due records in each of `shards`, in one round trip."""
         calls = [(shard_keys(shard), ("claim", limit, self.new_name(), self._lease_ms)) for shard in shards]
-        return [self._claimed(answer) for answer in await self._store.pipeline_call(_SCRIPT, calls)]
+        until = time.monotonic() + self.lease_seconds
+        return [self._claimed(answer, until) for answer in await self._store.pipeline_call(_SCRIPT, calls)]
 
     async def renew(self, lease: Lease) -> bool:
         """Lengthen a lease; False when somebody else has the record by now."""
-        return bool(await self._call("renew", lease.entry.record, lease.fence, self._lease_ms))
+        until = time.monotonic() + self.lease_seconds
+        renewed = await self._call("renew", lease.entry.record, lease.fence, self._lease_ms)
+        lease.until = until if renewed else 0.0
+        return bool(renewed)
 
     async def commit(self, lease: Lease, change: Change, nonce: str = "") -> Committed:
         """Write what a run found out, if its lease still holds; whoever says it again after a failure names it so."""
@@ -185,8 +187,10 @@ class Ledger:
 
     async def begin(self, lease: Lease, change: Change) -> bool:
         """Write what a run is about to do and keep the lease; False when somebody else has the record by now."""
-        answer = await self._write(lease, change, blind=True)
-        return bool(answer[0] != "lost")
+        until = time.monotonic() + self.lease_seconds
+        ours = bool((await self._write(lease, change, blind=True))[0] != "lost")
+        lease.until = until if ours else 0.0
+        return ours
 
     def _write(self, lease: Lease, change: Change, nonce: str = "", *, blind: bool = False) -> Awaitable[Any]:
         what = {
@@ -270,11 +274,9 @@ class Ledger:
     async def get(self, record: str) -> tuple[Entry, list[JournalLine], float | None] | None:
         """A record, its journal, and when somebody will look at it next (unix seconds)."""
         due_set, _, _, row, lines_of = record_keys(record)
-        flat, lines, due = await self._store.pipeline(
-            [("HGETALL", row), ("LRANGE", lines_of, 0, -1), ("ZSCORE", due_set, record)]
-        )
-        entry = self._rows.entry(record, flat)
-        if entry is None:
+        commands = [("HGETALL", row), ("LRANGE", lines_of, 0, -1), ("ZSCORE", due_set, record)]
+        flat, lines, due = await self._store.pipeline(commands)
+        if (entry := self._rows.entry(record, flat)) is None:
             return None
         journal = [JournalLine(**orjson.loads(line)) for line in lines]
         return entry, journal, float(due) / 1000 if due is not None else None
@@ -319,9 +321,8 @@ class Ledger:
             ]
             more = {}  # what shards that may hold more of them gave last
             for (shard, offset), members in zip(offsets.items(), await self._store.pipeline(commands), strict=True):
-                batch = [
-                    (int(float(score)), str(name)) for name, score in zip(members[0::2], members[1::2], strict=True)
-                ]
+                scored = zip(members[1::2], members[0::2], strict=True)
+                batch = [(int(float(score)), str(name)) for score, name in scored]
                 rows += [row for row in batch if row > after]
                 if len(batch) == size:
                     more[shard] = offset + size, batch[-1]
@@ -334,8 +335,7 @@ class Ledger:
         flats = await self._store.pipeline([("HGETALL", entry_key(record)) for _, record in rows])
         found, vanished = [], []
         for (at, record), flat in zip(rows, flats, strict=True):
-            entry = self._rows.entry(record, flat)
-            if entry:
+            if entry := self._rows.entry(record, flat):
                 found.append((at, entry))
             else:
                 vanished.append(("ZREM", f"{base(shard_of(record))}index", record))
@@ -386,7 +386,7 @@ class Ledger:
     def _call(self, verb: str, record: str, *rest: str | int | bytes) -> Awaitable[Any]:
         return self._store.call(_SCRIPT, record_keys(record), (verb, record, *rest))
 
-    def _claimed(self, answer: list[Any]) -> Claimed:
+    def _claimed(self, answer: list[Any], until: float) -> Claimed:
         now, due, revision, *rest = answer
         leases = []
         for record, fence, inherited, flat in zip(*(rest[at::4] for at in range(4)), strict=True):
@@ -396,5 +396,5 @@ class Ledger:
                 _log.error("record_unreadable", record=record, reason=str(error))
                 continue
             if entry:
-                leases.append(Lease(entry, fence, bool(inherited)))
+                leases.append(Lease(entry, fence, until, bool(inherited)))
         return Claimed(leases, max(0.0, (float(due) - now) / 1000) if due else None, revision)

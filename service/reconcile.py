@@ -6,7 +6,6 @@ never looks at the event. Before a create its intent is committed, so that whoev
 """
 
 import contextlib
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final, TypeVar
@@ -163,7 +162,7 @@ class Reconciler:
         intended = self._ours(wanted)
         if entry.older and (recalled := await self._recall(entry, intended, permit)):
             return recalled
-        if lease.foreseen != wanted or not self._holds(lease.asked):
+        if lease.foreseen != wanted or not self._holds(lease):
             text = f"Making a meeting: {action.why}."
             sealed = self._ledger.seal(entry.record, intended)
             if not await self._began(lease, Change("hold", {"intent": sealed}, journal=((action.verdict, text),))):
@@ -205,14 +204,11 @@ class Reconciler:
 
     async def _began(self, lease: Lease, change: Change) -> bool:
         """Whether the record is still ours once `change` is written: a frozen process wakes up as a zombie."""
-        asked = time.monotonic()
-        if not await self._ledger.begin(lease, change):
-            return False
-        return self._holds(asked) or await self._ledger.renew(lease)
+        return await self._ledger.begin(lease, change) and (self._holds(lease) or await self._ledger.renew(lease))
 
-    def _holds(self, asked: float) -> bool:
-        """Whether a lease that was asked for then (monotonic) holds for long enough to begin a call."""
-        return time.monotonic() - asked < self._ledger.lease_seconds / 3
+    def _holds(self, lease: Lease) -> bool:
+        """Whether a lease holds for long enough to begin a call."""
+        return lease.holds(self._ledger.lease_seconds * 2 / 3)
 
     def foresee(self, record: Record, realm: str, foreign: str) -> Placement | None:
         """The meeting that is made of a record of which nothing is known yet; None where that is to be seen."""

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 import structlog
 
+from providers.base import FENCE
 from service.entry import Entry, Placement
 from service.leases import renewing
 from service.ledger import Ledger
@@ -99,6 +100,7 @@ class Runs:
 
     async def _run(self, lease: Lease, revision: str, tell: Tell | None) -> Entry | None:
         structlog.contextvars.bind_contextvars(record=lease.entry.record)
+        FENCE.set(lease.holds)
         try:
             return await self._worked(lease, revision, tell)
         except asyncio.CancelledError:

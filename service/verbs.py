@@ -1,5 +1,6 @@
 """What the ledger's verbs take and answer. Pure."""
 
+import time
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -19,19 +20,23 @@ ZOMBIE: Final = "A process that had lost its lease made a meeting, or may have; 
 class Lease:
     """The right to work on one record until it expires; `fence` proves it at every commit.
 
-    `inherited`: the one who had it before let it expire in the middle of the work. `begun`: what was made or changed at
-    a provider under it and is not written down yet, each with whether that is certain. `turn` ends once the first call
-    goes out. `foreseen`: the meeting whose intent was written with the lease, which was `asked` for at that time
-    (monotonic); the entry is without it.
+    It holds `until` then (monotonic) as far as this process knows, which may have stood still. `inherited`: the one who
+    had it before let it expire in the middle of the work. `begun`: what was made or changed at a provider under it and
+    is not written down yet, each with whether that is certain. `turn` ends once the first call goes out. `foreseen`:
+    the meeting whose intent was written with the lease; the entry is without it.
     """
 
     entry: Entry
     fence: int
+    until: float
     inherited: bool = False
     begun: list[tuple[Placement, bool]] = field(default_factory=list, compare=False, repr=False)
     turn: Turn | None = field(default=None, compare=False, repr=False)
     foreseen: Placement | None = None
-    asked: float = 0.0
+
+    def holds(self, seconds: float = 0.0) -> bool:
+        """Whether it does, for so long at least."""
+        return time.monotonic() + seconds < self.until
 
 
 class Known(NamedTuple):

@@ -125,7 +125,7 @@ async def test_a_newer_wish_sends_the_run_round_again(ledger: Ledger) -> None:
     assert committed.entry
     assert committed.entry.wish
     assert committed.entry.wish.start == START + 60
-    again = Lease(committed.entry, lease.fence)
+    again = Lease(committed.entry, lease.fence, lease.until)
     assert (await ledger.commit(again, Change("done", {"state": "ready"}))).verdict == "ok"
 
 

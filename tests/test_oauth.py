@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from providers.base import Account, Delegation, PermanentError, ProviderError, ReconnectRequired, TemporaryError
+from providers.base import FENCE, Account, Delegation, PermanentError, ProviderError, ReconnectRequired, TemporaryError
 from providers.http import Http
 from service.connections import Connection
 from service.endpoint import Tokens
@@ -114,6 +114,15 @@ async def test_a_caller_that_gives_up_does_not_stop_the_renewal(store: Store, be
         caller.cancel()
         await here.drain(5)
     assert grants.open(await grants.look(GRANT), "zoom")[0] == "new"
+
+
+async def test_a_renewal_is_for_all_whatever_the_first_who_asked_may_do(store: Store, bench: Bench) -> None:
+    await due(store)
+    async with RawServer(NEW) as vendor:
+        here, source = bench(vendor)
+        fenced = FENCE.set(lambda: False)
+        assert await here.token(source) == "new"
+        FENCE.reset(fenced)
 
 
 async def test_new_tokens_outlive_a_store_that_is_away(bench: Bench) -> None:

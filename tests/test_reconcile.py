@@ -21,6 +21,7 @@ from providers.base import (
     Role,
     TemporaryError,
 )
+from providers.http import Http
 from providers.memory import MemorySettings
 from service.agenda import Agendas
 from service.budget import Budgets
@@ -46,7 +47,7 @@ from service.vello import UPDATE_METADATA
 from service.verbs import ZOMBIE, Change, Committed, Known, Lease
 from tests.events import START, event, record
 from tests.running import Running, running
-from tests.servers import MemoryServer
+from tests.servers import MemoryServer, RawServer, http
 from tests.waiting import outage, stand_still, wait_until
 
 VAULT = Vault([("k1", b"k" * 32)])
@@ -377,6 +378,46 @@ async def test_what_a_zombie_makes_is_removed(bench: Bench) -> None:
     assert found[0].meeting
     assert found[0].meeting.meeting
     assert list(vendor.meetings) == [found[0].meeting.meeting.id]
+
+
+class Slow(Careless):
+    """Before a create it waits, as for a token; then it calls."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.http = Http(url)
+
+    async def create(self, spec: MeetingSpec) -> Meeting:
+        self.arrived.set()
+        await self.proceed.wait()
+        await self.http.send("POST", "/")
+        return await super().create(spec)
+
+
+async def test_a_zombie_makes_no_call(store: Store) -> None:
+    """A process that stood still between an intent and its call sends nothing, and leaves nothing to be looked for."""
+    data = record()
+    async with RawServer(http(200)) as server:
+        bench = Bench(store, vendor := Slow(server.url))
+        await bench.prepare()
+        vendor.proceed.clear()
+        zombie = bench.start(lease := await bench.lease(data))
+        await vendor.arrived.wait()
+        lease.until = time.monotonic()
+        vendor.proceed.set()
+        await zombie
+        assert (server.requests, vendor.meetings) == ([], {})
+        found = await bench.ledger.get(data["id"])
+        assert found
+        assert (found[0].intent, found[0].reason and found[0].reason.code) == (None, "held")
+
+        async def made() -> bool:
+            await finish(bench, data["id"])
+            return bool(vendor.meetings)
+
+        await wait_until(made)
+        assert len(server.requests) == 1
+        await vendor.http.close()
 
 
 async def test_what_a_zombie_makes_after_its_heir_is_removed_too(bench: Bench) -> None:

@@ -10,7 +10,7 @@ _TROUBLES = {"kills": 4, "freezes": 3, "restarts": 1, "full": 1, "read_only": 1,
 @pytest.mark.timeout(600)
 async def test_a_storm_leaves_every_booking_right() -> None:
     """All that may befall a call has befallen some, and every trouble came."""
-    verdict = await Storm(Plan(seed=7, bookings=100, events=500, seconds=20, troubles=_TROUBLES)).run()
+    verdict = await Storm(Plan(seed=7, bookings=100, events=500, seconds=20, lease=3.0, troubles=_TROUBLES)).run()
     assert verdict.good, f"{verdict} {verdict.about} {verdict.stories}"
     assert verdict.happened["kills"] == 4
     assert verdict.happened["events"] >= 500

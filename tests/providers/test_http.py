@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from providers.base import (
+    FENCE,
+    STATUSES,
     Delegation,
     MeetingNotFound,
     NoRoom,
@@ -597,6 +599,27 @@ async def test_a_host_has_room_for_so_many_calls_of_all_clients_and_other_hosts_
         assert {answer.status for answer in await asyncio.gather(*calls, waiting)} == {200}
         assert len(server.requests) == 3
         await asyncio.gather(*(client.close() for client in clients))
+
+
+async def test_a_call_is_not_sent_by_who_may_no_longer_make_it(open_http: Open) -> None:
+    """Asked with a wire open, new or kept; of a later request of one verb nobody knows what the ones before did."""
+    async with KeepingServer(KEPT) as server:
+        client, seen = open_http(server.url), list[int]()
+        for times in range(2):
+            fenced = FENCE.set(lambda: False)
+            assert isinstance(await failure(client.send("POST", "/")), NoRoom)
+            FENCE.reset(fenced)
+            assert len(server.requests) == times
+            assert (await client.send("POST", "/")).status == 200
+        assert server.connections == 1
+        watching = STATUSES.set(seen)
+        await client.send("POST", "/first")
+        fenced = FENCE.set(lambda: False)
+        assert isinstance(await failure(client.send("POST", "/second")), OutcomeUnknown)
+        FENCE.reset(fenced)
+        STATUSES.reset(watching)
+        assert (len(server.requests), seen) == (3, [200])
+        await client.close()
 
 
 async def test_a_call_whose_time_ends_before_there_is_room_was_never_sent(open_http: Open) -> None:
