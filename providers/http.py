@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache, lru_cache
-from json import dumps, loads
+from json import JSONEncoder, loads
 from typing import Any, Self
 
 import httpx
@@ -72,8 +72,31 @@ def _trust() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
-# Taking an address apart is a seventh of what a call costs, and most calls go to a few of them.
-_address = lru_cache(maxsize=64)(httpx.URL)
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """An address taken apart; `origin` is None where nothing can be sent to."""
+
+    url: httpx.URL
+    host: str
+    netloc: str
+    path: str
+    origin: Origin | None
+
+
+def _taken_apart(url: httpx.URL) -> _Target:
+    origin = None
+    if url.scheme in _PORTS and url.host:
+        origin = Origin(url.scheme, url.raw_host.decode(), url.port or _PORTS[url.scheme])
+    return _Target(url, url.host, url.netloc.decode(), url.raw_path.decode(), origin)
+
+
+@lru_cache(maxsize=64)  # it is a seventh of what a call costs, and most calls go to a few addresses
+def _target(address: str) -> _Target:
+    return _taken_apart(httpx.URL(address))
+
+
+# As json.dumps, which makes an encoder for every call.
+_encode = JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +183,7 @@ class Http:
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._addresses = addresses or {}
-        self._headers = _lowered(headers)
+        self._headers = _HEADERS | _lowered(headers)
         self._explain = explain
         self._patience = connect
         self._authorizer = authorizer
@@ -198,7 +221,7 @@ class Http:
         """The same connections under another base URL; `headers` come on top, closing this closes both."""
         other = copy.copy(self)
         other._base_url = base_url.rstrip("/")
-        other._headers = {**self._headers, **_lowered(headers)}
+        other._headers = self._headers | _lowered(headers)
         other._explain = explain or self._explain
         other._authorizer = authorizer or self._authorizer
         return other
@@ -228,25 +251,26 @@ class Http:
 
         Raises: ProviderError as in the module's table.
         """
+        safe = method in SAFE_METHODS if safe is None else safe
         token = await self._authorizer.token() if self._authorizer else None
 
-        async def deliver() -> Answer:
-            fields = {**_HEADERS, **self._headers, **_lowered(headers), **_bearer(token)}
+        def request() -> tuple[_Target, bytes]:
+            fields = {**self._headers, **_lowered(headers), **_bearer(token)}
             try:
-                url = _address(self._base_url + path)
+                target = _target(self._base_url + path)
                 if params is not None:
-                    url = url.copy_merge_params(params)
-                raw = _raw(method, url, fields, _written(json, fields) if content is None else content)
+                    target = _taken_apart(target.url.copy_merge_params(params))
+                raw = _raw(method, target, fields, _written(json, fields) if content is None else content)
             except _NOT_SENDABLE:
                 raise PermanentError("This call cannot be put into HTTP: check the address.", "admin") from None
-            if url.userinfo:
+            if target.url.userinfo:
                 raise PermanentError("The address of a call holds a user name: check the address.", "admin")
-            return await self._deliver(url, raw, method in SAFE_METHODS if safe is None else safe)
+            return target, raw
 
-        answer = await deliver()
+        answer = await self._deliver(*request(), safe)
         if answer.status == 401 and self._authorizer:
             token = await self._authorizer.token(refused=token)
-            answer = await deliver()
+            answer = await self._deliver(*request(), safe)
         if answer.status in accept:
             return answer
         error = (self._explain(answer) if self._explain else None) or _error_of(answer)
@@ -254,8 +278,10 @@ class Http:
             error.well = error.well or answer.sound
         raise error
 
-    async def _deliver(self, url: httpx.URL, raw: bytes, safe: bool) -> Answer:
-        host, maybe_sent = url.host, False
+    async def _deliver(self, target: _Target, raw: bytes, safe: bool) -> Answer:
+        host, origin, maybe_sent = target.host, target.origin, False
+        if origin is None:
+            raise PermanentError(f"A call to {host} cannot be put into HTTP.", "developer")
 
         async def attempt() -> Answer:
             nonlocal maybe_sent
@@ -268,8 +294,7 @@ class Http:
                     raise
 
         try:
-            origin = _origin(url)
-            async with Limit(self._deadline):
+            with Limit(self._deadline):
                 return await _repeated(attempt, safe)
         except NoRoom as error:
             if STATUSES.get():  # not the first request of its verb, which may have done something by now
@@ -281,8 +306,6 @@ class Http:
             if maybe_sent and not safe:
                 raise OutcomeUnknown(f"{host} got a call and did not answer it.") from None
             raise TemporaryError(f"{host} did not answer.") from None
-        except _NOT_SENDABLE:
-            raise PermanentError(f"A call to {host} cannot be put into HTTP.", "developer") from None
 
     async def _attempt(self, origin: Origin, host: str, raw: bytes, safe: bool) -> Answer:
         reply = await self._wires.call(origin, raw, most=self._max_body, bodiless=raw.startswith(b"HEAD "))
@@ -291,7 +314,7 @@ class Http:
         answer = Answer(
             host=host,
             status=reply.status,
-            headers=httpx.Headers(reply.headers),
+            headers=_read(reply.headers),
             body=reply.body[: self._max_body],
             safe=safe,
         )
@@ -308,10 +331,13 @@ def _bearer(token: str | None) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"} if token else {}
 
 
-def _origin(url: httpx.URL) -> Origin:
-    if url.scheme not in _PORTS or not url.host:
-        raise httpx.UnsupportedProtocol("Only http and https have an origin here.")
-    return Origin(url.scheme, url.raw_host.decode(), url.port or _PORTS[url.scheme])
+def _read(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    """By their names in lower case; of several of one name all, as RFC 9110 joins them (section 5.3)."""
+    read: dict[str, str] = {}
+    for raw_name, raw in headers:
+        name, value = raw_name.decode("latin-1").lower(), raw.decode("latin-1")
+        read[name] = f"{read[name]}, {value}" if name in read else value
+    return read
 
 
 def _written(value: Any, headers: dict[str, str]) -> bytes:
@@ -319,13 +345,13 @@ def _written(value: Any, headers: dict[str, str]) -> bytes:
     if value is None:
         return b""
     headers.setdefault("content-type", "application/json")
-    return dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return _encode(value).encode()
 
 
-def _raw(method: str, url: httpx.URL, headers: Mapping[str, str], body: str | bytes) -> bytes:
+def _raw(method: str, target: _Target, headers: Mapping[str, str], body: str | bytes) -> bytes:
     """A request as it goes over the wire. Raises ValueError for one that would become something else."""
     content = body.encode() if isinstance(body, str) else body
-    lines = [f"{method} {url.raw_path.decode()} HTTP/1.1", f"host: {url.netloc.decode()}"]
+    lines = [f"{method} {target.path} HTTP/1.1", f"host: {target.netloc}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if content or method in _WITH_BODY:
         lines.append(f"content-length: {len(content)}")

@@ -11,24 +11,37 @@ GRACE: Final = 1.0
 
 
 class Limit:
-    """As `asyncio.timeout`, but what came while this process stood still is not too late."""
+    """As `asyncio.timeout`, but what came while this process stood still is not too late.
+
+    It waits for nothing itself, so it is entered without `async`, in a task.
+    """
+
+    __slots__ = ("_cancelling", "_end", "_loop", "_over", "_seconds", "_task", "_timer")
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._bound = asyncio.timeout(None)
 
-    async def __aenter__(self) -> None:
-        await self._bound.__aenter__()
-        self._loop = asyncio.get_running_loop()
+    def __enter__(self) -> None:
+        self._loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None  # noqa: S101 - nothing else is entered by our code
+        self._task, self._cancelling, self._over = task, task.cancelling(), False
         self._end = self._loop.time() + self._seconds
-        self._timer = self._loop.call_at(self._end, self._over)
+        self._timer = self._loop.call_at(self._end, self._due)
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._timer.cancel()
-        await self._bound.__aexit__(kind, error, trace)
+        # Whoever else cancelled the task wants more than an end to this.
+        if self._over and self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
+            raise TimeoutError from error
 
-    def _over(self) -> None:
-        now = self._loop.time()
-        self._bound.reschedule(now + GRACE if now - self._end > HELD_UP else now)
+    def _due(self) -> None:
+        if self._loop.time() - self._end > HELD_UP:
+            self._timer = self._loop.call_later(GRACE, self._end_it)
+        else:
+            self._end_it()
+
+    def _end_it(self) -> None:
+        self._over = True
+        self._task.cancel()

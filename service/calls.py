@@ -11,11 +11,14 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Final, TypeVar
 
 from providers.base import OutcomeUnknown, TemporaryError
+from providers.limit import Limit
 from service.budget import Budgets, Purse
 from service.connections import Connections
 from service.entry import Entry
@@ -55,23 +58,22 @@ class Room:
         """Whether the next one has to wait."""
         return self._free.locked()
 
-    @contextlib.asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Hold one place. Raises Held when none will be free in a moment."""
-        await self._take()
-        call, began = object(), time.monotonic()
-        self._began[call] = began
-        try:
-            yield
-        finally:
-            del self._began[call]
-            self._typical += (time.monotonic() - began - self._typical) / 8
-            self._free.release()
-
-    async def _take(self) -> None:
-        if not self.full:
+    async def take(self) -> object:
+        """Take one place, to be given back. Raises Held when none will be free in a moment."""
+        if self.full:
+            await self._wait()
+        else:
             await self._free.acquire()
-            return
+        call = object()
+        self._began[call] = time.monotonic()
+        return call
+
+    def give_back(self, call: object) -> None:
+        """The place that `take` answered is free again."""
+        self._typical += (time.monotonic() - self._began.pop(call) - self._typical) / 8
+        self._free.release()
+
+    async def _wait(self) -> None:
         if (self._waiting + 1) * self._share() > PATIENCE:
             raise self._full()
         self._waiting += 1
@@ -116,6 +118,45 @@ class Permit:
         return self.passage.connection
 
 
+class _Permitted:
+    """Holds a passage, a place and what was drawn. A class, not a generator: this is the hot path."""
+
+    def __init__(self, calls: "Calls", gate: Gate, room: Room, asked: tuple[str, Purse | None, Turn | None]) -> None:
+        self._calls, self._gate, self._room, self._asked = calls, gate, room, asked
+
+    async def __aenter__(self) -> Permit:
+        connection, purse, turn = self._asked
+        passage = await self._gate.enter(connection)
+        if turn and self._room.full:
+            turn.end()
+        self._permit = Permit(passage, None, turn)
+        try:
+            self._place = await self._room.take()
+            try:
+                await self._calls.draw(self._permit, purse)
+            except BaseException:
+                self._room.give_back(self._place)
+                raise
+        except BaseException:
+            await self._leave()
+            raise
+        return self._permit
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if not self._permit.used:
+                await self._calls.nothing_came(self._permit, spent=False)
+        finally:
+            self._room.give_back(self._place)
+            await self._leave()
+
+    async def _leave(self) -> None:
+        with contextlib.suppress(StoreUnavailable):  # a trial that nobody ends is over after a while
+            await self._gate.leave(self._permit.passage)
+
+
 class Calls:
     """Lets runs through to providers."""
 
@@ -142,30 +183,20 @@ class Calls:
         """Whether a call that Vello waits for may begin at once, as far as this process knows without a look."""
         return self._gate.known_closed(connection) and not self._room(connection, inline=True).full
 
-    @contextlib.asynccontextmanager
-    async def permit(
+    def permit(
         self, connection: str, purse: Purse | None, *, inline: bool, turn: Turn | None = None
-    ) -> AsyncIterator[Permit]:
+    ) -> AbstractAsyncContextManager[Permit]:
         """The right to call `connection` once, drawn from `purse`, before anything is begun.
 
-        `turn` ends when the call begins, or has to wait. Raises: Held, Spent.
+        `turn` ends when the call begins, or has to wait. Entering it raises: Held, Spent.
         """
-        passage, room = await self._gate.enter(connection), self._room(connection, inline)
-        if turn and room.full:
-            turn.end()
-        try:
-            async with room.place():
-                if purse:
-                    await self._budgets.draw(purse)
-                permit = Permit(passage, purse, turn)
-                try:
-                    yield permit
-                finally:
-                    if not permit.used:
-                        await self.nothing_came(permit, spent=False)
-        finally:
-            with contextlib.suppress(StoreUnavailable):  # a trial that nobody ends is over after a while
-                await self._gate.leave(passage)
+        return _Permitted(self, self._gate, self._room(connection, inline), (connection, purse, turn))
+
+    async def draw(self, permit: Permit, purse: Purse | None) -> None:
+        """Draw a call from `purse`, for `permit` to give back. Raises Spent."""
+        if purse:
+            await self._budgets.draw(purse)
+            permit.purse = purse
 
     async def call(
         self, entry: Entry, verb: str, connection: str, provider: str, answer: Awaitable[_Answer]
@@ -173,7 +204,7 @@ class Calls:
         """Wait for one verb's answer. Raises OutcomeUnknown at the limit, else what the verb raises."""
         with self.observer.call(entry.record, entry.attempts + 1, connection, provider, verb, entry.realm):
             try:
-                async with asyncio.timeout(CALL_LIMIT):
+                with Limit(CALL_LIMIT):
                     return await answer
             except TimeoutError:
                 raise OutcomeUnknown(f"The provider did not answer within {CALL_LIMIT:.0f} seconds.") from None
@@ -182,7 +213,7 @@ class Calls:
         """Wait for the answer to what belongs to no record. Raises TemporaryError at the limit, as `call`."""
         with self.observer.call(None, 1, connection, provider, verb):
             try:
-                async with asyncio.timeout(CALL_LIMIT):
+                with Limit(CALL_LIMIT):
                     return await answer
             except TimeoutError:
                 raise TemporaryError(f"The provider did not answer within {CALL_LIMIT:.0f} seconds.") from None

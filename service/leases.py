@@ -2,32 +2,43 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from types import TracebackType
 
 from service.ledger import Ledger
 from service.store import StoreUnavailable
 from service.verbs import Lease
 
 
-@contextlib.asynccontextmanager
-async def renewing(ledger: Ledger, lease: Lease) -> AsyncIterator[None]:
-    """Keep the lease while the run works; a run that loses it is told by its next commit."""
-    pause, tasks = ledger.lease_seconds / 3, list[asyncio.Task[None]]()
+class Renewing:
+    """Keeps the lease while the run works; a run that loses it is told by its next commit.
 
-    async def renew() -> None:
+    Most runs are over before the first time: they do without the task.
+    """
+
+    def __init__(self, ledger: Ledger, lease: Lease) -> None:
+        self._ledger = ledger
+        self._lease = lease
+        self._pause = ledger.lease_seconds / 3
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        self._first = asyncio.get_running_loop().call_later(self._pause, self._begin)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._first.cancel()
+        if self._task:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    def _begin(self) -> None:
+        self._task = asyncio.create_task(self._renew())
+
+    async def _renew(self) -> None:
         while True:
             with contextlib.suppress(StoreUnavailable):
-                if not await ledger.renew(lease):
+                if not await self._ledger.renew(self._lease):
                     return
-            await asyncio.sleep(pause)
-
-    # Most runs are over before the first time: they do without the task.
-    first = asyncio.get_running_loop().call_later(pause, lambda: tasks.append(asyncio.create_task(renew())))
-    try:
-        yield
-    finally:
-        first.cancel()
-        for task in tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await asyncio.sleep(self._pause)

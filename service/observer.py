@@ -3,8 +3,7 @@
 The only place that names what they carry: ids, words and times, never a text of somebody else.
 """
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from time import perf_counter
 from types import TracebackType
@@ -61,24 +60,9 @@ class Observer:
         """One event, from its arrival to its answer; `headers` are its request's."""
         return _Event(self.metrics, self._traces.span("event", "server", headers), self.deliveries)
 
-    @contextmanager
-    def run(self, lease: Lease) -> Iterator[None]:
+    def run(self, lease: Lease) -> "_Run":
         """One run of the reconciler on one record."""
-        if lease.inherited:
-            self.metrics.takeover()
-        self.metrics.working += 1
-        with self._traces.span("reconcile", "internal") as span:
-            span.set(record=lease.entry.record, attempt=lease.entry.attempts + 1)
-            outcome = "ok"
-            try:
-                yield
-            except BaseException as error:
-                outcome = type(error).__name__
-                span.failed(outcome)
-                raise
-            finally:
-                self.metrics.working -= 1
-                span.set(outcome=outcome)
+        return _Run(self.metrics, self._traces.span("reconcile", "internal"), lease)
 
     def call(
         self, record: str | None, attempt: int, connection: str, provider: str, verb: str, realm: str | None = None
@@ -147,6 +131,32 @@ def _answered(seen: Seen, took: float) -> Answered:
         seen.connection,
         seen.foreign,
     )
+
+
+class _Run:
+    """A class for the same reason."""
+
+    def __init__(self, metrics: Metrics, span: AbstractContextManager[Span], lease: Lease) -> None:
+        self._metrics = metrics
+        self._opened = span
+        self._lease = lease
+
+    def __enter__(self) -> None:
+        if self._lease.inherited:
+            self._metrics.takeover()
+        self._metrics.working += 1
+        self._span = self._opened.__enter__()
+        self._span.set(record=self._lease.entry.record, attempt=self._lease.entry.attempts + 1)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._metrics.working -= 1
+        outcome = kind.__name__ if kind else "ok"
+        if kind:
+            self._span.failed(outcome)
+        self._span.set(outcome=outcome)
+        self._opened.__exit__(kind, error, trace)
 
 
 class _Call:

@@ -16,7 +16,7 @@ import structlog
 
 from providers.base import FENCE
 from service.entry import Entry, Placement
-from service.leases import renewing
+from service.leases import Renewing
 from service.ledger import Ledger
 from service.meetings import Meetings
 from service.observer import Observer
@@ -111,7 +111,7 @@ class Runs:
         try:
             with self._observer.run(lease):
                 await self._settings.refresh(revision)
-                async with renewing(self._ledger, lease):
+                async with Renewing(self._ledger, lease):
                     return await self._rounds(lease, tell)
         except StoreUnavailable as error:
             _log.warning("run_stopped", reason=str(error))  # the lease expires and somebody takes over

@@ -274,7 +274,7 @@ class Store:
             if loop.time() - end > HELD_UP and not excused:  # this process stood still: it looks once more
                 end, excused = loop.time() + GRACE, True
             try:
-                async with Limit(end - loop.time()):
+                with Limit(end - loop.time()):
                     return await attempt()
             except (errors.RedisError, OSError) as error:
                 state = _state(error)

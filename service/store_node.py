@@ -158,7 +158,7 @@ class Node:
     async def _exchange(self, batch: list[_Request]) -> None:
         connection = self._idle.pop() if self._idle else self._kind(**self._options)
         try:
-            async with Limit(self._patience):
+            with Limit(self._patience):
                 await _connect(connection)
                 await connection.send_packed_command(b"".join([one.packed for one in batch]), check_health=False)
                 for request in batch:

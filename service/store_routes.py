@@ -248,7 +248,7 @@ def slot_of(key: str) -> int:
 
 
 async def _ask(node: Node, *command: Any) -> Any:
-    async with Limit(LOOK):
+    with Limit(LOOK):
         [answer] = await node.send([command])
     if isinstance(answer, Exception):
         raise answer

@@ -18,7 +18,7 @@ from tests.waiting import wait_until
 async def fill(room: Room, stack: AsyncExitStack, places: int) -> None:
     """Take all places."""
     for _ in range(places):
-        await stack.enter_async_context(room.place())
+        stack.callback(room.give_back, await room.take())
 
 
 async def test_there_are_so_many_places_and_a_left_one_is_free_again() -> None:
@@ -28,7 +28,7 @@ async def test_there_are_so_many_places_and_a_left_one_is_free_again() -> None:
             await fill(room, stack, 3)
             with pytest.raises(Held):
                 async with asyncio.timeout(30):
-                    await stack.enter_async_context(room.place())
+                    await room.take()
 
 
 async def test_where_calls_are_quick_one_waits_for_a_place() -> None:
@@ -36,9 +36,10 @@ async def test_where_calls_are_quick_one_waits_for_a_place() -> None:
 
     async def call() -> None:
         nonlocal done
-        async with room.place():
-            await asyncio.sleep(0)
-            done += 1
+        place = await room.take()
+        await asyncio.sleep(0)
+        done += 1
+        room.give_back(place)
 
     await asyncio.gather(*[call() for _ in range(15)])
     assert done == 15
@@ -49,12 +50,12 @@ async def test_behind_calls_that_hang_nobody_waits_and_all_come_back_one_after_t
     async with AsyncExitStack() as stack:
         await fill(room, stack, 2)
         with pytest.raises(Held):  # after the patience of one that could still hope
-            await stack.enter_async_context(room.place())
+            await room.take()
         began = asyncio.get_running_loop().time()
         waits = []
         for _ in range(1000):
             with pytest.raises(Held) as caught:
-                await stack.enter_async_context(room.place())
+                await room.take()
             waits.append(caught.value.wait)
         assert asyncio.get_running_loop().time() - began < 15  # until a hanging call is old enough to be seen as one
     assert waits[0] < 5

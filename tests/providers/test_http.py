@@ -144,7 +144,7 @@ async def test_a_call_arrives_as_it_was_meant_and_so_does_its_answer(open_http: 
     async with RawServer(http(201, '{"id": 7}', x_request_id="abc")) as server:
         client = open_http(f"{server.url}/api/", headers={"authorization": "Bearer t"})
         answer = await client.send("POST", "/things", json={"a": 1}, params={"q": "ä b"}, headers={"x-y": "z"})
-    assert (answer.status, answer.object(), answer.headers["X-Request-Id"]) == (201, {"id": 7}, "abc")
+    assert (answer.status, answer.object(), answer.headers["x-request-id"]) == (201, {"id": 7}, "abc")
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
     assert head.startswith(b"POST /api/things?q=%C3%A4+b HTTP/1.1") or b"?q=%C3%A4%20b " in head
     assert b"bearer t" in head.lower()
