@@ -39,8 +39,8 @@ class Agendas:
         for by_host in by_hosts:
             key = _key(connections, by_host)
             if key and not await self._ask(key, "take", by_host):
-                return replace(action, wanted=by_host)
-        return replace(action, wanted=by_hosts[0])
+                return action._replace(wanted=by_host)
+        return action._replace(wanted=by_hosts[0])
 
     async def noted(self, connections: Connections, placed: Placement) -> tuple[tuple[str, str], ...]:
         """Write a meeting down; a line for the journal if its host has another one then."""

@@ -293,11 +293,11 @@ end
 -- Write what a run found out; compare-and-set on the fence.
 -- ARGV 3 fence  4 nonce of this commit  5 generation the run planned for  6 hold|done|retry|park|back
 --      7 delay ms  8 lease ms  9 connection to park on  10 {set, del, journal, told}  11 retention s  12 tombstone s
---      13 '1' without the entry in the answer
+--      13 '1' without the entry in the answer, '2' without it if Vello was told: then a fifth answer is 1
 -- Answers ok | moved (Vello wants something newer: go round again, the lease is kept) | lost, now, rev, the entry.
 function verbs.commit()
   local e = load(entry)
-  local mode, rev, verdict = ARGV[6], redis.call('GET', KEYS[3]) or '0', 'ok'
+  local mode, rev, verdict, known = ARGV[6], redis.call('GET', KEYS[3]) or '0', 'ok', false
   if e.nonce == ARGV[4] and e.fence == ARGV[3] then
     local _, flat = load(entry)
     return {e.owner and mode ~= 'hold' and 'moved' or 'ok', now, rev, flat}
@@ -323,7 +323,10 @@ function verbs.commit()
       redis.call('ZREM', due, record)
       -- Who waited may have given up and said the hosted link; that one stays.
       local told = what.told ~= cjson.null and what.told
-      if told and (told[2] == '1' or not e.hosted) then remember(told[1], told[2], told[3]) end
+      if told and (told[2] == '1' or not e.hosted) then
+        remember(told[1], told[2], told[3])
+        known = ARGV[13] == '2'
+      end
     elseif moved then
       put_due(record, now)
     elseif mode == 'back' then
@@ -347,7 +350,7 @@ function verbs.commit()
   local over = after.erased and mode == 'done' and not moved and not holds(after)
   if over then return {verdict, now, rev, wipe()} end
   if mode == 'done' then expire(after, tonumber(ARGV[11]), tonumber(ARGV[12])) end
-  return {verdict, now, rev, flat}
+  return {verdict, now, rev, known and {} or flat, known and 1 or 0}
 end
 
 -- Look at the record again now, whoever asks; ARGV 4 '1': what its meeting is like is in doubt. ARGV 3 text.

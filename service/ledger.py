@@ -7,7 +7,7 @@ import itertools
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from importlib import resources
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from service.shards import (
     base,
     entry_key,
     letter_of,
+    letters,
     name_of,
     record_keys,
     shard_behind,
@@ -69,13 +70,6 @@ _BEFORE = _sources("order tombs note failed hosts found")
 _SCRIPT = Script(_BEFORE + SOURCE + _sources("ledger links noticed parked asked"))
 
 
-def _random() -> Iterator[str]:
-    """22 random letters (132 bits) again and again; many at once, since asking costs more than they do."""
-    while True:
-        block = secrets.token_urlsafe(1056)
-        yield from (block[at : at + 22] for at in range(0, len(block), 22))
-
-
 class Ledger:
     """Every verb is one round trip and safe to repeat. All raise `StoreUnavailable` when the store cannot be used."""
 
@@ -89,7 +83,7 @@ class Ledger:
     ) -> None:
         self._store, self._vault, self._tombs = store, vault, tombs or Tombs()
         self._lease_ms, self._retention = int(lease_seconds * 1000), retention
-        self._random, self._rows = _random(), Rows(vault)
+        self._random, self._rows = letters(), Rows(vault)
         self._name, self._names = secrets.token_hex(8), itertools.count(1)
         self.repeats, self.lease_seconds = Repeats(store, self._rows), lease_seconds
 
@@ -180,19 +174,23 @@ class Ledger:
         lease.until = until if renewed else 0.0
         return bool(renewed)
 
-    async def commit(self, lease: Lease, change: Change, nonce: str = "") -> Committed:
-        """Write what a run found out, if its lease still holds; whoever says it again after a failure names it so."""
-        verdict, now, revision, flat = await self._write(lease, change, nonce)
-        return Committed(verdict, self._rows.entry(lease.entry.record, flat, now), revision)
+    async def commit(self, lease: Lease, change: Change, nonce: str = "", becomes: Entry | None = None) -> Committed:
+        """Write what a run found out, if its lease still holds; whoever says it again after a failure names it so.
+
+        `becomes` is the entry as it is then, if nothing else happened and Vello is told what the change says.
+        """
+        verdict, now, revision, flat, *known = await self._write(lease, change, nonce, short=2 if becomes else 0)
+        entry = becomes if known == [1] else self._rows.entry(lease.entry.record, flat, now)
+        return Committed(verdict, entry, revision)
 
     async def begin(self, lease: Lease, change: Change) -> bool:
         """Write what a run is about to do and keep the lease; False when somebody else has the record by now."""
         until = time.monotonic() + self.lease_seconds
-        ours = bool((await self._write(lease, change, blind=True))[0] != "lost")
+        ours = bool((await self._write(lease, change, short=1))[0] != "lost")
         lease.until = until if ours else 0.0
         return ours
 
-    def _write(self, lease: Lease, change: Change, nonce: str = "", *, blind: bool = False) -> Awaitable[Any]:
+    def _write(self, lease: Lease, change: Change, nonce: str = "", *, short: int) -> Awaitable[Any]:
         what = {
             "set": [text for pair in change.set.items() for text in pair],
             "del": list(change.drop),
@@ -212,7 +210,7 @@ class Ledger:
             orjson.dumps(what),
             self._retention,
             TOMBSTONE,
-            int(blind),
+            short,
         )
 
     async def nudge(self, record: str, text: str, *, doubt: bool = False) -> bool:

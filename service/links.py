@@ -7,7 +7,7 @@ from typing import Final
 from providers.base import Capabilities
 from service.choices import Choice
 from service.entry import Entry, State, digest
-from service.plan import Verdict, plan, unwanted
+from service.plan import is_to_be_replaced, unwanted
 from service.vello import Rank
 
 GRACE: Final = 2 * 3600
@@ -67,7 +67,7 @@ def link_for(
     mints = promised is not None and promised.mints_link
     direct = choice.link == "direct" and not mints and not entry.hosted
     # A meeting that is about to be replaced is no link to hand out.
-    if direct and meeting and plan(entry, choice, capabilities, standing).verdict is not Verdict.REPLACE:
+    if direct and meeting and not is_to_be_replaced(entry, choice, capabilities, standing):
         return Link(meeting.join_url, hosted=False)
     return Link(hosted_url(public_url, entry.token), hosted=True)
 

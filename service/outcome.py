@@ -51,7 +51,14 @@ class Step:
     @property
     def settled(self) -> Entry:
         """The entry once a step that settles it is committed."""
-        return self.entry._replace(state=State(self.change.set["state"]), settled=self.entry.generation)
+        return self.entry._replace(
+            state=State(self.change.set["state"]),
+            settled=self.entry.generation,
+            reason=None if "reason" in self.change.drop else self.entry.reason,
+            attempts=0,
+            refusals=0,
+            leased_until=0,
+        )
 
 
 def back_off(attempts: int) -> float:

@@ -13,9 +13,10 @@ booking, unless the office's choice says to move it; its link may be in somebody
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 from providers.base import Capabilities, MeetingSpec
 from service.choices import Choice
@@ -35,8 +36,7 @@ class Verdict(StrEnum):
     IGNORE = "ignore"
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """The plan's verdict: `why` in words; `target` the meeting to change or remove, `wanted` the one to be.
 
     `hosts` are all who may host a new meeting; `wanted` has the first of them.
@@ -82,8 +82,7 @@ def spec_of(entry: Entry, wish: Record, choice: Choice, *, generation: int, open
 
     Of several hosts the one who has the meeting keeps it.
     """
-    hosts, stands = choice.hosts_of(wish.resource), entry.meeting.spec if entry.meeting else None
-    now = stands.host if stands else None
+    stands = entry.meeting.spec if entry.meeting else None
     return MeetingSpec(
         key=key_of(entry.record),
         generation=generation,
@@ -91,7 +90,7 @@ def spec_of(entry: Entry, wish: Record, choice: Choice, *, generation: int, open
         start=wish.start or 0,
         duration=wish.duration or 0,
         time_zone=choice.time_zone,
-        host=now if now in hosts else next(iter(hosts), None),
+        host=_host_of(stands, wish, choice),
         options={name: value for name, value in choice.options.items() if opens_early or name != "opens_before"},
         owner=stands.owner if stands else "",
     )
@@ -114,16 +113,24 @@ def plan(
     if now is not None and (stayed := _stayed(now, entry.wish, choice, standing)):
         return _settled(entry, now, stayed)
     early = _opens_early(now, capabilities)
-    generation = now.spec.generation if now else entry.made
-    spec = spec_of(entry, entry.wish, choice, generation=generation, opens_early=early)
-    wanted = Placement(choice.connection, spec, now.meeting if now else None, office)
     if now is None:
-        return Action(Verdict.CREATE, NEVER_MADE, wanted=wanted, hosts=hosts)
-    replacement = _replacement(now, wanted, capabilities)
-    if replacement:
-        anew = spec_of(entry, entry.wish, choice, generation=entry.made + 1, opens_early=early)
-        return Action(Verdict.REPLACE, replacement, now, Placement(choice.connection, anew, None, office), hosts)
-    return _settled(entry, now, wanted)
+        spec = spec_of(entry, entry.wish, choice, generation=entry.made, opens_early=early)
+        return Action(Verdict.CREATE, NEVER_MADE, wanted=Placement(choice.connection, spec, None, office), hosts=hosts)
+    if why := _replacement(now, entry.wish, choice, capabilities):
+        spec = spec_of(entry, entry.wish, choice, generation=entry.made + 1, opens_early=early)
+        return Action(Verdict.REPLACE, why, now, Placement(choice.connection, spec, None, office), hosts)
+    spec = spec_of(entry, entry.wish, choice, generation=now.spec.generation, opens_early=early)
+    return _settled(entry, now, Placement(choice.connection, spec, now.meeting, office))
+
+
+def is_to_be_replaced(
+    entry: Entry, choice: Choice, capabilities: Capabilities | None, standing: Capabilities | None = None
+) -> bool:
+    """Whether `plan` replaces the meeting that stands of a record that is to have one."""
+    now, wish = entry.meeting, entry.wish
+    if now is None or wish is None or _stayed(now, wish, choice, standing):
+        return False
+    return _replacement(now, wish, choice, capabilities) is not None
 
 
 def _settled(entry: Entry, now: Placement, wanted: Placement) -> Action:
@@ -164,17 +171,19 @@ def _opens_early(now: Placement | None, capabilities: Capabilities | None) -> bo
     return capabilities.opens_early
 
 
-def _replacement(now: Placement, wanted: Placement, capabilities: Capabilities | None) -> str | None:
-    if now.connection != wanted.connection:
+def _host_of(stands: MeetingSpec | None, wish: Record, choice: Choice) -> str | None:
+    hosts, now = choice.hosts_of(wish.resource), stands.host if stands else None
+    return now if now in hosts else next(iter(hosts), None)
+
+
+def _replacement(now: Placement, wish: Record, choice: Choice, capabilities: Capabilities | None) -> str | None:
+    if now.connection != choice.connection:
         return "the office chose another connection"
     if capabilities is None:
         return None
-    if capabilities.needs_host and now.spec.host != wanted.spec.host:
+    if capabilities.needs_host and now.spec.host != _host_of(now.spec, wish, choice):
         return "another person hosts it"
-    if not capabilities.keeps_link and (now.spec.start, now.spec.duration) != (
-        wanted.spec.start,
-        wanted.spec.duration,
-    ):
+    if not capabilities.keeps_link and (now.spec.start, now.spec.duration) != (wish.start or 0, wish.duration or 0):
         return "it moved and the provider cannot move a meeting"
     return None
 

@@ -25,7 +25,7 @@ from service.reconcile import Reconciler
 from service.settings import Settings
 from service.store import StoreUnavailable
 from service.vello import Record
-from service.verbs import Change, Committed, Lease, Telling
+from service.verbs import Change, Committed, Lease, Telling, having_told
 
 Tell = Callable[[Entry], Telling | None]
 """What Vello is told of a settled entry."""
@@ -142,9 +142,12 @@ class Runs:
                 lease.begun[:] = [(made, not step.failed)] if made else []
             if lease.foreseen and step.entry.intent is None and "intent" not in change.drop:
                 change = replace(change, drop=(*change.drop, "intent"))
-            if tell and change.mode == "done":
-                change = replace(change, telling=tell(step.settled))
-            committed = await self._insist(partial(self._commit, lease, step, change, self._ledger.new_name()))
+            becomes = None
+            if tell and change.mode == "done" and (telling := tell(settled := step.settled)):
+                change = replace(change, telling=telling)
+                becomes = having_told(settled, telling) if telling.answer else None
+            write = partial(self._commit, lease, step, change, self._ledger.new_name(), becomes)
+            committed = await self._insist(write)
             if committed.verdict == "lost":
                 give = partial(self._give_away, lease.entry, made, committed.entry, sure=not step.failed)
                 await self._insist(give)
@@ -158,9 +161,9 @@ class Runs:
         _log.error("rounds_exhausted", rounds=ROUNDS)
         return (await self._ledger.commit(lease, again(lease.entry, f"Not done after {ROUNDS} steps."))).entry
 
-    async def _commit(self, lease: Lease, step: Step, change: Change, nonce: str) -> Committed:
+    async def _commit(self, lease: Lease, step: Step, change: Change, nonce: str, becomes: Entry | None) -> Committed:
         await self._forget(lease.entry, step.entry)
-        return await self._ledger.commit(lease, change, nonce)
+        return await self._ledger.commit(lease, change, nonce, becomes)
 
     async def _insist(self, write: Callable[[], Awaitable[_T]]) -> _T:
         """Write down what was done at a provider, over an outage of the store or a freeze of this process.

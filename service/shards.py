@@ -16,7 +16,9 @@ number::
 """
 
 import hashlib
+import secrets
 import zlib
+from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
@@ -32,6 +34,13 @@ def shard_of(record: str) -> int:
 def letter_of(record: str) -> str:
     """How a link token begins: it names its record's shard."""
     return _ALPHABET[shard_of(record)]
+
+
+def letters() -> Iterator[str]:
+    """22 random letters (132 bits) again and again; many at once, since asking costs more than they do."""
+    while True:
+        block = secrets.token_urlsafe(1056)
+        yield from (block[at : at + 22] for at in range(0, len(block), 22))
 
 
 def shard_behind(token: str) -> int:

@@ -11,6 +11,8 @@ from service.vello import Event
 HOSTED: Final = "h"
 DIRECT: Final = "d"
 """How an answer that is kept begins: with the link it holds."""
+LINKS: Final = 8
+"""The last links that Vello was told, of which the ledger keeps the digests."""
 NEVER_MADE: Final = "Vello wants a link and there is no meeting"
 """Why the first meeting of a record is made."""
 ZOMBIE: Final = "A process that had lost its lease made a meeting, or may have; it will be removed."
@@ -159,6 +161,15 @@ def telling(entry: Entry, link: str, revision: str, *, hosted: bool) -> Telling:
         return Telling(digest(link), hosted, "")
     office = entry.wish.office or ""
     return Telling(digest(link), hosted, f"{entry.generation}:{revision}:{HOSTED if hosted else DIRECT}{office}")
+
+
+def having_told(entry: Entry, said: Telling) -> Entry:
+    """The entry once the ledger has kept what Vello is told."""
+    return entry._replace(
+        told=(*(link for link in entry.told if link != said.link), said.link)[-LINKS:],
+        hosted=entry.hosted or said.hosted,
+        answer=said.answer,
+    )
 
 
 def told_by(event: Event) -> str:

@@ -17,7 +17,7 @@ from service.settings import Settings
 from service.shards import shard_of
 from service.store import Store
 from service.vello import UPDATE_METADATA, Record
-from service.verbs import Accepted, Change, Committed, Lease
+from service.verbs import Accepted, Change, Committed, Lease, Telling, telling
 from tests.events import START, event, record
 from tests.test_reconcile import Bench, Careless, finish
 from tests.waiting import stand_still
@@ -452,3 +452,40 @@ async def test_none_is_foreseen_where_a_look_at_the_connection_comes_first(store
     other = Bench(store, Careless())
     await other.settings.load()
     assert other.runs.foresee(said(record()), "", "") is None
+
+
+def _ageless(entry: Entry) -> Entry:
+    return entry._replace(intent_age=0.0)
+
+
+@pytest.mark.parametrize("hosted", [False, True], ids=["a direct link", "the booking's page"])
+async def test_a_run_that_tells_vello_leaves_the_entry_that_it_answers(bench: Bench, hosted: bool) -> None:
+    """The ledger does not say again what the run knows; of what came meanwhile it does."""
+    data = record()
+    lease = await leased(bench, data)
+
+    def tell(entry: Entry) -> Telling:
+        assert entry.meeting
+        assert entry.meeting.meeting
+        return telling(entry, entry.meeting.meeting.join_url, bench.settings.revision, hosted=hosted)
+
+    left = await bench.runs.start(lease, bench.settings.revision, tell)
+    assert left is not None
+    assert _ageless(left) == _ageless(await entry_of(bench, data))
+    assert (left.answer != "", left.hosted, len(left.told)) == (True, hosted, 1)
+
+
+async def test_a_run_that_tells_vello_hears_of_a_page_that_vello_was_told_meanwhile(bench: Bench) -> None:
+    data = record()
+    bench.vendor.proceed.clear()
+    lease = await leased(bench, data)
+    run = bench.runs.start(
+        lease, bench.settings.revision, lambda entry: telling(entry, "https://x/1", "r", hosted=False)
+    )
+    await bench.vendor.arrived.wait()
+    await bench.ledger.told(lease.entry, Telling("0123456789abcdef", True, ""))
+    bench.vendor.proceed.set()
+    left = await run
+    assert left is not None
+    assert _ageless(left) == _ageless(await entry_of(bench, data))
+    assert (left.answer, left.hosted, left.told) == ("", True, ("0123456789abcdef",))

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from providers.base import Capabilities
 from service.choices import Choice
 from service.entry import Entry
-from service.plan import Verdict, key_of, plan, spec_of, unwanted
+from service.plan import Verdict, is_to_be_replaced, key_of, plan, spec_of, unwanted
 from service.vello import Rank, Record
 from tests.entries import CHOICE, RECORD, WISH, asked, capabilities, placed, ready
 
 OTHER = Choice(connection="jitsi-2")
+HOSTED = Choice(connection="zoom-1", default_host="b@x")
 MOVED = WISH._replace(start=WISH.start + 3600 if WISH.start else 0)
 LEFTOVER = placed(spec_of(asked(), WISH, CHOICE, generation=0), "old", "m-0")
 
@@ -155,6 +156,23 @@ def test_nothing_unwanted_is_made_and_nothing_wanted_is_removed(
     else:
         assert action.verdict not in (Verdict.DELETE, Verdict.IGNORE)
         assert stands or action.verdict is Verdict.CREATE
+
+
+@given(
+    moved=st.booleans(),
+    chosen=st.sampled_from([CHOICE, OTHER, OTHER.model_copy(update={"move": True}), HOSTED]),
+    flags=st.none() | st.fixed_dictionaries({"keeps_link": st.booleans(), "needs_host": st.booleans()}),
+    stays=st.booleans(),
+)
+def test_what_is_to_be_replaced_is_what_the_plan_replaces(
+    moved: bool, chosen: Choice, flags: dict[str, bool] | None, stays: bool
+) -> None:
+    entry = ready(wish=MOVED) if moved else ready()
+    known = None if flags is None else capabilities(**flags)
+    standing = known if stays else None
+    replaces = plan(entry, chosen, known, standing).verdict is Verdict.REPLACE
+    assert is_to_be_replaced(entry, chosen, known, standing) == replaces
+    assert not is_to_be_replaced(asked(), chosen, known, standing)
 
 
 def placed_of(entry: Entry) -> Any:

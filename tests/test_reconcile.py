@@ -523,9 +523,9 @@ class Away(Ledger):
             self.failed.append(verb)
             raise StoreUnavailable("The store is unavailable: it did not answer in time.")
 
-    async def commit(self, lease: Lease, change: Change, nonce: str = "") -> Committed:
+    async def commit(self, lease: Lease, change: Change, nonce: str = "", becomes: Entry | None = None) -> Committed:
         self._fail("commit")
-        return await super().commit(lease, change, nonce)
+        return await super().commit(lease, change, nonce, becomes)
 
     async def orphan(self, record: str, placement: Placement, text: str = ZOMBIE) -> None:
         self._fail("orphan")
