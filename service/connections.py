@@ -177,12 +177,15 @@ class Connections:
 
     def provider(self, connection: str) -> MeetingProvider:
         """The adapter that speaks for a connection. Raises UnknownConnection."""
-        row = self.get(connection)
         kept = self._adapters.get(connection)
-        if kept and (kept[0] is row or kept[0] == row):
+        if kept and kept[0] is self._rows.get(connection):
             return kept[1]
-        settings = self.settings_of(row)
-        adapter = self._connect(self._registry[row.provider], settings, row)
+        row = self.get(connection)
+        if kept and kept[0] == row:  # read again, and still the same
+            adapter = kept[1]
+        else:
+            settings = self.settings_of(row)
+            adapter = self._connect(self._registry[row.provider], settings, row)
         self._adapters[connection] = (row, adapter)
         return adapter
 

@@ -2,12 +2,13 @@
 
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from enum import StrEnum
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import orjson
@@ -192,11 +193,16 @@ def _name(connection: str, what: str) -> str:
     return hashlib.sha256(f"{connection}\0{what}".encode()).hexdigest()[:16]
 
 
+_USUAL: Final = re.compile(r"(https?://[a-z0-9.-]+(?::[0-9]+)?)((?:/[\w/.~%-]*)?)(?:\?([\w=&.~%+-]*))?", re.ASCII)
+
+
 @lru_cache(1024)  # of one link it is asked for again and again
 def digest(link: str | None) -> str:
     """A short fingerprint by which a link is known again, '' for none; it survives what systems do to URLs."""
     if not link:
         return ""
+    if usual := _USUAL.fullmatch(link):  # as below, without taking it apart
+        return hashlib.sha256(f"{usual[1]}{usual[2].rstrip('/')}?{usual[3] or ''}#".encode()).hexdigest()[:16]
     url = urlsplit(link.strip())
     plain = f"{url.scheme.lower()}://{url.netloc.lower()}{url.path.rstrip('/')}?{url.query}#{url.fragment}"
     return hashlib.sha256(plain.encode()).hexdigest()[:16]

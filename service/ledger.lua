@@ -116,14 +116,15 @@ local verbs = {}
 --      18 tombstone s  19 hash of the record's tomb  20.. see found.lua  27.. see note.lua  31 intent or ''  32 its text
 --      33 see found.lua
 -- Answers verdict, fence (0: not leased to the caller), inherited, now, rev, the entry, and 1 if the caller's intent is
--- in it: of a record that has and had no meeting, and is still what the caller took it for. Or, where Vello asked and
--- nothing has changed since it was last told, verdict, -1 (-2: not noted), 0, now, rev, and what it was told.
+-- in it: of a record that has and had no meeting, and is still what the caller took it for. Of one that was not known,
+-- 2 and of the entry only the token: the caller knows the rest. Or, where Vello asked and nothing has changed since it
+-- was last told, verdict, -1 (-2: not noted), 0, now, rev, and what it was told.
 function verbs.accept()
   local e, flat = load(entry)
   local rev = redis.call('GET', KEYS[3]) or '0'
   if e.realm and e.realm ~= ARGV[3] then return {'foreign', 0, 0, now, rev, {}} end
   if e.erased or (not e.rank and buried(ARGV[19])) then return {'old', 0, 0, now, rev, {}} end
-  local asks, again = ARGV[4] == '1', false
+  local asks, again, known = ARGV[4] == '1', false, e.rank
   local new = {rank = tonumber(ARGV[5]), version = tonumber(ARGV[6]), changed = tonumber(ARGV[7]), digest = ARGV[8]}
   local verdict = note(compare(e, new), now)
   local set, moved = {}, false
@@ -214,6 +215,7 @@ function verbs.accept()
       if ARGV[31] ~= '' and e.digest == ARGV[8] and untouched(e) then
         redis.call('HSET', entry, 'intent', ARGV[31], 'intended', now)
         tell('create', ARGV[32])
+        if not known then return {verdict, fence, inherited, now, rev, {e.token}, 2} end
       end
     end
   end

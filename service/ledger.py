@@ -45,11 +45,13 @@ from service.verbs import (
     Change,
     Claimed,
     Committed,
+    Foreseen,
     JournalLine,
     Known,
     Lease,
     Page,
     Telling,
+    Tells,
     told_by,
 )
 
@@ -97,7 +99,7 @@ class Ledger:
         known: Known = NOTHING,
         note: tuple[str, int, int] = ("", 0, 0),
         foreign: str | None = None,
-        foreseen: Placement | None = None,
+        foreseen: Foreseen | None = None,
     ) -> Accepted:
         """Store what `event` says if it is newer, and mark its record due.
 
@@ -137,16 +139,17 @@ class Ledger:
             int(known.older),
             *note,
             known.placement.marked if known.placement else "",
-            self.seal(record.id, foreseen) if foreseen else "",
+            self.seal(record.id, foreseen.placement) if foreseen else "",
             f"Making a meeting: {NEVER_MADE}.",
             self._host_for(record.id, known.placement),
         )
         verdict, fence, inherited, now, revision, flat, *written = answer
         if fence < 0:
             return self.repeats.told(record.id, answer)
-        entry = self._rows.entry(record.id, flat, now)
+        first = written == [2] and self._rows.first(record, realm, flat[0], now, self._lease_ms)
+        entry = first or self._rows.entry(record.id, flat, now)
         lease = Lease(entry, fence, until, bool(inherited)) if entry and fence else None
-        if lease and foreseen and written == [1]:
+        if lease and foreseen and written[0]:
             lease.entry = lease.entry._replace(intent=None, intent_age=math.inf)
             lease.foreseen = foreseen
         return Accepted(verdict, entry, lease, revision, now // 1000, noted=entry is not None)
@@ -174,13 +177,11 @@ class Ledger:
         lease.until = until if renewed else 0.0
         return bool(renewed)
 
-    async def commit(self, lease: Lease, change: Change, nonce: str = "", becomes: Entry | None = None) -> Committed:
-        """Write what a run found out, if its lease still holds; whoever says it again after a failure names it so.
-
-        `becomes` is the entry as it is then, if nothing else happened and Vello is told what the change says.
-        """
-        verdict, now, revision, flat, *known = await self._write(lease, change, nonce, short=2 if becomes else 0)
-        entry = becomes if known == [1] else self._rows.entry(lease.entry.record, flat, now)
+    async def commit(self, lease: Lease, change: Change, nonce: str = "", tells: Tells | None = None) -> Committed:
+        """Write what a run found out, if its lease still holds; whoever says it again after a failure names it so."""
+        becomes = tells and tells.becomes
+        verdict, now, revision, flat, *told = await self._write(lease, change, nonce, tells, short=2 if becomes else 0)
+        entry = becomes if told == [1] else self._rows.entry(lease.entry.record, flat, now)
         return Committed(verdict, entry, revision)
 
     async def begin(self, lease: Lease, change: Change) -> bool:
@@ -190,12 +191,14 @@ class Ledger:
         lease.until = until if ours else 0.0
         return ours
 
-    def _write(self, lease: Lease, change: Change, nonce: str = "", *, short: int) -> Awaitable[Any]:
+    def _write(
+        self, lease: Lease, change: Change, nonce: str = "", tells: Tells | None = None, *, short: int
+    ) -> Awaitable[Any]:
         what = {
             "set": [text for pair in change.set.items() for text in pair],
             "del": list(change.drop),
             "journal": [text for line in change.journal for text in line],
-            "told": change.telling and (change.telling.link, str(int(change.telling.hosted)), change.telling.answer),
+            "told": tells and (tells.said.link, str(int(tells.said.hosted)), tells.said.answer),
         }
         return self._call(
             "commit",
@@ -328,9 +331,7 @@ class Ledger:
             full = len(rows) == limit
             offsets = {shard: offset for shard, (offset, last) in more.items() if not full or last < rows[-1]}
             size *= 4
-        if not rows:
-            return Page([], None)
-        flats = await self._store.pipeline([("HGETALL", entry_key(record)) for _, record in rows])
+        flats = await self._store.pipeline([("HGETALL", entry_key(record)) for _, record in rows]) if rows else []
         found, vanished = [], []
         for (at, record), flat in zip(rows, flats, strict=True):
             if entry := self._rows.entry(record, flat):
@@ -339,7 +340,7 @@ class Ledger:
                 vanished.append(("ZREM", f"{base(shard_of(record))}index", record))
         if vanished:
             await self._store.pipeline(vanished)
-        return Page(found, rows[-1])
+        return Page(found, rows[-1] if rows else None)
 
     async def records(self) -> AsyncIterator[list[str]]:
         """The ids of all records, a shard at a time."""

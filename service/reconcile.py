@@ -34,7 +34,7 @@ from service.plan import Action, Verdict, plan
 from service.settings import Settings
 from service.store import StoreUnavailable
 from service.vello import Record
-from service.verbs import Change, Lease
+from service.verbs import NEVER_MADE, Change, Foreseen, Lease
 
 SETTLING: Final = 30.0
 """Seconds for which a create without an answer may still come true: twice as long as one is waited for."""
@@ -72,7 +72,7 @@ class Reconciler:
         Whether the provider may be called at all is asked before anything is begun.
         """
         entry, connections = lease.entry, self._settings.connections
-        action = self._plan(entry)
+        action = self._foreseen(lease) or self._plan(entry)
         if given_up := self._given_up(entry, action):
             return given_up
         able: tuple[str, ...] = ()
@@ -162,7 +162,7 @@ class Reconciler:
         intended = self._ours(wanted)
         if entry.older and (recalled := await self._recall(entry, intended, permit)):
             return recalled
-        if lease.foreseen != wanted or not self._holds(lease):
+        if not lease.foreseen or lease.foreseen.placement != wanted or not self._holds(lease):
             text = f"Making a meeting: {action.why}."
             sealed = self._ledger.seal(entry.record, intended)
             if not await self._began(lease, Change("hold", {"intent": sealed}, journal=((action.verdict, text),))):
@@ -210,14 +210,22 @@ class Reconciler:
         """Whether a lease holds for long enough to begin a call."""
         return lease.holds(self._ledger.lease_seconds * 2 / 3)
 
-    def foresee(self, record: Record, realm: str, foreign: str) -> Placement | None:
+    def foresee(self, record: Record, realm: str, foreign: str) -> Foreseen | None:
         """The meeting that is made of a record of which nothing is known yet; None where that is to be seen."""
         entry = Entry(record.id, record.rank, realm, record, foreign, asked=1)
         action = self._plan(entry)
         wanted, connections = action.wanted, self._settings.connections
         if wanted is None or len(action.hosts) > 1 or not self._calls.likely(wanted.connection):
             return None
-        return None if purse_of(connections, wanted, action.verdict) else wanted  # it may be empty
+        if purse_of(connections, wanted, action.verdict):  # it may be empty
+            return None
+        return Foreseen(wanted, self._settings.reads)
+
+    def _foreseen(self, lease: Lease) -> Action | None:
+        """What `foresee` planned: the store saw that nothing else is known, and the settings are still the same."""
+        if lease.foreseen is None or lease.foreseen.reads != self._settings.reads:
+            return None
+        return Action(Verdict.CREATE, NEVER_MADE, wanted=lease.foreseen.placement)
 
     def _ours(self, placed: Placement) -> Placement:
         """A meeting that this installation makes, or made: its marker says so, and no placement in the store."""

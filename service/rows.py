@@ -69,6 +69,23 @@ class Rows:
         retired = tuple(self.placement(record, row[name]) for name in names)
         return entry._replace(retired=retired) if names else entry
 
+    @staticmethod
+    def first(record: Record, realm: str, token: str, now: int, lease_ms: int) -> Entry:
+        """The entry of a record that was not known, once Vello has asked for its link and it is leased; `now` in ms."""
+        return Entry(
+            record.id,
+            Rank.LIVE,
+            realm,
+            wish=Record(record.id, Rank.LIVE, *_wish_of(record)),
+            version=record.version,
+            changed=record.changed,
+            asked=now // 1000,
+            generation=1,
+            token=token,
+            state=State.PENDING,
+            leased_until=(now + lease_ms) // 1000,
+        )
+
     def seal(self, record: str, placement: Placement) -> str:
         """A placement as an envelope: its join URL is nobody's business."""
         envelope = self._sealed(record, placement)

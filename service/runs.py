@@ -25,7 +25,7 @@ from service.reconcile import Reconciler
 from service.settings import Settings
 from service.store import StoreUnavailable
 from service.vello import Record
-from service.verbs import Change, Committed, Lease, Telling, having_told
+from service.verbs import Change, Committed, Foreseen, Lease, Telling, Tells, having_told
 
 Tell = Callable[[Entry], Telling | None]
 """What Vello is told of a settled entry."""
@@ -55,7 +55,7 @@ class Runs:
         self._running: dict[str, asyncio.Task[Entry | None]] = {}
         self._tasks: set[asyncio.Task[Entry | None]] = set()  # with those that lost their record to another one
 
-    def foresee(self, record: Record, realm: str, foreign: str) -> Placement | None:
+    def foresee(self, record: Record, realm: str, foreign: str) -> Foreseen | None:
         """See `Reconciler.foresee`; None as well where that fails: the run will say what is wrong."""
         try:
             return self._reconciler.foresee(record, realm, foreign)
@@ -142,11 +142,10 @@ class Runs:
                 lease.begun[:] = [(made, not step.failed)] if made else []
             if lease.foreseen and step.entry.intent is None and "intent" not in change.drop:
                 change = replace(change, drop=(*change.drop, "intent"))
-            becomes = None
-            if tell and change.mode == "done" and (telling := tell(settled := step.settled)):
-                change = replace(change, telling=telling)
-                becomes = having_told(settled, telling) if telling.answer else None
-            write = partial(self._commit, lease, step, change, self._ledger.new_name(), becomes)
+            settled = step.settled if tell and change.mode == "done" else None
+            said = tell(settled) if tell and settled else None
+            tells = Tells(said, having_told(settled, said) if said.answer else None) if settled and said else None
+            write = partial(self._commit, lease, step, change, self._ledger.new_name(), tells)
             committed = await self._insist(write)
             if committed.verdict == "lost":
                 give = partial(self._give_away, lease.entry, made, committed.entry, sure=not step.failed)
@@ -161,9 +160,9 @@ class Runs:
         _log.error("rounds_exhausted", rounds=ROUNDS)
         return (await self._ledger.commit(lease, again(lease.entry, f"Not done after {ROUNDS} steps."))).entry
 
-    async def _commit(self, lease: Lease, step: Step, change: Change, nonce: str, becomes: Entry | None) -> Committed:
+    async def _commit(self, lease: Lease, step: Step, change: Change, nonce: str, tells: Tells | None) -> Committed:
         await self._forget(lease.entry, step.entry)
-        return await self._ledger.commit(lease, change, nonce, becomes)
+        return await self._ledger.commit(lease, change, nonce, tells)
 
     async def _insist(self, write: Callable[[], Awaitable[_T]]) -> _T:
         """Write down what was done at a provider, over an outage of the store or a freeze of this process.

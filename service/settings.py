@@ -16,6 +16,8 @@ class Settings:
     choices: Choices
     connections: Connections
     revision: str = field(default="", init=False)
+    reads: int = field(default=0, init=False)
+    """How often this process has read them: while it stays, they are the same."""
 
     def choice_of(self, entry: Entry) -> Choice | None:
         """The choice that serves a record: its office's own, where that is of the same company, else the default's."""
@@ -29,7 +31,9 @@ class Settings:
     async def load(self) -> None:
         """Read everything again, choices first: a choice is made after the connection it names."""
         await self.choices.load()
+        self.reads += 1
         await self.connections.load()
+        self.reads += 1
 
     async def refresh(self, revision: str) -> None:
         """Read everything again unless `revision` is the one we have."""

@@ -34,11 +34,18 @@ class Lease:
     inherited: bool = False
     begun: list[tuple[Placement, bool]] = field(default_factory=list, compare=False, repr=False)
     turn: Turn | None = field(default=None, compare=False, repr=False)
-    foreseen: Placement | None = None
+    foreseen: "Foreseen | None" = None
 
     def holds(self, seconds: float = 0.0) -> bool:
         """Whether it does, for so long at least."""
         return time.monotonic() + seconds < self.until
+
+
+class Foreseen(NamedTuple):
+    """The meeting that is made of a record of which nothing is known yet, by the settings as of so many reads."""
+
+    placement: Placement
+    reads: int
 
 
 class Known(NamedTuple):
@@ -78,6 +85,16 @@ class Telling(NamedTuple):
     answer: str
 
 
+class Tells(NamedTuple):
+    """What Vello, who waits for it, is told when a run is done.
+
+    `becomes` is the entry then, if nothing else happened; None where only the ledger knows.
+    """
+
+    said: Telling
+    becomes: Entry | None
+
+
 class Accepted(NamedTuple):
     """What became of an event: its verdict (new, old, same, foreign), and a lease if one was granted.
 
@@ -108,7 +125,7 @@ class Change:
     """What one run writes.
 
     `mode`: hold the lease, done, retry after `delay` seconds, park on a connection, back (after `delay` seconds, and
-    no attempt is counted). `telling` is what Vello, who waits for it, is told when it is done.
+    no attempt is counted).
     """
 
     mode: str
@@ -117,7 +134,6 @@ class Change:
     journal: tuple[tuple[str, str], ...] = ()
     delay: float = 0.0
     park: str = ""
-    telling: Telling | None = None
 
 
 @dataclass(frozen=True, slots=True)

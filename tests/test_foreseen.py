@@ -10,14 +10,14 @@ import pytest
 from providers.base import Meeting, MeetingSpec, OutcomeUnknown, ReconnectRequired
 from providers.memory import MemorySettings
 from service.choices import Choice
-from service.entry import Entry, Placement
+from service.entry import Entry
 from service.gate import OPENS_AFTER, Gate
 from service.reconcile import Reconciler
 from service.settings import Settings
 from service.shards import shard_of
 from service.store import Store
 from service.vello import UPDATE_METADATA, Record
-from service.verbs import Accepted, Change, Committed, Lease, Telling, telling
+from service.verbs import Accepted, Change, Committed, Foreseen, Lease, Telling, telling
 from tests.events import START, event, record
 from tests.test_reconcile import Bench, Careless, finish
 from tests.waiting import stand_still
@@ -43,7 +43,7 @@ def said(data: dict[str, Any]) -> Record:
     return found
 
 
-async def ask(bench: Bench, data: dict[str, Any], foreseen: Placement | None = None) -> Accepted:
+async def ask(bench: Bench, data: dict[str, Any], foreseen: Foreseen | None = None) -> Accepted:
     """Vello asks for the link of a booking."""
     foreseen = foreseen or bench.runs.foresee(said(data), "", "")
     if foreseen is None:  # a machine that stood still: what was known of the connection is old
@@ -78,7 +78,8 @@ async def test_the_intent_stands_before_the_call_and_is_gone_after_it(bench: Ben
     vendor.arrived.clear()
     run = bench.start(lease)
     await vendor.arrived.wait()
-    assert (await entry_of(bench, data)).intent == lease.foreseen
+    assert lease.foreseen
+    assert (await entry_of(bench, data)).intent == lease.foreseen.placement
     vendor.proceed.set()
     after = await run
     assert after
@@ -89,6 +90,16 @@ async def test_the_intent_stands_before_the_call_and_is_gone_after_it(bench: Ben
         "The meeting was made.",
         "Ready: the meeting is as wanted.",
     ]
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["a new booking", "one that Vello named before"])
+async def test_the_entry_that_is_leased_is_the_one_in_the_store(bench: Bench, earlier: bool) -> None:
+    """Of a booking that was not known the store says little: the rest is what the event said."""
+    data = record(language="sv", record_number="A-7")
+    if earlier:
+        await bench.ledger.accept(event("record.updated", data), "", PREFIX, inline=False)
+    lease = await leased(bench, data)
+    assert _ageless(lease.entry) == _ageless(await entry_of(bench, data))._replace(intent=None)
 
 
 async def test_a_first_link_takes_two_calls_of_the_store(bench: Bench) -> None:
@@ -106,9 +117,10 @@ async def test_a_first_link_takes_two_calls_of_the_store(bench: Bench) -> None:
 async def test_whoever_takes_over_asks_the_vendor_before_anything_is_made(bench: Bench) -> None:
     data = record()
     lease = await leased(bench, data)
-    bench.vendor.meetings["m-9"] = lease.foreseen.spec if lease.foreseen else pytest.fail("not foreseen")
+    bench.vendor.meetings["m-9"] = lease.foreseen.placement.spec if lease.foreseen else pytest.fail("not foreseen")
     heir = await bench.seize(data["id"])
-    assert (heir.entry.intent, heir.foreseen) == (lease.foreseen, None)
+    assert lease.foreseen
+    assert (heir.entry.intent, heir.foreseen) == (lease.foreseen.placement, None)
     await bench.start(heir)
     assert list(bench.vendor.meetings) == ["m-9"]
 
@@ -341,7 +353,7 @@ async def test_an_interrupted_making_holds_up_no_booking_whose_office_chose_anot
     data, vendors = record(), TwoVendors(bench, monkeypatch)
     lease = await leased(bench, data)
     assert lease.foreseen
-    vendors.old.meetings["m-9"] = lease.foreseen.spec
+    vendors.old.meetings["m-9"] = lease.foreseen.placement.spec
     await bench.ledger.commit(lease, Change("back"))
     await vendors.choose(chosen := await vendors.connect())
     monkeypatch.setattr(vendors.old, "find", dead)

@@ -1,6 +1,8 @@
 """Which link Vello is told, and what the page behind the hosted one says."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.choices import Choice
 from service.entry import Entry, Reason, State, digest
@@ -116,3 +118,15 @@ def test_a_link_is_known_again_after_what_systems_do_to_urls(variant: str) -> No
 
 def test_different_links_and_no_link_are_told_apart() -> None:
     assert len({digest(JOIN_URL), digest(JOIN_URL + "2"), digest(JOIN_URL + "?pwd=1"), digest(None)}) == 4
+
+
+@given(
+    st.from_regex(r"https?://[a-z0-9.-]{1,9}(:[0-9]{1,5})?", fullmatch=True),
+    st.text("aZ9/._~%- [", max_size=9),
+    st.none() | st.text("aZ9=&?#._~%+", max_size=9),
+)
+def test_a_link_has_one_fingerprint_however_it_is_read(host: str, path: str, query: str | None) -> None:
+    """A space in front keeps it from being read the quick way."""
+    link = f"{host}/{path}" + (f"?{query}" if query is not None else "")
+    assert digest(link) == digest(f" {link}")
+    assert digest(host) == digest(f" {host}")

@@ -44,7 +44,7 @@ from service.swept import Swept
 from service.tombs import Tombs
 from service.vault import Vault
 from service.vello import UPDATE_METADATA
-from service.verbs import ZOMBIE, Change, Committed, Known, Lease
+from service.verbs import ZOMBIE, Change, Committed, Known, Lease, Tells
 from tests.events import START, event, record
 from tests.running import Running, running
 from tests.servers import MemoryServer, RawServer, http
@@ -523,9 +523,9 @@ class Away(Ledger):
             self.failed.append(verb)
             raise StoreUnavailable("The store is unavailable: it did not answer in time.")
 
-    async def commit(self, lease: Lease, change: Change, nonce: str = "", becomes: Entry | None = None) -> Committed:
+    async def commit(self, lease: Lease, change: Change, nonce: str = "", tells: Tells | None = None) -> Committed:
         self._fail("commit")
-        return await super().commit(lease, change, nonce, becomes)
+        return await super().commit(lease, change, nonce, tells)
 
     async def orphan(self, record: str, placement: Placement, text: str = ZOMBIE) -> None:
         self._fail("orphan")
