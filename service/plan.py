@@ -16,7 +16,7 @@ import hashlib
 from dataclasses import replace
 from enum import StrEnum
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from providers.base import Capabilities, MeetingSpec
 from service.choices import Choice
@@ -47,6 +47,9 @@ class Action(NamedTuple):
     target: Placement | None = None
     wanted: Placement | None = None
     hosts: tuple[str, ...] = ()
+
+
+KEPT: Final = Action(Verdict.KEEP, "the meeting is as wanted")
 
 
 def unwanted(entry: Entry, choice: Choice | None) -> str | None:
@@ -142,7 +145,7 @@ def _settled(entry: Entry, now: Placement, wanted: Placement) -> Action:
     for leftover in _leftovers(entry):
         if leftover.name != now.name:
             return Action(Verdict.DELETE, "it was replaced", leftover)
-    return Action(Verdict.KEEP, "the meeting is as wanted", now)
+    return KEPT
 
 
 def _leftovers(entry: Entry) -> list[Placement]:

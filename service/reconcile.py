@@ -30,7 +30,7 @@ from service.found import Found
 from service.gate import Held
 from service.ledger import Ledger
 from service.outcome import Step, back_off, failed, gone_for_good, held, refused, warned
-from service.plan import Action, Verdict, plan
+from service.plan import KEPT, Action, Verdict, plan
 from service.settings import Settings
 from service.store import StoreUnavailable
 from service.vello import Record
@@ -72,7 +72,7 @@ class Reconciler:
         Whether the provider may be called at all is asked before anything is begun.
         """
         entry, connections = lease.entry, self._settings.connections
-        action = self._foreseen(lease) or self._plan(entry)
+        reads, action = self._settings.reads, self._foreseen(lease) or self._plan(entry)
         if given_up := self._given_up(entry, action):
             return given_up
         able: tuple[str, ...] = ()
@@ -89,7 +89,7 @@ class Reconciler:
             verdict = action.verdict if entry.intent is None else Verdict.KEEP  # to look for a meeting costs nothing
             purse = purse_of(connections, placement, verdict)
             async with self._calls.permit(placement.connection, purse, inline=inline, turn=lease.turn) as permit:
-                return await self._carry_out(lease, action, permit)
+                return await self._carry_out(lease, action, permit, reads)
         except Held as error:
             drop = ("intent",) if entry.intent is None else ()
             if able and isinstance(error, Spent):  # the next round takes another host
@@ -135,8 +135,8 @@ class Reconciler:
         same = capabilities.idempotent_create and entry.intent and action.wanted
         return 0.0 if same else self._settling - entry.intent_age
 
-    async def _carry_out(self, lease: Lease, action: Action, permit: Permit) -> Step | None:
-        """Call the provider.
+    async def _carry_out(self, lease: Lease, action: Action, permit: Permit, reads: int) -> Step | None:
+        """Call the provider, as was planned by the settings as of so many `reads`.
 
         What is begun is committed before, so that a crash leaves no false certainty: an intent before a create, a
         doubt before an update, and a meeting is given up before it is removed.
@@ -169,7 +169,7 @@ class Reconciler:
                 return None
         lease.begun.append((intended, False))
         making = entry._replace(intent=intended)
-        return await self._guarded(making, permit, "Making", lambda: self._create(making, intended), ("intent",))
+        return await self._guarded(making, permit, "Making", lambda: self._create(making, intended, reads), ("intent",))
 
     async def _recall(self, entry: Entry, wanted: Placement, permit: Permit) -> Step | None:
         """Take on the meeting of a record that is older than the store, if there is one; None when one is to be made.
@@ -235,10 +235,12 @@ class Reconciler:
         choice = self._settings.choice_of(entry)
         return plan(entry, choice, *self._settings.promises(entry, choice))
 
-    async def _create(self, entry: Entry, intent: Placement) -> Step:
+    async def _create(self, entry: Entry, intent: Placement, reads: int) -> Step:
         provider = self._settings.connections.provider(intent.connection)
         meeting = await self._call(entry, "create", intent, provider.create(intent.spec))
-        return await self._adopt(entry, intent, meeting, "The meeting was made.")
+        # What was just made as planned is as wanted, unless the settings moved or it takes another one's place.
+        kept = reads == self._settings.reads and entry.meeting is None and not entry.retired
+        return await self._adopt(entry, intent, meeting, "The meeting was made.", kept=kept)
 
     async def _resolve(self, entry: Entry) -> Step:
         """An earlier run died or lost the answer in the middle of a create: ask before anything is made again."""
@@ -258,7 +260,7 @@ class Reconciler:
         return Step(entry._replace(intent=None), Change("hold", drop=("intent",), journal=(("find", text),)))
 
     async def _adopt(
-        self, entry: Entry, intent: Placement, meeting: Meeting, text: str, *, doubt: bool = False
+        self, entry: Entry, intent: Placement, meeting: Meeting, text: str, *, doubt: bool = False, kept: bool = False
     ) -> Step:
         placed = intent._replace(meeting=meeting)
         sets = {**self._ledger.standing(entry.record, placed), "made": str(intent.spec.generation)}
@@ -270,7 +272,8 @@ class Reconciler:
         sets |= {"doubt": "1"} if doubt else {}
         taken = await self._agendas.noted(self._settings.connections, placed)
         drop = ("intent", "older", f"x:{placed.name}", *(() if doubt else ("doubt",)))
-        return self._finish(Step(after, Change("hold", sets, drop, (("ready", text), *warned(meeting), *taken))))
+        step = Step(after, Change("hold", sets, drop, (("ready", text), *warned(meeting), *taken)))
+        return self._finish(step, KEPT if kept else None)
 
     async def _update(self, entry: Entry, now: Placement, wanted: Placement, why: str) -> Step:
         provider = self._settings.connections.provider(now.connection)
@@ -327,10 +330,10 @@ class Reconciler:
         await self._agendas.gone(self._settings.connections, target, entry.meeting)
         return True
 
-    def _finish(self, step: Step) -> Step:
-        """If nothing is left to do after this step, its commit settles the record."""
+    def _finish(self, step: Step, action: Action | None = None) -> Step:
+        """If nothing is left to do after this step, its commit settles the record; `action` says it if it is known."""
         entry = step.entry
-        action = self._plan(entry)
+        action = action or self._plan(entry)
         if entry.intent is not None or action.verdict not in (Verdict.KEEP, Verdict.IGNORE):
             return step
         state, text = State.NONE if entry.live else State.GONE, f"No meeting: {action.why}."

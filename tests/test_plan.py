@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.base import Capabilities
+from providers.base import Capabilities, Meeting
 from service.choices import Choice
 from service.entry import Entry
-from service.plan import Verdict, is_to_be_replaced, key_of, plan, spec_of, unwanted
+from service.plan import KEPT, Verdict, is_to_be_replaced, key_of, plan, spec_of, unwanted
 from service.vello import Rank, Record
-from tests.entries import CHOICE, RECORD, WISH, asked, capabilities, placed, ready
+from tests.entries import CHOICE, JOIN_URL, RECORD, WISH, asked, capabilities, placed, ready
 
 OTHER = Choice(connection="jitsi-2")
 HOSTED = Choice(connection="zoom-1", default_host="b@x")
@@ -156,6 +156,21 @@ def test_nothing_unwanted_is_made_and_nothing_wanted_is_removed(
     else:
         assert action.verdict not in (Verdict.DELETE, Verdict.IGNORE)
         assert stands or action.verdict is Verdict.CREATE
+
+
+@given(
+    flags=st.fixed_dictionaries(
+        {"keeps_link": st.booleans(), "needs_host": st.booleans(), "opens_early": st.booleans()}
+    ),
+    chosen=st.sampled_from([CHOICE, HOSTED, Choice(connection="zoom-1", options={"opens_before": 30})]),
+    stands=st.booleans(),
+)
+def test_what_was_made_as_planned_is_kept(flags: dict[str, bool], chosen: Choice, stands: bool) -> None:
+    entry, known = asked(), capabilities(**flags)
+    wanted = plan(entry, chosen, known).wanted
+    assert wanted
+    made = wanted._replace(meeting=Meeting("m-1", JOIN_URL))
+    assert plan(entry._replace(meeting=made), chosen, known, known if stands else None) == KEPT
 
 
 @given(
