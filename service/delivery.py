@@ -203,7 +203,7 @@ def content_purpose(record: str) -> str:
 
 @lru_cache(1024)
 def _short(id_: str | None) -> str | None:
-    return base64.b64encode(uuid.UUID(id_).bytes)[:22].decode() if id_ else None
+    return base64.b64encode(bytes.fromhex(id_.replace("-", "")))[:22].decode() if id_ else None
 
 
 def _long(short: str | None) -> str | None:

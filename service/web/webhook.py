@@ -245,8 +245,7 @@ class Webhook:
             tasks = tasks or self._runs.running(record)
             left = None
             if tasks:
-                done, _ = await asyncio.wait(tasks, timeout=due - clock())
-                left = next((task.result() for task in done if not task.cancelled()), None)
+                left = await _left_by(tasks[0], due - clock())
             else:
                 await asyncio.sleep(min(_LOOK_AGAIN, max(0.0, due - clock())))
             tasks = []
@@ -255,6 +254,25 @@ class Webhook:
                 left = found[0] if found else entry
             entry = left
         return entry
+
+
+async def _left_by(run: asyncio.Task[Entry | None], seconds: float) -> Entry | None:
+    """The entry as a run leaves it; None when it does not in time, or does not know. As asyncio.wait, for one task."""
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+
+    def end(*_: object) -> None:
+        if not over.done():
+            over.set_result(None)
+
+    late = loop.call_later(seconds, end)
+    run.add_done_callback(end)
+    try:
+        await over
+    finally:
+        late.cancel()
+        run.remove_done_callback(end)
+    return run.result() if run.done() and not run.cancelled() else None
 
 
 def _signature(scope: Scope) -> str | None:
