@@ -41,11 +41,26 @@ if TYPE_CHECKING:
 Role = Literal["host", "guest"]
 Fixer = Literal["admin", "operator", "developer"]
 
-STATUSES: ContextVar[list[int] | None] = ContextVar("statuses", default=None)
-"""Where whoever watches a call is told the HTTP status of each answer to it."""
+
+@dataclass(slots=True)
+class Heard:
+    """What came of the requests of one call: each answer's HTTP status, and whether any may have done something."""
+
+    statuses: list[int] = field(default_factory=list)
+    acted: bool = False
+
+
+HEARD: ContextVar[Heard | None] = ContextVar("heard", default=None)
+"""Where whoever watches a call is told that."""
 
 FENCE: ContextVar[Callable[[], bool] | None] = ContextVar("fence", default=None)
 """Whether who makes a call still may; asked with a wire open, since a process may stand still for long until then."""
+
+
+def for_everybody() -> None:
+    """From here on this task makes no call of the one that began it."""
+    FENCE.set(None)
+    HEARD.set(None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from typing import Any, Self
 import httpx
 
 from providers.base import (
-    STATUSES,
+    HEARD,
     Authorizer,
     Delegation,
     NoRoom,
@@ -43,7 +43,7 @@ from providers.base import (
 )
 from providers.limit import Limit
 from providers.transport import Hosts, NeverSent, Origin, Wires
-from providers.wire import AnswerLost
+from providers.wire import AnswerLost, packed
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 SUCCESS = range(200, 300)
@@ -60,7 +60,6 @@ _BUSY = frozenset({502, 503, 504})
 _NOT_SENDABLE = (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError)
 
 _PORTS = {"http": 80, "https": 443}
-_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})  # methods whose length is said even when it is 0
 
 # httpx logs whole URLs, which may hold secrets.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -106,6 +105,7 @@ class Answer:
     host: str
     status: int
     headers: Mapping[str, str] = field(repr=False)
+    """By their names in lower case."""
     body: bytes = field(repr=False)
     safe: bool = field(repr=False)
     """Repeating the call is harmless."""
@@ -260,7 +260,8 @@ class Http:
                 target = _target(self._base_url + path)
                 if params is not None:
                     target = _taken_apart(target.url.copy_merge_params(params))
-                raw = _raw(method, target, fields, _written(json, fields) if content is None else content)
+                body = _written(json, fields) if content is None else content
+                raw = packed(method, target.path, target.netloc, fields, body)
             except _NOT_SENDABLE:
                 raise PermanentError("This call cannot be put into HTTP: check the address.", "admin") from None
             if target.url.userinfo:
@@ -297,8 +298,8 @@ class Http:
             with Limit(self._deadline):
                 return await _repeated(attempt, safe)
         except NoRoom as error:
-            if STATUSES.get():  # not the first request of its verb, which may have done something by now
-                raise OutcomeUnknown(error.text) from None
+            if (heard := HEARD.get()) and heard.acted:
+                raise OutcomeUnknown(error.text, well=True) from None
             raise
         except NeverSent as error:
             raise TemporaryError(f"{host} cannot be reached{error}.") from None
@@ -308,13 +309,20 @@ class Http:
             raise TemporaryError(f"{host} did not answer.") from None
 
     async def _attempt(self, origin: Origin, host: str, raw: bytes, safe: bool) -> Answer:
-        reply = await self._wires.call(origin, raw, most=self._max_body, bodiless=raw.startswith(b"HEAD "))
-        if (watched := STATUSES.get()) is not None:
-            watched.append(reply.status)
+        heard, acts = HEARD.get(), not raw.startswith((b"GET ", b"HEAD "))
+        try:
+            reply = await self._wires.call(origin, raw, most=self._max_body, bodiless=raw.startswith(b"HEAD "))
+        except AnswerLost:
+            if heard and acts:
+                heard.acted = True
+            raise
+        if heard:
+            heard.statuses.append(reply.status)
+            heard.acted = heard.acted or (acts and reply.status != 401)
         answer = Answer(
             host=host,
             status=reply.status,
-            headers=_read(reply.headers),
+            headers=reply.named,
             body=reply.body[: self._max_body],
             safe=safe,
         )
@@ -331,34 +339,12 @@ def _bearer(token: str | None) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"} if token else {}
 
 
-def _read(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """By their names in lower case; of several of one name all, as RFC 9110 joins them (section 5.3)."""
-    read: dict[str, str] = {}
-    for raw_name, raw in headers:
-        name, value = raw_name.decode("latin-1").lower(), raw.decode("latin-1")
-        read[name] = f"{read[name]}, {value}" if name in read else value
-    return read
-
-
 def _written(value: Any, headers: dict[str, str]) -> bytes:
     """A body of JSON, which its headers say; nothing for None."""
     if value is None:
         return b""
     headers.setdefault("content-type", "application/json")
     return _encode(value).encode()
-
-
-def _raw(method: str, target: _Target, headers: Mapping[str, str], body: str | bytes) -> bytes:
-    """A request as it goes over the wire. Raises ValueError for one that would become something else."""
-    content = body.encode() if isinstance(body, str) else body
-    lines = [f"{method} {target.path} HTTP/1.1", f"host: {target.netloc}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    if content or method in _WITH_BODY:
-        lines.append(f"content-length: {len(content)}")
-    head = "\r\n".join(lines)
-    if "\0" in head or head.count("\n") >= len(lines) or head.count("\r") >= len(lines):
-        raise ValueError("A line holds the end of a line.")
-    return b"%b\r\n\r\n%b" % (head.encode("ascii"), content)
 
 
 async def _repeated(attempt: Callable[[], Awaitable[Answer]], safe: bool) -> Answer:

@@ -26,7 +26,7 @@ class Limit:
         assert task is not None  # noqa: S101 - nothing else is entered by our code
         self._task, self._cancelling, self._over = task, task.cancelling(), False
         self._end = self._loop.time() + self._seconds
-        self._timer = self._loop.call_at(self._end, self._due)
+        self._timer: asyncio.Handle = self._loop.call_at(self._end, self._due)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -40,7 +40,7 @@ class Limit:
         if self._loop.time() - self._end > HELD_UP:
             self._timer = self._loop.call_later(GRACE, self._end_it)
         else:
-            self._end_it()
+            self._timer = self._loop.call_soon(self._end_it)  # what this turn of the loop brought is in time
 
     def _end_it(self) -> None:
         self._over = True

@@ -99,5 +99,11 @@ COMMON: tuple[Trouble, ...] = (
         ("{limit} calls to {origin} are in flight already.",),
         "It goes on by itself within moments. If it lasts, the provider is slow, or more processes are needed.",
     ),
+    Trouble(
+        "stood_still",
+        "operator",
+        ("This process stood still for too long to make the call.",),
+        "It goes on by itself. If it happens often, look why processes stop or stand still.",
+    ),
 )
 """What can happen with every provider: `providers.http` and `providers.transport` say it."""

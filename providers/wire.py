@@ -4,6 +4,7 @@ It is for calls of our kind alone: a whole request in one write, a whole answer 
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final, NamedTuple, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -13,6 +14,7 @@ from providers.limit import GRACE, HELD_UP
 MAX_HEAD: Final = 32 * 1024
 """Largest status line and headers together that are read, in bytes."""
 
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})  # methods whose length is said even when it is 0
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 
@@ -26,6 +28,28 @@ class Reply(NamedTuple):
     status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The headers by their names in lower case; of several of one name all, as RFC 9110 joins them (5.3)."""
+        read: dict[str, str] = {}
+        for raw_name, raw in self.headers:
+            name, value = raw_name.decode("latin-1").lower(), raw.decode("latin-1")
+            read[name] = f"{read[name]}, {value}" if name in read else value
+        return read
+
+
+def packed(method: str, path: str, netloc: str, headers: Mapping[str, str], body: str | bytes) -> bytes:
+    """A request as it goes over the wire. Raises ValueError for one that would become something else."""
+    content = body.encode() if isinstance(body, str) else body
+    lines = [f"{method} {path} HTTP/1.1", f"host: {netloc}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if content or method in _WITH_BODY:
+        lines.append(f"content-length: {len(content)}")
+    head = "\r\n".join(lines)
+    if "\0" in head or head.count("\n") >= len(lines) or head.count("\r") >= len(lines):
+        raise ValueError("A line holds the end of a line.")
+    return b"%b\r\n\r\n%b" % (head.encode("ascii"), content)
 
 
 class _Reading:

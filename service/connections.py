@@ -181,13 +181,11 @@ class Connections:
         if kept and kept[0] is self._rows.get(connection):
             return kept[1]
         row = self.get(connection)
-        if kept and kept[0] == row:  # read again, and still the same
-            adapter = kept[1]
-        else:
+        if kept is None or kept[0] != row:  # not only read again
             settings = self.settings_of(row)
-            adapter = self._connect(self._registry[row.provider], settings, row)
-        self._adapters[connection] = (row, adapter)
-        return adapter
+            kept = row, self._connect(self._registry[row.provider], settings, row)
+        self._adapters[connection] = row, kept[1]
+        return kept[1]
 
     def capabilities(self, connection: str | None) -> Capabilities | None:
         """What a connection can promise; None when there is no such connection."""

@@ -215,7 +215,7 @@ function verbs.accept()
       if ARGV[31] ~= '' and e.digest == ARGV[8] and untouched(e) then
         redis.call('HSET', entry, 'intent', ARGV[31], 'intended', now)
         tell('create', ARGV[32])
-        if not known then return {verdict, fence, inherited, now, rev, {e.token}, 2} end
+        if not (known or e.told) then return {verdict, fence, inherited, now, rev, {e.token}, 2} end
       end
     end
   end

@@ -52,6 +52,7 @@ from service.verbs import (
     Page,
     Telling,
     Tells,
+    clock,
     told_by,
 )
 
@@ -113,7 +114,7 @@ class Ledger:
         assert record is not None  # noqa: S101 - the caller sorts out events without a record
         foreign = foreign_link(record, hosted_prefix) if foreign is None else foreign
         page = link if (link := record.video_link) and link.startswith(hosted_prefix) else ""
-        content, until = content_of(record), time.monotonic() + self.lease_seconds
+        content, until = content_of(record), clock() + self.lease_seconds
         answer = await self._call(
             "accept",
             record.id,
@@ -167,12 +168,12 @@ class Ledger:
     async def claim(self, shards: Sequence[int], limit: int) -> list[Claimed]:
         """Lease up to `limit` due records in each of `shards`, in one round trip."""
         calls = [(shard_keys(shard), ("claim", limit, self.new_name(), self._lease_ms)) for shard in shards]
-        until = time.monotonic() + self.lease_seconds
+        until = clock() + self.lease_seconds
         return [self._claimed(answer, until) for answer in await self._store.pipeline_call(_SCRIPT, calls)]
 
     async def renew(self, lease: Lease) -> bool:
         """Lengthen a lease; False when somebody else has the record by now."""
-        until = time.monotonic() + self.lease_seconds
+        until = clock() + self.lease_seconds
         renewed = await self._call("renew", lease.entry.record, lease.fence, self._lease_ms)
         lease.until = until if renewed else 0.0
         return bool(renewed)
@@ -186,7 +187,7 @@ class Ledger:
 
     async def begin(self, lease: Lease, change: Change) -> bool:
         """Write what a run is about to do and keep the lease; False when somebody else has the record by now."""
-        until = time.monotonic() + self.lease_seconds
+        until = clock() + self.lease_seconds
         ours = bool((await self._write(lease, change, short=1))[0] != "lost")
         lease.until = until if ours else 0.0
         return ours

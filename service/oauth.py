@@ -23,7 +23,6 @@ from typing import Final, TypeVar
 import structlog
 
 from providers.base import (
-    FENCE,
     Account,
     Authorizer,
     Delegation,
@@ -33,6 +32,7 @@ from providers.base import (
     ProviderSettings,
     ReconnectRequired,
     TemporaryError,
+    for_everybody,
 )
 from service.connections import Connection
 from service.endpoint import (
@@ -267,7 +267,7 @@ class Broker:
         await asyncio.shield(task)
 
     async def _renewed(self, source: Source, version: int) -> None:
-        FENCE.set(None)  # others wait for this task too, and the lock has a fence of its own
+        for_everybody()  # others wait for this task too, and the lock has a fence of its own
         loop = asyncio.get_running_loop()
         owner, end = secrets.token_hex(8), loop.time() + self._patience
         while True:

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from providers.base import STATUSES
+from providers.base import HEARD, Heard
 from service.deliveries import Answered, Deliveries, Note
 from service.delivery import NOWHERE
 from service.logs import redacted, straight
@@ -177,18 +177,18 @@ class _Call:
         self._said = said
         self._attempt = attempt
         self._realm = realm
-        self._statuses: list[int] = []
+        self._heard = Heard()
         self._began = perf_counter()
 
     def __enter__(self) -> None:
-        self._watching = STATUSES.set(self._statuses)
+        self._watching = HEARD.set(self._heard)
         self._span = self._opened.__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         took, said, outcome = perf_counter() - self._began, self._said, kind.__name__ if kind else "ok"
-        STATUSES.reset(self._watching)
+        HEARD.reset(self._watching)
         said["outcome"] = outcome
         if kind:
             self._span.failed(outcome)
@@ -197,7 +197,7 @@ class _Call:
         self._span.set(attempt=self._attempt, **said)
         straight.info("provider_call", {**said, "milliseconds": milliseconds, "attempt": self._attempt})
         if self._log:
-            status = self._statuses[-1] if self._statuses else None
+            status = self._heard.statuses[-1] if self._heard.statuses else None
             what = (said["connection"], provider, verb, outcome, milliseconds, self._attempt, status)
             self._log.called(said.get("record"), self._realm, *what)
         self._opened.__exit__(kind, error, trace)

@@ -238,9 +238,7 @@ class Reconciler:
     async def _create(self, entry: Entry, intent: Placement, reads: int) -> Step:
         provider = self._settings.connections.provider(intent.connection)
         meeting = await self._call(entry, "create", intent, provider.create(intent.spec))
-        # What was just made as planned is as wanted, unless the settings moved or it takes another one's place.
-        kept = reads == self._settings.reads and entry.meeting is None and not entry.retired
-        return await self._adopt(entry, intent, meeting, "The meeting was made.", kept=kept)
+        return await self._adopt(entry, intent, meeting, "The meeting was made.", reads)
 
     async def _resolve(self, entry: Entry) -> Step:
         """An earlier run died or lost the answer in the middle of a create: ask before anything is made again."""
@@ -249,20 +247,19 @@ class Reconciler:
         provider = self._settings.connections.provider(intent.connection)
         found = await self._call(entry, "find", intent, provider.find(intent.spec))
         if found is not None:
-            # It may be another run's, made when the booking was at another time: it is changed to what is wanted.
-            return await self._adopt(
-                entry, intent, found, "A meeting whose making was interrupted was found.", doubt=True
-            )
+            return await self._adopt(entry, intent, found, "A meeting whose making was interrupted was found.", None)
         text = "The provider was asked for a meeting whose making was interrupted: it has none."
         capabilities = self._settings.connections.promises(intent)
         if capabilities and not capabilities.finds:
             text = _UNFINDABLE
         return Step(entry._replace(intent=None), Change("hold", drop=("intent",), journal=(("find", text),)))
 
-    async def _adopt(
-        self, entry: Entry, intent: Placement, meeting: Meeting, text: str, *, doubt: bool = False, kept: bool = False
-    ) -> Step:
-        placed = intent._replace(meeting=meeting)
+    async def _adopt(self, entry: Entry, intent: Placement, meeting: Meeting, text: str, reads: int | None) -> Step:
+        """Have the record take on a meeting that was made as planned; with `reads` None one that was found.
+
+        That may be another run's, made when the booking was at another time: it is changed to what is wanted.
+        """
+        placed, doubt = intent._replace(meeting=meeting), reads is None
         sets = {**self._ledger.standing(entry.record, placed), "made": str(intent.spec.generation)}
         retired = tuple(old for old in entry.retired if old.name != placed.name)
         if entry.meeting is not None and entry.meeting.name != placed.name:
@@ -273,7 +270,8 @@ class Reconciler:
         taken = await self._agendas.noted(self._settings.connections, placed)
         drop = ("intent", "older", f"x:{placed.name}", *(() if doubt else ("doubt",)))
         step = Step(after, Change("hold", sets, drop, (("ready", text), *warned(meeting), *taken)))
-        return self._finish(step, KEPT if kept else None)
+        as_planned = reads == self._settings.reads and not retired
+        return self._finish(step, KEPT if as_planned else None)
 
     async def _update(self, entry: Entry, now: Placement, wanted: Placement, why: str) -> Step:
         provider = self._settings.connections.provider(now.connection)

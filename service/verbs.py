@@ -15,17 +15,23 @@ LINKS: Final = 8
 """The last links that Vello was told, of which the ledger keeps the digests."""
 NEVER_MADE: Final = "Vello wants a link and there is no meeting"
 """Why the first meeting of a record is made."""
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 ZOMBIE: Final = "A process that had lost its lease made a meeting, or may have; it will be removed."
+
+
+def clock() -> float:
+    """Seconds since some time; those for which the machine was suspended count, where the system tells of them."""
+    return time.clock_gettime(_CLOCK)
 
 
 @dataclass(slots=True)
 class Lease:
     """The right to work on one record until it expires; `fence` proves it at every commit.
 
-    It holds `until` then (monotonic) as far as this process knows, which may have stood still. `inherited`: the one who
-    had it before let it expire in the middle of the work. `begun`: what was made or changed at a provider under it and
-    is not written down yet, each with whether that is certain. `turn` ends once the first call goes out. `foreseen`:
-    the meeting whose intent was written with the lease; the entry is without it.
+    It holds `until` then (by `clock`) as far as this process knows, which may have stood still. `inherited`: the one
+    who had it before let it expire in the middle of the work. `begun`: what was made or changed at a provider under it
+    and is not written down yet, each with whether that is certain. `turn` ends once the first call goes out.
+    `foreseen`: the meeting whose intent was written with the lease; the entry is without it.
     """
 
     entry: Entry
@@ -38,7 +44,7 @@ class Lease:
 
     def holds(self, seconds: float = 0.0) -> bool:
         """Whether it does, for so long at least."""
-        return time.monotonic() + seconds < self.until
+        return clock() + seconds < self.until
 
 
 class Foreseen(NamedTuple):

@@ -9,12 +9,13 @@ import pytest
 
 from providers.base import Meeting, MeetingSpec, OutcomeUnknown, ReconnectRequired
 from providers.memory import MemorySettings
+from service.agenda import Agendas
 from service.choices import Choice
 from service.entry import Entry
 from service.gate import OPENS_AFTER, Gate
 from service.reconcile import Reconciler
 from service.settings import Settings
-from service.shards import shard_of
+from service.shards import letter_of, shard_of
 from service.store import Store
 from service.vello import UPDATE_METADATA, Record
 from service.verbs import Accepted, Change, Committed, Foreseen, Lease, Telling, telling
@@ -92,12 +93,14 @@ async def test_the_intent_stands_before_the_call_and_is_gone_after_it(bench: Ben
     ]
 
 
-@pytest.mark.parametrize("earlier", [False, True], ids=["a new booking", "one that Vello named before"])
-async def test_the_entry_that_is_leased_is_the_one_in_the_store(bench: Bench, earlier: bool) -> None:
+@pytest.mark.parametrize("earlier", ["unknown", "named", "with our page"])
+async def test_the_entry_that_is_leased_is_the_one_in_the_store(bench: Bench, earlier: str) -> None:
     """Of a booking that was not known the store says little: the rest is what the event said."""
     data = record(language="sv", record_number="A-7")
-    if earlier:
+    if earlier == "named":
         await bench.ledger.accept(event("record.updated", data), "", PREFIX, inline=False)
+    if earlier == "with our page":  # of a store that was lost
+        data["metadata"] = {"video_link": f"{PREFIX}{letter_of(data['id'])}{'x' * 22}"}
     lease = await leased(bench, data)
     assert _ageless(lease.entry) == _ageless(await entry_of(bench, data))._replace(intent=None)
 
@@ -501,3 +504,21 @@ async def test_a_run_that_tells_vello_hears_of_a_page_that_vello_was_told_meanwh
     assert left is not None
     assert _ageless(left) == _ageless(await entry_of(bench, data))
     assert (left.answer, left.hosted, left.told) == ("", True, ("0123456789abcdef",))
+
+
+async def test_what_was_chosen_while_a_meeting_was_written_down_is_carried_out(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run settles a record only by the settings that it says it knew."""
+    data, noted = record(), Agendas.noted
+
+    async def choose_meanwhile(self: Agendas, *about: Any) -> tuple[tuple[str, str], ...]:
+        await bench.settings.choices.put("default", Choice(connection=_default(bench), title="Another title"))
+        await bench.settings.announce(bench.ledger)
+        monkeypatch.setattr(Agendas, "noted", noted)
+        return await noted(self, *about)
+
+    lease = await leased(bench, data)
+    monkeypatch.setattr(Agendas, "noted", choose_meanwhile)
+    await bench.start(lease)
+    assert [spec.title for spec in bench.vendor.meetings.values()] == ["Another title"]

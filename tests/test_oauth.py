@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 
-from providers.base import FENCE, Account, Delegation, PermanentError, ProviderError, ReconnectRequired, TemporaryError
+from providers.base import (
+    FENCE,
+    HEARD,
+    Account,
+    Delegation,
+    Heard,
+    PermanentError,
+    ProviderError,
+    ReconnectRequired,
+    TemporaryError,
+)
 from providers.http import Http
 from service.connections import Connection
 from service.endpoint import Tokens
@@ -120,9 +130,11 @@ async def test_a_renewal_is_for_all_whatever_the_first_who_asked_may_do(store: S
     await due(store)
     async with RawServer(NEW) as vendor:
         here, source = bench(vendor)
-        fenced = FENCE.set(lambda: False)
+        fenced, watching = FENCE.set(lambda: False), HEARD.set(heard := Heard())
         assert await here.token(source) == "new"
         FENCE.reset(fenced)
+        HEARD.reset(watching)
+    assert heard == Heard()
 
 
 async def test_new_tokens_outlive_a_store_that_is_away(bench: Bench) -> None:

@@ -38,7 +38,9 @@ async def outage(seconds: float) -> None:
 def stand_still(monkeypatch: "pytest.MonkeyPatch", seconds: float) -> None:
     """Have this process go on as one does that was frozen for so long: all its timers are due, nothing else came."""
     clock = time.monotonic
+    of = time.clock_gettime
     monkeypatch.setattr(time, "monotonic", lambda: clock() + seconds)
+    monkeypatch.setattr(time, "clock_gettime", lambda which: of(which) + seconds)
 
 
 async def closed(server: asyncio.Server) -> None:

@@ -38,7 +38,7 @@ MUTANTS: dict[str, tuple[Cut, ...]] = {
         ),
     ),
     "forgets_hosted": (Cut(" and not mints and not entry.hosted\n", " and not mints\n"),),
-    "no_renewal": (Cut(".call_later(pause, lambda: tasks", ".call_later(86_400, lambda: tasks"),),
+    "no_renewal": (Cut(".call_later(self._pause, self._begin)", ".call_later(86_400, self._begin)"),),
 }
 
 

@@ -1,6 +1,7 @@
 """The HTTP client against servers that do every wrong thing there is, byte by byte."""
 
 import asyncio
+import contextlib
 import gzip
 import logging
 import socket
@@ -21,8 +22,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from providers.base import (
     FENCE,
-    STATUSES,
+    HEARD,
     Delegation,
+    Heard,
     MeetingNotFound,
     NoRoom,
     OutcomeUnknown,
@@ -108,6 +110,7 @@ class KeepingServer:
 
 
 KEPT = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+REFUSED = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\n{}"
 
 
 async def failure(call: Awaitable[Answer]) -> ProviderError:
@@ -602,9 +605,9 @@ async def test_a_host_has_room_for_so_many_calls_of_all_clients_and_other_hosts_
 
 
 async def test_a_call_is_not_sent_by_who_may_no_longer_make_it(open_http: Open) -> None:
-    """Asked with a wire open, new or kept; of a later request of one verb nobody knows what the ones before did."""
+    """Asked with a wire open, new or kept."""
     async with KeepingServer(KEPT) as server:
-        client, seen = open_http(server.url), list[int]()
+        client = open_http(server.url)
         for times in range(2):
             fenced = FENCE.set(lambda: False)
             assert isinstance(await failure(client.send("POST", "/")), NoRoom)
@@ -612,13 +615,39 @@ async def test_a_call_is_not_sent_by_who_may_no_longer_make_it(open_http: Open) 
             assert len(server.requests) == times
             assert (await client.send("POST", "/")).status == 200
         assert server.connections == 1
-        watching = STATUSES.set(seen)
-        await client.send("POST", "/first")
+        await client.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "reply", "known"),
+    [("GET", KEPT, NoRoom), ("POST", KEPT, OutcomeUnknown), ("POST", REFUSED, NoRoom), ("POST", None, OutcomeUnknown)],
+    ids=["asked", "done", "refused its token", "maybe done"],
+)
+async def test_nobody_knows_what_a_call_did_that_stops_after_one_of_its_requests(
+    open_http: Open, method: str, reply: bytes | None, known: type[ProviderError]
+) -> None:
+    async with KeepingServer(reply) as server:
+        client, heard = open_http(server.url), Heard()
+        watching = HEARD.set(heard)
+        with contextlib.suppress(ProviderError):
+            await client.send(method, "/first")
         fenced = FENCE.set(lambda: False)
-        assert isinstance(await failure(client.send("POST", "/second")), OutcomeUnknown)
+        stopped = await failure(client.send("PATCH", "/second", safe=True))
         FENCE.reset(fenced)
-        STATUSES.reset(watching)
-        assert (len(server.requests), seen) == (3, [200])
+        HEARD.reset(watching)
+        assert type(stopped) is known
+        assert len(heard.statuses) == (reply is not None)
+        await client.close()
+
+
+async def test_nobody_knows_what_a_call_did_that_is_stopped_when_it_is_repeated(open_http: Open) -> None:
+    async with KeepingServer(None) as server:
+        client, may = open_http(server.url), [True]
+        watching, fenced = HEARD.set(Heard()), FENCE.set(lambda: bool(may) and may.pop())
+        assert isinstance(await failure(client.send("PATCH", "/", safe=True)), OutcomeUnknown)
+        FENCE.reset(fenced)
+        HEARD.reset(watching)
+        assert len(server.requests) == 1
         await client.close()
 
 
