@@ -327,6 +327,8 @@ async def test_all_of_it_works_without_javascript(at: At, tmp_path: Path, meetin
         await expect(page.get_by_role("status").first).to_contain_text("Saved")
         await page.get_by_role("link", name="Start", exact=True).click()
         await page.get_by_role("button", name="Make a test booking").click()
+        await expect(page.get_by_role("button", name="Remove the test booking")).to_be_visible()
+        await page.wait_for_load_state()
         await page.reload()
         await expect(page.get_by_label("Link", exact=True)).to_be_visible()
         await page.get_by_role("button", name="Suomi").click()
