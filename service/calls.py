@@ -112,6 +112,11 @@ class Permit:
         if self.turn:
             self.turn.end()
 
+    async def answered(self) -> None:
+        """The call has been answered: finish in turn."""
+        if self.turn:
+            await self.turn.resume()
+
     @property
     def connection(self) -> str:
         """Which connection may be called."""

@@ -38,7 +38,7 @@ from service.web.server import Server
 
 _log = structlog.get_logger(__name__)
 _HOST, _PORT = "127.0.0.1", 8080
-_YOUNG = 20_000  # objects after which garbage is looked for: what waits for a provider is looked through in vain
+_YOUNG = 100_000  # objects after which garbage is looked for: what waits for a provider is looked through in vain
 
 
 async def _serve(config: Config, listeners: list[socket.socket], role: Role, observer: Observer) -> None:

@@ -159,17 +159,17 @@ class Reconciler:
                 entry, permit, "Changing", lambda: self._update(entry, target, wanted, action.why)
             )
         assert wanted is not None  # noqa: S101 - what is left is CREATE and REPLACE
-        intended = self._ours(wanted)
-        if entry.older and (recalled := await self._recall(entry, intended, permit)):
+        ours = self._ours(wanted)
+        if entry.older and (recalled := await self._recall(entry, ours, permit)):
             return recalled
         if not lease.foreseen or lease.foreseen.placement != wanted or not self._holds(lease):
             text = f"Making a meeting: {action.why}."
-            sealed = self._ledger.seal(entry.record, intended)
+            sealed = self._ledger.seal(entry.record, ours)
             if not await self._began(lease, Change("hold", {"intent": sealed}, journal=((action.verdict, text),))):
                 return None
-        lease.begun.append((intended, False))
-        making = entry._replace(intent=intended)
-        return await self._guarded(making, permit, "Making", lambda: self._create(making, intended, reads), ("intent",))
+        lease.begun.append((ours, False))
+        then = entry._replace(intent=ours)
+        return await self._guarded(then, permit, "Making", lambda: self._create(then, ours, reads, permit), ("intent",))
 
     async def _recall(self, entry: Entry, wanted: Placement, permit: Permit) -> Step | None:
         """Take on the meeting of a record that is older than the store, if there is one; None when one is to be made.
@@ -235,9 +235,10 @@ class Reconciler:
         choice = self._settings.choice_of(entry)
         return plan(entry, choice, *self._settings.promises(entry, choice))
 
-    async def _create(self, entry: Entry, intent: Placement, reads: int) -> Step:
+    async def _create(self, entry: Entry, intent: Placement, reads: int, permit: Permit) -> Step:
         provider = self._settings.connections.provider(intent.connection)
         meeting = await self._call(entry, "create", intent, provider.create(intent.spec))
+        await permit.answered()
         return await self._adopt(entry, intent, meeting, "The meeting was made.", reads)
 
     async def _resolve(self, entry: Entry) -> Step:

@@ -106,6 +106,9 @@ class Runs:
         except asyncio.CancelledError:
             await asyncio.shield(self._leave(lease, _HANDED_BACK))
             raise
+        finally:
+            if lease.turn:
+                lease.turn.end()
 
     async def _worked(self, lease: Lease, revision: str, tell: Tell | None) -> Entry | None:
         try:

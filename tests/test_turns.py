@@ -79,6 +79,26 @@ async def test_nobody_waits_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     await task
 
 
+async def test_of_many_who_were_answered_a_few_finish_at_a_time_and_whoever_came_first_is_next() -> None:
+    turns = Turns(finishing=Turns())
+    begun = []
+    for _ in range(AT_ONCE + 2):
+        begun.append(await turns.take())
+        begun[-1].end()
+        await asyncio.sleep(0)
+    resumed = [asyncio.create_task(turn.resume()) for turn in begun]
+    late = resumed[AT_ONCE:]
+    _, still = await asyncio.wait(resumed, timeout=0.05)
+    assert still == set(late)
+    begun[0].end()
+    await asyncio.wait(late, return_when=asyncio.FIRST_COMPLETED)
+    assert [task.done() for task in late] == [True, False]
+    async with asyncio.timeout(10):
+        await begun[1].resume()  # once is enough, and holds nobody up
+    begun[1].end()
+    await asyncio.wait(late)
+
+
 async def test_who_waits_for_room_at_a_connection_gives_up_the_turn(store: Store) -> None:
     turns, begun = await full()
     calls = Calls(Gate(store), Budgets(store), Observer(), inline=1)
@@ -111,3 +131,21 @@ async def test_calls_under_way_hold_no_turn(store_url: str, meeting_server: Memo
         await meeting_server.faults()
         links = await answers
     assert all(link and link.startswith(meeting_server.url) for link in links)
+
+
+async def test_bookings_that_were_answered_too_late_for_vello_leave_their_turns(
+    store_url: str, meeting_server: MemoryServer
+) -> None:
+    """Nobody waits for those any more: their runs end, and with them their turns."""
+    number = AT_ONCE + 1
+    async with running(store_url, ANSWER_DEADLINE="1") as service:
+        await service.connect(meeting_server.url)
+        await meeting_server.faults(hold=True, only="create")
+        late = [record() for _ in range(number)]
+        pages = await asyncio.gather(*[service.link(data) for data in late])
+        assert not any(str(page).startswith(meeting_server.url) for page in pages)
+        await meeting_server.faults()
+        for data in late:
+            assert (await service.settled(data["id"]))["state"] == "ready"
+        for data in [record() for _ in range(number)]:
+            assert str(await service.link(data)).startswith(meeting_server.url)

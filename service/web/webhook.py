@@ -94,7 +94,7 @@ class Webhook:
         self._deadline = deadline
         self._observer = observer
         self._deliveries = deliveries
-        self._turns = Turns()
+        self._turns = Turns(finishing=Turns())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one event."""
