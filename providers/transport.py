@@ -158,9 +158,13 @@ class Wires:
         try:
             async with timeout(self._connect):
                 addresses = await self._addresses(origin.host, origin.port)
-                connected = await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS)
                 name = origin.host if secure else None
-                _, wire = await loop.create_connection(Wire, sock=connected, ssl=trust, server_hostname=name)
+                if len(addresses) == 1 and addresses[0][0] == socket.AF_INET:  # no choice, and twice as quick
+                    ip, port = addresses[0][4][:2]
+                    _, wire = await loop.create_connection(Wire, str(ip), port, ssl=trust, server_hostname=name)
+                else:
+                    connected = await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS)
+                    _, wire = await loop.create_connection(Wire, sock=connected, ssl=trust, server_hostname=name)
         except ssl.SSLCertVerificationError:
             raise NeverSent(": its certificate is not trusted") from None
         except OSError:  # a timeout, a refusal, an unknown name

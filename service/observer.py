@@ -42,6 +42,8 @@ class Seen:
     noted: str = ""
     foreign: str = ""
     erased: bool = False
+    took: float = 0.0
+    """Seconds until there was an answer."""
 
     def refused(self, code: str) -> None:
         """It was answered with an error that is the sender's."""
@@ -88,14 +90,13 @@ class _Event:
         self._log = log
         self._opened = span
         self._seen = Seen()
-        self._began = perf_counter()
 
     def __enter__(self) -> Seen:
         self._span = self._opened.__enter__()
         return self._seen
 
     def __exit__(self, *error: Any) -> None:
-        seen, took = self._seen, perf_counter() - self._began
+        seen, took = self._seen, self._seen.took
         self._metrics.event(seen.type, seen.outcome, took)
         line = {"type": seen.type if seen.type in TYPES else redacted(seen.type), "outcome": seen.outcome}
         if seen.record:

@@ -5,6 +5,7 @@ Plain ASGI, outside every framework's per-request machinery: this is the hot pat
 
 import asyncio
 from collections.abc import Mapping
+from time import perf_counter
 from typing import Any, Final
 
 import orjson
@@ -98,10 +99,12 @@ class Webhook:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one event."""
+        began = perf_counter()
         with self._observer.event(scope["headers"]) as seen:
             response = await self._answered(scope, receive, seen)
-        if response:
-            await response(scope, receive, send)
+            seen.took = perf_counter() - began
+            if response:  # before anything is written down of it: Vello waits
+                await response(scope, receive, send)
 
     async def _answered(self, scope: Scope, receive: Receive, seen: Seen) -> ASGIApp | None:
         """The answer; every error has the one shape. None when nobody listens any more."""
