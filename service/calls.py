@@ -186,7 +186,7 @@ class Calls:
 
     def likely(self, connection: str) -> bool:
         """Whether a call that Vello waits for may begin at once, as far as this process knows without a look."""
-        return self._gate.known_closed(connection) and not self._room(connection, inline=True).full
+        return self._gate.was_closed(connection) and not self._room(connection, inline=True).full
 
     def permit(
         self, connection: str, purse: Purse | None, *, inline: bool, turn: Turn | None = None

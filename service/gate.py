@@ -99,10 +99,10 @@ class Gate:
         spread = seen.length * random.uniform(0.05, 0.5)  # noqa: S311 (jitter is no secret)
         raise Held("The connection does not answer", left + spread)
 
-    def known_closed(self, connection: str) -> bool:
-        """Whether `enter` would say yes without a look."""
+    def was_closed(self, connection: str) -> bool:
+        """Whether it was so at the last look, however long ago: `enter` looks again."""
         seen = self._seen.get(connection)
-        return seen is not None and seen.state == "closed" and time.monotonic() - seen.at <= _BELIEVED
+        return seen is not None and seen.state == "closed"
 
     async def well(self, passage: Passage) -> None:
         """The provider answered, whatever it said."""
