@@ -44,10 +44,14 @@ Fixer = Literal["admin", "operator", "developer"]
 
 @dataclass(slots=True)
 class Heard:
-    """What came of the requests of one call: each answer's HTTP status, and whether any may have done something."""
+    """What came of the requests of one call: each answer's HTTP status, and whether any may have done something.
+
+    `well`: the last of them was answered, and not that the vendor is broken.
+    """
 
     statuses: list[int] = field(default_factory=list)
     acted: bool = False
+    well: bool = True
 
 
 HEARD: ContextVar[Heard | None] = ContextVar("heard", default=None)

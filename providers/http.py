@@ -19,7 +19,7 @@ import random
 import re
 import ssl
 import time
-from asyncio import sleep
+from asyncio import CancelledError, sleep
 from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -299,7 +299,7 @@ class Http:
                 return await _repeated(attempt, safe)
         except NoRoom as error:
             if (heard := HEARD.get()) and heard.acted:
-                raise OutcomeUnknown(error.text, well=True) from None
+                raise OutcomeUnknown(error.text, well=heard.well) from None
             raise
         except NeverSent as error:
             raise TemporaryError(f"{host} cannot be reached{error}.") from None
@@ -312,13 +312,10 @@ class Http:
         heard, acts = HEARD.get(), not raw.startswith((b"GET ", b"HEAD "))
         try:
             reply = await self._wires.call(origin, raw, most=self._max_body, bodiless=raw.startswith(b"HEAD "))
-        except AnswerLost:
-            if heard and acts:
-                heard.acted = True
+        except (AnswerLost, CancelledError):
+            if heard:
+                heard.acted, heard.well = heard.acted or acts, False
             raise
-        if heard:
-            heard.statuses.append(reply.status)
-            heard.acted = heard.acted or (acts and reply.status != 401)
         answer = Answer(
             host=host,
             status=reply.status,
@@ -326,6 +323,9 @@ class Http:
             body=reply.body[: self._max_body],
             safe=safe,
         )
+        if heard:
+            heard.statuses.append(reply.status)
+            heard.acted, heard.well = heard.acted or (acts and reply.status != 401), answer.sound
         if len(reply.body) > self._max_body and reply.status in SUCCESS:
             raise answer.unusable("is too long")
         return answer

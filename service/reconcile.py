@@ -238,7 +238,9 @@ class Reconciler:
     async def _create(self, entry: Entry, intent: Placement, reads: int, permit: Permit) -> Step:
         provider = self._settings.connections.provider(intent.connection)
         meeting = await self._call(entry, "create", intent, provider.create(intent.spec))
-        await permit.answered()
+        capabilities = self._settings.connections.promises(intent)
+        if capabilities and capabilities.finds:  # else nobody finds it, if this process ends while it waits
+            await permit.answered()
         return await self._adopt(entry, intent, meeting, "The meeting was made.", reads)
 
     async def _resolve(self, entry: Entry) -> Step:

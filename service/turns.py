@@ -36,6 +36,11 @@ class Turn:
             asyncio.get_running_loop().call_soon(self._turns.ended)
             self._turns = None
 
+    def leave(self) -> None:
+        """Nobody waits for what was begun any more: it needs no turn to be finished."""
+        self._finishing = None
+        self.end()
+
 
 class Turns:
     """The turns of one process."""

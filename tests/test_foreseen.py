@@ -17,6 +17,7 @@ from service.reconcile import Reconciler
 from service.settings import Settings
 from service.shards import letter_of, shard_of
 from service.store import Store
+from service.turns import AT_ONCE, Turn, Turns
 from service.vello import UPDATE_METADATA, Record
 from service.verbs import Accepted, Change, Committed, Foreseen, Lease, Telling, telling
 from tests.events import START, event, record
@@ -522,3 +523,14 @@ async def test_what_was_chosen_while_a_meeting_was_written_down_is_carried_out(
     monkeypatch.setattr(Agendas, "noted", choose_meanwhile)
     await bench.start(lease)
     assert [spec.title for spec in bench.vendor.meetings.values()] == ["Another title"]
+
+
+async def test_a_run_that_is_over_holds_no_turn(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waited for it may have left while it waited for its turn."""
+    monkeypatch.setattr("service.turns.LONGEST", 60.0)
+    lease, finishing = await leased(bench, record()), Turns()
+    lease.turn = Turn(None, finishing)
+    await bench.start(lease)
+    async with asyncio.timeout(10):
+        for _ in range(AT_ONCE):
+            await finishing.wait()

@@ -99,6 +99,15 @@ async def test_of_many_who_were_answered_a_few_finish_at_a_time_and_whoever_came
     await asyncio.wait(late)
 
 
+async def test_what_nobody_waits_for_any_more_is_finished_without_a_turn() -> None:
+    finishing, _ = await full()
+    turns = Turns(finishing=finishing)
+    turn = await turns.take()
+    turn.leave()
+    async with asyncio.timeout(10):
+        await turn.resume()
+
+
 async def test_who_waits_for_room_at_a_connection_gives_up_the_turn(store: Store) -> None:
     turns, begun = await full()
     calls = Calls(Gate(store), Budgets(store), Observer(), inline=1)

@@ -101,8 +101,10 @@ class Webhook:
         """Answer one event."""
         began = perf_counter()
         with self._observer.event(scope["headers"]) as seen:
-            response = await self._answered(scope, receive, seen)
-            seen.took = perf_counter() - began
+            try:
+                response = await self._answered(scope, receive, seen)
+            finally:
+                seen.took = perf_counter() - began
             if response:  # before anything is written down of it: Vello waits
                 await response(scope, receive, send)
 
@@ -181,7 +183,7 @@ class Webhook:
             return await self._said(record, accepted, realm, due, seen, inline=inline)
         finally:
             if turn:
-                turn.end()
+                turn.leave()
 
     async def _said(
         self, record: Record, accepted: Accepted, realm: str, due: float, seen: Seen, *, inline: bool

@@ -110,6 +110,7 @@ class KeepingServer:
 
 
 KEPT = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+BROKEN = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 2\r\n\r\n{}"
 REFUSED = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\n{}"
 
 
@@ -620,8 +621,14 @@ async def test_a_call_is_not_sent_by_who_may_no_longer_make_it(open_http: Open) 
 
 @pytest.mark.parametrize(
     ("method", "reply", "known"),
-    [("GET", KEPT, NoRoom), ("POST", KEPT, OutcomeUnknown), ("POST", REFUSED, NoRoom), ("POST", None, OutcomeUnknown)],
-    ids=["asked", "done", "refused its token", "maybe done"],
+    [
+        ("GET", KEPT, NoRoom),
+        ("POST", KEPT, OutcomeUnknown),
+        ("POST", REFUSED, NoRoom),
+        ("POST", None, OutcomeUnknown),
+        ("POST", BROKEN, OutcomeUnknown),
+    ],
+    ids=["asked", "done", "refused its token", "maybe done", "maybe done by one that is broken"],
 )
 async def test_nobody_knows_what_a_call_did_that_stops_after_one_of_its_requests(
     open_http: Open, method: str, reply: bytes | None, known: type[ProviderError]
@@ -636,6 +643,8 @@ async def test_nobody_knows_what_a_call_did_that_stops_after_one_of_its_requests
         FENCE.reset(fenced)
         HEARD.reset(watching)
         assert type(stopped) is known
+        if isinstance(stopped, OutcomeUnknown):
+            assert stopped.well == (reply == KEPT)
         assert len(heard.statuses) == (reply is not None)
         await client.close()
 
@@ -644,7 +653,9 @@ async def test_nobody_knows_what_a_call_did_that_is_stopped_when_it_is_repeated(
     async with KeepingServer(None) as server:
         client, may = open_http(server.url), [True]
         watching, fenced = HEARD.set(Heard()), FENCE.set(lambda: bool(may) and may.pop())
-        assert isinstance(await failure(client.send("PATCH", "/", safe=True)), OutcomeUnknown)
+        stopped = await failure(client.send("PATCH", "/", safe=True))
+        assert isinstance(stopped, OutcomeUnknown)
+        assert not stopped.well
         FENCE.reset(fenced)
         HEARD.reset(watching)
         assert len(server.requests) == 1
