@@ -248,10 +248,22 @@ class ClusterServers:
 
 
 async def _kill_known(master: StoreServer) -> None:
-    """Kill a master that takes no more writes and whose replica has all it took."""
-    await master.say("CLIENT", "PAUSE", "5000", "WRITE")
-    assert await master.say("WAIT", "1", "5000") == 1
+    """Kill a master that takes no more writes and whose replica says that it has all it took.
+
+    WAIT would not do: it waits for what its own connection wrote.
+    """
+    await master.say("CLIENT", "PAUSE", "20000", "WRITE")
+
+    async def known() -> bool:
+        said = await master.say("INFO", "replication")
+        return any(int(each["offset"]) >= said["master_repl_offset"] for each in _replicas(said))
+
+    await wait_until(known, 15)
     master.kill()
+
+
+def _replicas(said: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each for name, each in said.items() if name.startswith("slave") and isinstance(each, dict)]
 
 
 class ScriptedServer:
