@@ -128,6 +128,7 @@ class _Permitted:
 
     def __init__(self, calls: "Calls", gate: Gate, room: Room, asked: tuple[str, Purse | None, Turn | None]) -> None:
         self._calls, self._gate, self._room, self._asked = calls, gate, room, asked
+        self._place: object | None = None
 
     async def __aenter__(self) -> Permit:
         connection, purse, turn = self._asked
@@ -137,12 +138,8 @@ class _Permitted:
         self._permit = Permit(passage, None, turn)
         try:
             self._place = await self._room.take()
-            try:
-                await self._calls.draw(self._permit, purse)
-            except BaseException:
-                self._room.give_back(self._place)
-                raise
-        except BaseException:
+            await self._calls.draw(self._permit, purse)
+        except BaseException:  # whatever it is, nothing stays taken
             await self._leave()
             raise
         return self._permit
@@ -154,10 +151,11 @@ class _Permitted:
             if not self._permit.used:
                 await self._calls.nothing_came(self._permit, spent=False)
         finally:
-            self._room.give_back(self._place)
             await self._leave()
 
     async def _leave(self) -> None:
+        if self._place is not None:
+            self._room.give_back(self._place)
         with contextlib.suppress(StoreUnavailable):  # a trial that nobody ends is over after a while
             await self._gate.leave(self._permit.passage)
 

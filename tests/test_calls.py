@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from providers.base import Budget
-from service.budget import Budgets, Purse
+from service.budget import Budgets, Purse, Spent
 from service.calls import LONGEST_QUEUE, Calls, Room
 from service.gate import Gate, Held
 from service.observer import Observer
@@ -118,6 +118,22 @@ async def test_what_was_drawn_for_a_call_that_never_began_is_given_back(store: S
         assert await left() == 8
         permit.begun()
     assert await left() == 8
+
+
+async def test_a_permit_leaves_its_place_however_it_ends(store: Store) -> None:
+    budgets, purse = Budgets(store), Purse("a", "anna", Budget(per_host=1), "create")
+    calls = Calls(Gate(store), budgets, Observer(), inline=1)
+    for _ in range(2):
+        async with calls.permit("a", None, inline=True) as permit:
+            permit.begun()
+        with pytest.raises(ZeroDivisionError):
+            async with calls.permit("a", None, inline=True):
+                raise ZeroDivisionError
+    await budgets.draw(purse)
+    for _ in range(2):
+        with pytest.raises(Spent):
+            await calls.permit("a", purse, inline=True).__aenter__()
+    assert await refusal(calls) == ""
 
 
 async def test_one_call_is_given_back_once_whoever_says_that_it_came_to_nothing(store: Store) -> None:
