@@ -11,12 +11,13 @@ function verbs.recreate()
   if e.owner or e.intent or not e.meeting then return -1 end
   if (e.made or '0') ~= ARGV[5] or (e.generation or '0') ~= ARGV[6] then return -1 end
   unpark(e)
-  redis.call('HSET', entry, 'x:' .. ARGV[4], e.meeting, 'state', 'pending')
-  redis.call('HDEL', entry, 'meeting', 'entrance', 'doubt', 'attempts', 'refusals', 'reason')
-  withdraw(base, entry)
-  redis.call('HINCRBY', entry, 'made', 1)
-  redis.call('HINCRBY', entry, 'generation', 1)
+  put(e, 'x:' .. ARGV[4], e.meeting, 'state', 'pending')
+  drop(e, 'meeting', 'entrance', 'doubt', 'attempts', 'refusals', 'reason')
+  withdraw(base, e)
+  count_on(e, 'made')
+  count_on(e, 'generation')
   tell('asked', ARGV[3])
+  save(entry, journal)
   put_due(record, now)
   return 1
 end
@@ -30,16 +31,17 @@ function verbs.release()
   if e.owner or e.intent or e.erased then return -1 end
   unpark(e)
   if ARGV[4] == '1' then
-    redis.call('HSET', entry, 'released', 1)
-    redis.call('HDEL', entry, 'meeting', 'entrance', 'doubt')
+    put(e, 'released', 1)
+    drop(e, 'meeting', 'entrance', 'doubt')
   else
-    redis.call('HDEL', entry, 'released')
+    drop(e, 'released')
   end
-  redis.call('HSET', entry, 'state', 'pending')
-  redis.call('HDEL', entry, 'attempts', 'refusals', 'reason')
-  redis.call('HINCRBY', entry, 'made', 1)
-  redis.call('HINCRBY', entry, 'generation', 1)
+  put(e, 'state', 'pending')
+  drop(e, 'attempts', 'refusals', 'reason')
+  count_on(e, 'made')
+  count_on(e, 'generation')
   tell('asked', ARGV[3])
+  save(entry, journal)
   put_due(record, now)
   return 1
 end
@@ -56,18 +58,18 @@ function verbs.adopt()
   if e.owner or e.intent or e.released or e.erased or (e.generation or '0') ~= ARGV[9] then return -1 end
   if (e.meeting ~= nil) ~= (ARGV[10] ~= '') or (e.made or '0') ~= ARGV[12] then return -1 end
   unpark(e)
-  if e.meeting then redis.call('HSET', entry, 'x:' .. ARGV[10], e.meeting) end
-  redis.call('HSET', entry, 'meeting', ARGV[5], 'made', ARGV[6], 'marked', ARGV[11], 'state', 'pending',
-    'asked', e.asked or now_s)
-  hosted_by(base, entry, ARGV[13])
-  redis.call('HDEL', entry, 'x:' .. ARGV[4], 'doubt', 'older', 'attempts', 'refusals', 'reason')
-  if ARGV[8] == '1' then redis.call('HSET', entry, 'doubt', '1') end
+  if e.meeting then put(e, 'x:' .. ARGV[10], e.meeting) end
+  put(e, 'meeting', ARGV[5], 'made', ARGV[6], 'marked', ARGV[11], 'state', 'pending', 'asked', e.asked or now_s)
+  hosted_by(base, e, ARGV[13])
+  drop(e, 'x:' .. ARGV[4], 'doubt', 'older', 'attempts', 'refusals', 'reason')
+  if ARGV[8] == '1' then put(e, 'doubt', '1') end
   if e.foreign == ARGV[7] then
-    redis.call('HDEL', entry, 'foreign')
-    redis.call('HSET', entry, 'told', ARGV[7])
+    drop(e, 'foreign')
+    put(e, 'told', ARGV[7])
   end
-  redis.call('HINCRBY', entry, 'generation', 1)
+  count_on(e, 'generation')
   tell('found', ARGV[3])
+  save(entry, journal)
   put_due(record, now)
   return 1
 end
@@ -98,13 +100,11 @@ function verbs.erase()
     return 'gone'
   end
   redis.call('DEL', journal)
-  for _, name in ipairs({'wish', 'digest', 'foreign', 'ended', 'token', 'told', 'hosted', 'answer', 'asked', 'reason'}) do
-    redis.call('HDEL', entry, name)
-  end
-  redis.call('HDEL', entry, 'attempts', 'refusals', 'released', 'entrance', 'host', 'host_name', 'host_for', 'noticed')
-  redis.call('HSET', entry, 'erased', '1', 'rank', '2', 'state', 'pending')
-  redis.call('HINCRBY', entry, 'generation', 1)
-  e.rank = '2'
+  drop(e, 'wish', 'digest', 'foreign', 'ended', 'token', 'told', 'hosted', 'answer', 'asked', 'reason')
+  drop(e, 'attempts', 'refusals', 'released', 'entrance', 'host', 'host_name', 'host_for', 'noticed')
+  put(e, 'erased', '1', 'rank', '2', 'state', 'pending')
+  count_on(e, 'generation')
+  save(entry, journal)
   expire(e, 0, tonumber(ARGV[4]))
   if not leased(e) then put_due(record, now) end
   return 'pending'

@@ -35,14 +35,13 @@ local function recall(base, record, e, set, held, now_s)
   local foreign = set.foreign or e.foreign or ''
   if live and foreign ~= '' and foreign ~= ARGV[22] then return false end
   set.meeting, set.made, set.marked, set.older = ARGV[20], ARGV[21], ARGV[30], ''
-  hosted_by(base, base .. 'r:' .. record, ARGV[33])
+  hosted_by(base, e, ARGV[33])
   if ARGV[23] == '1' then set.doubt = '1' end
   if foreign == ARGV[22] then
     set.foreign = ''
     told_too(e, set, ARGV[22])
   end
   if live then set.asked = set.asked or e.asked or tostring(now_s) end
-  redis.call('HDEL', base .. 'r:' .. record, 'owner', 'lease')
-  e.owner, e.lease = nil, nil
+  drop(e, 'owner', 'lease')
   return true
 end

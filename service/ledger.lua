@@ -21,23 +21,10 @@ if verb == 'accept' and ARGV[4] == '1' and ARGV[5] == '0' then
   if told then return told end
 end
 
-local JOURNAL_LINES = 50
 local PARKED = 3600 * 1000 -- ms after which a parked record is tried all the same: a wake-up may have been missed
 
-local function load(key)
-  local flat, fields = redis.call('HGETALL', key), {}
-  for i = 1, #flat, 2 do fields[flat[i]] = flat[i + 1] end
-  return fields, flat
-end
-
 local function tell(what, text)
-  local last = redis.call('LINDEX', journal, -1)
-  if last then
-    local said = cjson.decode(last)
-    if said.what == what and said.text == text then return end
-  end
-  redis.call('RPUSH', journal, cjson.encode({at = now_s, what = what, text = text}))
-  redis.call('LTRIM', journal, -JOURNAL_LINES, -1)
+  lines[#lines + 1] = {at = now_s, what = what, text = text}
 end
 
 -- Whether anything stands at a provider, or may, that belongs to this record.
@@ -68,8 +55,7 @@ end
 local function unpark(e)
   if e.parked then
     redis.call('ZREM', base .. 'parked:' .. e.parked, record)
-    redis.call('HDEL', entry, 'parked')
-    e.parked = nil
+    drop(e, 'parked')
   end
 end
 
@@ -103,7 +89,7 @@ local function grant(e, owner, ms)
   local inherited = (e.owner and not held) and 1 or 0
   if inherited == 1 then tell('takeover', 'The process that worked on this fell silent; another one takes over.') end
   if not (held and e.owner == owner) then fence = fence + 1 end
-  redis.call('HSET', entry, 'fence', fence, 'owner', owner, 'lease', now + ms)
+  put(e, 'fence', fence, 'owner', owner, 'lease', now + ms)
   redis.call('ZADD', due, now + ms, record)
   return fence, inherited
 end
@@ -173,54 +159,52 @@ function verbs.accept()
     tell('asked', e.asked and 'Vello asked for the link again.' or 'Vello asked for a link.')
   end
   for name, value in pairs(set) do
-    if value == '' then
-      redis.call('HDEL', entry, name)
-      e[name] = nil
-    else
-      redis.call('HSET', entry, name, value)
-      e[name] = value
-    end
+    if value == '' then drop(e, name) else put(e, name, value) end
   end
+  local work = holds(e) or (e.asked and e.rank == '0')
   if moved then
-    local work = holds(e) or (e.asked and e.rank == '0')
-    redis.call('HSET', entry, 'state', work and 'pending' or (e.rank == '0' and 'none' or 'gone'))
-    redis.call('HINCRBY', entry, 'generation', 1)
-    redis.call('HDEL', entry, 'attempts', 'refusals')
+    put(e, 'state', work and 'pending' or (e.rank == '0' and 'none' or 'gone'))
+    count_on(e, 'generation')
+    drop(e, 'attempts', 'refusals')
     unpark(e)
     if not work then
-      redis.call('HSET', entry, 'settled', redis.call('HGET', entry, 'generation'))
-      redis.call('HDEL', entry, 'reason', 'noticed')
+      put(e, 'settled', e.generation)
+      drop(e, 'reason', 'noticed')
       local none = 'There is no meeting to remove.'
       tell('settled', e.rank == '0' and 'No meeting yet: Vello has not asked for a link.' or none)
-      if not leased(e) then redis.call('ZREM', due, record) redis.call('HDEL', entry, 'owner', 'lease') end
+      if not leased(e) then redis.call('ZREM', due, record) drop(e, 'owner', 'lease') end
     elseif not leased(e) and ARGV[14] == '' then
       put_due(record, now)
     end
   end
-  if verdict == 'new' or moved or set.asked or set.token then expire(e, tonumber(ARGV[17]), tonumber(ARGV[18])) end
-  local changed, fence, inherited = moved or next(set) ~= nil, 0, 0
+  local fence, inherited, mine, answer = 0, 0, 0, nil
   if asks and not moved and not leased(e) and e.answer and e.rank == '0' then
     local good = e.generation .. ':' .. rev .. ':'
-    if string.sub(e.answer, 1, #good) == good then
-      return {verdict, -1, 0, now, rev, string.sub(e.answer, #good + 1), e.token, e.meeting or ''}
-    end
+    if string.sub(e.answer, 1, #good) == good then answer = string.sub(e.answer, #good + 1) end
   end
-  if ARGV[14] ~= '' then
-    local mine = leased(e) and e.owner == ARGV[14]
-    local score = redis.call('ZSCORE', due, record)
-    local ready = moved and (holds(e) or (e.asked and e.rank == '0'))
-    ready = ready or (score and tonumber(score) <= now)
-    if mine or (ready and not leased(e)) then
+  if ARGV[14] ~= '' and not answer then
+    local ready = moved and work
+    if not ready then
+      local score = redis.call('ZSCORE', due, record)
+      ready = score and tonumber(score) <= now
+    end
+    if leased(e) and e.owner == ARGV[14] or (ready and not leased(e)) then
       fence, inherited = grant(e, ARGV[14], tonumber(ARGV[15]))
       if ARGV[31] ~= '' and e.digest == ARGV[8] and untouched(e) then
-        redis.call('HSET', entry, 'intent', ARGV[31], 'intended', now)
+        put(e, 'intent', ARGV[31], 'intended', now)
         tell('create', ARGV[32])
-        if not (known or e.told) then return {verdict, fence, inherited, now, rev, {e.token}, 2} end
+        mine = (known or e.told) and 1 or 2
+      elseif e.intent == ARGV[31] then
+        mine = 1
       end
     end
   end
-  if changed or fence > 0 then e, flat = load(entry) end
-  return {verdict, fence, inherited, now, rev, flat, (fence > 0 and e.intent == ARGV[31]) and 1 or 0}
+  local changed = next(pen) ~= nil
+  save(entry, journal)
+  if verdict == 'new' or moved or set.asked or set.token then expire(e, tonumber(ARGV[17]), tonumber(ARGV[18])) end
+  if answer then return {verdict, -1, 0, now, rev, answer, e.token, e.meeting or ''} end
+  if mine == 2 then return {verdict, fence, inherited, now, rev, {e.token}, mine} end
+  return {verdict, fence, inherited, now, rev, changed and flattened(e) or flat, mine}
 end
 
 -- Lease up to ARGV[2] due records to ARGV[3] for ARGV[4] ms, and take what has vanished off the sets, a few off the index.
@@ -237,11 +221,8 @@ function verbs.claim()
       redis.call('ZADD', due, e.lease, id)
     else
       local fence, inherited = grant(e, ARGV[3], tonumber(ARGV[4]))
-      local _, flat = load(entry)
-      out[#out + 1] = id
-      out[#out + 1] = fence
-      out[#out + 1] = inherited
-      out[#out + 1] = flat
+      save(entry, journal)
+      for _, value in ipairs({id, fence, inherited, flattened(e)}) do out[#out + 1] = value end
     end
   end
   for _, id in ipairs(redis.call('ZRANGE', index, 0, 7)) do
@@ -256,38 +237,36 @@ end
 function verbs.renew()
   local e = load(entry)
   if e.fence ~= ARGV[3] or not e.owner then return 0 end
-  redis.call('HSET', entry, 'lease', now + tonumber(ARGV[4]))
+  put(e, 'lease', now + tonumber(ARGV[4]))
+  save(entry, journal)
   redis.call('ZADD', due, now + tonumber(ARGV[4]), record)
   return 1
 end
 
-local function change(set, del, lines)
+local function change(e, set, del, said)
   for i = 1, #set, 2 do
-    if set[i] == 'host_for' then hosted_by(base, entry, set[i + 1]) end
-    redis.call('HSET', entry, set[i], set[i + 1])
-    if set[i] == 'intent' then redis.call('HSET', entry, 'intended', now) end
-    if set[i] == 'state' then note_failed(base, index, record, set[i + 1] == 'failed') end
-    if set[i] == 'state' and set[i + 1] ~= 'pending' and set[i + 1] ~= 'failed' then redis.call('HDEL', entry, 'noticed') end
+    local name, value = set[i], set[i + 1]
+    if name == 'host_for' then hosted_by(base, e, value) end
+    put(e, name, value)
+    if name == 'intent' then put(e, 'intended', now) end
+    if name == 'state' then note_failed(base, index, record, value == 'failed') end
+    if name == 'state' and value ~= 'pending' and value ~= 'failed' then drop(e, 'noticed') end
   end
-  for _, name in ipairs(del) do redis.call('HDEL', entry, name) end
-  for i = 1, #lines, 2 do tell(lines[i], lines[i + 1]) end
+  drop(e, unpack(del))
+  for i = 1, #said, 2 do tell(said[i], said[i + 1]) end
 end
 
 -- Vello is told the link with digest `link`, the booking's page if `hosted` is '1'; `answer` as in `told` below.
-local function remember(link, hosted, answer)
-  local told, kept = redis.call('HGET', entry, 'told') or '', {}
+local function remember(e, link, hosted, answer)
+  local told, kept = e.told or '', {}
   for digest in string.gmatch(told, '[^,]+') do
     if digest ~= link then kept[#kept + 1] = digest end
   end
   kept[#kept + 1] = link
   while #kept > 8 do table.remove(kept, 1) end
-  redis.call('HSET', entry, 'told', table.concat(kept, ','))
-  if hosted == '1' then redis.call('HSET', entry, 'hosted', '1') end
-  if answer == '' or (hosted ~= '1' and redis.call('HEXISTS', entry, 'hosted') == 1) then
-    redis.call('HDEL', entry, 'answer')
-  else
-    redis.call('HSET', entry, 'answer', answer)
-  end
+  put(e, 'told', table.concat(kept, ','))
+  if hosted == '1' then put(e, 'hosted', '1') end
+  if answer == '' or (hosted ~= '1' and e.hosted) then drop(e, 'answer') else put(e, 'answer', answer) end
   if string.match(told, '[^,]*$') == link then return end
   tell('told', hosted == '1' and "Vello was told the booking's page." or "Vello was told the meeting's own link.")
 end
@@ -298,35 +277,30 @@ end
 --      13 '1' without the entry in the answer, '2' without it if Vello was told: then a fifth answer is 1
 -- Answers ok | moved (Vello wants something newer: go round again, the lease is kept) | lost, now, rev, the entry.
 function verbs.commit()
-  local e = load(entry)
+  local e, flat = load(entry)
   local mode, rev, verdict, known = ARGV[6], redis.call('GET', KEYS[3]) or '0', 'ok', false
   if e.nonce == ARGV[4] and e.fence == ARGV[3] then
-    local _, flat = load(entry)
     return {e.owner and mode ~= 'hold' and 'moved' or 'ok', now, rev, flat}
   end
-  if e.fence ~= ARGV[3] or not e.owner then
-    local _, flat = load(entry)
-    return {'lost', now, rev, flat}
-  end
-  local what = cjson.decode(ARGV[10])
-  change(what.set, what.del, what.journal)
-  redis.call('HDEL', entry, 'answer')
-  redis.call('HSET', entry, 'nonce', ARGV[4])
-  local moved = e.generation ~= ARGV[5]
+  if e.fence ~= ARGV[3] or not e.owner then return {'lost', now, rev, flat} end
+  local what, moved = cjson.decode(ARGV[10]), e.generation ~= ARGV[5]
+  change(e, what.set, what.del, what.journal)
+  drop(e, 'answer')
+  put(e, 'nonce', ARGV[4])
   if mode == 'hold' or (mode == 'done' and moved) then
     verdict = mode == 'hold' and 'ok' or 'moved'
-    redis.call('HSET', entry, 'lease', now + tonumber(ARGV[8]), 'state', 'pending')
+    put(e, 'lease', now + tonumber(ARGV[8]), 'state', 'pending')
     redis.call('ZADD', due, now + tonumber(ARGV[8]), record)
   else
-    redis.call('HDEL', entry, 'owner', 'lease')
+    drop(e, 'owner', 'lease')
     if mode == 'done' then
-      redis.call('HSET', entry, 'settled', ARGV[5])
-      redis.call('HDEL', entry, 'attempts', 'refusals')
+      put(e, 'settled', ARGV[5])
+      drop(e, 'attempts', 'refusals')
       redis.call('ZREM', due, record)
       -- Who waited may have given up and said the hosted link; that one stays.
       local told = what.told ~= cjson.null and what.told
       if told and (told[2] == '1' or not e.hosted) then
-        remember(told[1], told[2], told[3])
+        remember(e, told[1], told[2], told[3])
         known = ARGV[13] == '2'
       end
     elseif moved then
@@ -334,25 +308,25 @@ function verbs.commit()
     elseif mode == 'back' then
       put_due(record, now + tonumber(ARGV[7]))
     else
-      redis.call('HINCRBY', entry, 'attempts', 1)
+      count_on(e, 'attempts')
       if mode == 'retry' then
         put_due(record, now + tonumber(ARGV[7]))
       else
         local parked = base .. 'parked:' .. ARGV[9]
         redis.call('ZADD', due, now + PARKED, record)
-        redis.call('HSET', entry, 'parked', ARGV[9])
+        put(e, 'parked', ARGV[9])
         redis.call('ZADD', parked, redis.call('ZSCORE', index, record) or now_s, record)
         redis.call('EXPIRE', parked, tonumber(ARGV[12]))
         note_parked(ARGV[9], tonumber(ARGV[12]))
       end
     end
   end
+  save(entry, journal)
   if ARGV[13] == '1' then return {verdict, now, rev, {}} end
-  local after, flat = load(entry)
-  local over = after.erased and mode == 'done' and not moved and not holds(after)
+  local over = e.erased and mode == 'done' and not moved and not holds(e)
   if over then return {verdict, now, rev, wipe()} end
-  if mode == 'done' then expire(after, tonumber(ARGV[11]), tonumber(ARGV[12])) end
-  return {verdict, now, rev, known and {} or flat, known and 1 or 0}
+  if mode == 'done' then expire(e, tonumber(ARGV[11]), tonumber(ARGV[12])) end
+  return {verdict, now, rev, known and {} or flattened(e), known and 1 or 0}
 end
 
 -- Look at the record again now, whoever asks; ARGV 4 '1': what its meeting is like is in doubt. ARGV 3 text.
@@ -361,10 +335,11 @@ function verbs.nudge()
   local e = load(entry)
   if not e.rank then return 0 end
   unpark(e)
-  redis.call('HINCRBY', entry, 'generation', 1)
-  redis.call('HDEL', entry, 'attempts', 'refusals')
-  if ARGV[4] == '1' then redis.call('HSET', entry, 'doubt', '1') end
+  count_on(e, 'generation')
+  drop(e, 'attempts', 'refusals')
+  if ARGV[4] == '1' then put(e, 'doubt', '1') end
   tell('asked', ARGV[3])
+  save(entry, journal)
   if not leased(e) then put_due(record, now) end
   return 1
 end
@@ -374,13 +349,13 @@ end
 function verbs.orphan()
   local erased, e = buried(ARGV[7]), load(entry)
   if e['x:' .. ARGV[3]] == ARGV[4] then return 1 end
-  redis.call('HSET', entry, 'x:' .. ARGV[3], ARGV[4])
-  if not e.rank then redis.call('HSET', entry, 'rank', erased and '2' or '1', 'generation', '0', 'older', '1') end
-  if erased then redis.call('HSET', entry, 'erased', '1') end
-  if ARGV[9] == '1' then redis.call('HSET', entry, 'intended', now) end
+  put(e, 'x:' .. ARGV[3], ARGV[4], 'state', 'pending')
+  if not e.rank then put(e, 'rank', erased and '2' or '1', 'older', '1') end
+  if erased then put(e, 'erased', '1') end
+  if ARGV[9] == '1' then put(e, 'intended', now) end
   tell('orphan', ARGV[8])
-  redis.call('HINCRBY', entry, 'generation', 1)
-  redis.call('HSET', entry, 'state', 'pending')
+  count_on(e, 'generation')
+  save(entry, journal)
   expire(e, tonumber(ARGV[5]), tonumber(ARGV[6]))
   if not leased(e) then put_due(record, now) end
   return 1

@@ -69,7 +69,7 @@ def _sources(names: str) -> str:
     return "".join(resources.files("service").joinpath(f"{name}.lua").read_text() for name in names.split())
 
 
-_BEFORE = _sources("order tombs note failed hosts found")
+_BEFORE = _sources("entry order tombs note failed hosts found")
 _SCRIPT = Script(_BEFORE + SOURCE + _sources("ledger links noticed parked asked"))
 
 

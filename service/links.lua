@@ -11,8 +11,10 @@ end
 -- Remember that Vello was told the link with digest ARGV[3]; ARGV[4] '1' when it is the hosted one. ARGV[5]:
 -- generation:revision:what, the answer that holds as long as neither moves ('' none).
 function verbs.told()
-  if redis.call('EXISTS', entry) == 0 then return 0 end
-  remember(ARGV[3], ARGV[4], ARGV[5])
+  local e = load(entry)
+  if not next(e) then return 0 end
+  remember(e, ARGV[3], ARGV[4], ARGV[5])
+  save(entry, journal)
   return 1
 end
 
@@ -22,9 +24,9 @@ function verbs.host()
   local e = load(entry)
   if not e.token or e.erased then return '' end
   if not e.host then
-    redis.call('HSET', entry, 'host', ARGV[4], 'host_name', ARGV[3])
-    if ARGV[5] ~= '' then redis.call('HSETNX', entry, 'host_for', ARGV[5]) end
-    e.host, e.host_name = ARGV[4], ARGV[3]
+    put(e, 'host', ARGV[4], 'host_name', ARGV[3])
+    if ARGV[5] ~= '' and not e.host_for then put(e, 'host_for', ARGV[5]) end
+    save(entry, journal)
   end
   redis.call('SET', base .. 'h:' .. e.host_name, record, 'EX', math.max(1, redis.call('TTL', entry)))
   return e.host

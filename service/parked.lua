@@ -11,8 +11,9 @@ function verbs.unpark()
       redis.call('ZREM', base .. 'parked:' .. ARGV[2], record)
     elseif not leased(e) then
       count = count + 1
-      redis.call('HDEL', entry, 'attempts', 'refusals')
+      drop(e, 'attempts', 'refusals')
       tell('unparked', 'The connection works again, so this goes on.')
+      save(entry, journal)
       redis.call('ZADD', due, 'LT', now + tonumber(ARGV[i + 1]), record)
       wake()
     end

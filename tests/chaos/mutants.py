@@ -21,14 +21,14 @@ class Cut:
 MUTANTS: dict[str, tuple[Cut, ...]] = {
     "no_fence": (
         Cut(
-            "  if e.fence ~= ARGV[3] or not e.owner then\n    local _, flat = load(entry)",
-            "  if false then\n    local _, flat = load(entry)",
+            "if e.fence ~= ARGV[3] or not e.owner then return {'lost', now, rev, flat} end",
+            "",
         ),
     ),
     "no_intent": (
         Cut('Change("hold", {"intent": sealed}', 'Change("hold", {}'),
-        Cut("redis.call('HSET', entry, 'intent', ARGV[31], 'intended', now)", ""),
-        Cut("(fence > 0 and e.intent == ARGV[31]) and 1 or 0", "1"),
+        Cut("put(e, 'intent', ARGV[31], 'intended', now)", ""),
+        Cut("local fence, inherited, mine, answer = 0, 0, 0, nil", "local fence, inherited, mine, answer = 0, 0, 1, nil"),
         Cut('anew = {"intent": self._ledger.seal(entry.record, entry.intent)} if entry.intent else {}', "anew = {}"),
     ),
     "no_find": (
