@@ -1,4 +1,4 @@
--- What admins, and the sweep, ask of one record. Stands after ledger.lua in one script, and begins it.
+-- What admins, and the sweep, ask of one record. Stands after ledger.lua in one script.
 
 -- Have a new meeting made in place of the one that stands; that one is removed afterwards, and the host's link is
 -- withdrawn: somebody may have it who should not. ARGV 3 text  4 its name  5, 6 `made` and `generation` as they were when it was read.
@@ -109,5 +109,3 @@ function verbs.erase()
   if not leased(e) then put_due(record, now) end
   return 'pending'
 end
-
-return verbs[verb]()

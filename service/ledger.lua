@@ -1,4 +1,4 @@
--- The ledger's verbs. One script, so that they share what they know; one verb a call, one shard a call.
+-- The ledger's verbs. A script is made of each, with all that they share (scripts.py); one shard a call.
 --
 -- Every verb is safe to repeat: the client sends a command again when the connection broke before its answer came.
 -- Only the server's clock is read, so clocks of pods that disagree do no harm.

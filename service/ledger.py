@@ -8,7 +8,6 @@ import math
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from importlib import resources
 from typing import Any, Final
 
 import orjson
@@ -16,8 +15,9 @@ import structlog
 
 from service.entry import Entry, Placement, digest, foreign_link, host_purpose
 from service.parked import noticing, paced
-from service.repeats import SOURCE, Repeats, orders_of
+from service.repeats import Repeats, orders_of
 from service.rows import Rows, content_of, digest_of
+from service.scripts import SCRIPTS
 from service.shards import (
     SHARDS,
     base,
@@ -32,7 +32,7 @@ from service.shards import (
     shard_sets,
     token_in,
 )
-from service.store import Script, Store
+from service.store import Store
 from service.tombs import Tombs
 from service.vault import Damaged, UnknownKey, Vault
 from service.vello import UPDATE_METADATA, Event
@@ -63,14 +63,6 @@ TOMBSTONE: Final = 90 * 86_400
 """Seconds a deleted record is remembered, so that late events cannot revive it."""
 
 _log = structlog.get_logger(__name__)
-
-
-def _sources(names: str) -> str:
-    return "".join(resources.files("service").joinpath(f"{name}.lua").read_text() for name in names.split())
-
-
-_BEFORE = _sources("entry order tombs note failed hosts found")
-_SCRIPT = Script(_BEFORE + SOURCE + _sources("ledger links noticed parked asked"))
 
 
 class Ledger:
@@ -169,7 +161,7 @@ class Ledger:
         """Lease up to `limit` due records in each of `shards`, in one round trip."""
         calls = [(shard_keys(shard), ("claim", limit, self.new_name(), self._lease_ms)) for shard in shards]
         until = clock() + self.lease_seconds
-        return [self._claimed(answer, until) for answer in await self._store.pipeline_call(_SCRIPT, calls)]
+        return [self._claimed(answer, until) for answer in await self._store.pipeline_call(SCRIPTS["claim"], calls)]
 
     async def renew(self, lease: Lease) -> bool:
         """Lengthen a lease; False when somebody else has the record by now."""
@@ -260,12 +252,13 @@ class Ledger:
         rows = await self._store.pipeline([("ZRANGE", key, 0, -1, "WITHSCORES") for key in keys])
         parked = {n: [(row[at], float(row[at + 1])) for at in range(0, len(row), 2)] for n, row in enumerate(rows)}
         calls = [(shard_keys(n), ("unpark", connection, *turn)) for n, turn in paced(parked, time.time())]
-        return sum(await self._store.pipeline_call(_SCRIPT, calls)) if calls else 0
+        return sum(await self._store.pipeline_call(SCRIPTS["unpark"], calls)) if calls else 0
 
     async def noticed(self, at: int, connections: Sequence[str], records: Sequence[str]) -> None:
         """Remember that people were told at `at` of `records`, and of all that wait for `connections`."""
         shares = noticing(at, connections, records)
-        await self._store.pipeline_call(_SCRIPT, [(shard_keys(n), ("noticed", *share)) for n, share in shares])
+        calls = [(shard_keys(n), ("noticed", *share)) for n, share in shares]
+        await self._store.pipeline_call(SCRIPTS["noticed"], calls)
 
     async def waiting(self, connections: Sequence[str]) -> list[int]:
         """How many records wait for each of `connections` to work again."""
@@ -286,7 +279,7 @@ class Ledger:
     async def backlog(self) -> Backlog:
         """How much waits in all shards, in one round trip; late is what the store's clock says."""
         calls = [(shard_keys(shard), ("backlog",)) for shard in range(SHARDS)]
-        due, scheduled, late = zip(*await self._store.pipeline_call(_SCRIPT, calls), strict=True)
+        due, scheduled, late = zip(*await self._store.pipeline_call(SCRIPTS["backlog"], calls), strict=True)
         return Backlog(sum(due), sum(scheduled), max(late) / 1000)
 
     async def resolve(self, token: str, *, host: bool = False) -> tuple[Entry, str, int] | None:
@@ -295,7 +288,7 @@ class Ledger:
         if shard < 0:
             return None
         named = (name_of(token), "h") if host else (token, "m")
-        record, now, revision, flat = await self._store.call(_SCRIPT, shard_keys(shard), ("resolve", *named))
+        record, now, revision, flat = await self._store.call(SCRIPTS["resolve"], shard_keys(shard), ("resolve", *named))
         entry = self._rows.entry(record, flat)
         return (entry, revision, now // 1000) if entry else None
 
@@ -384,7 +377,7 @@ class Ledger:
         return self._tombs.name(f"{record}\0{placement.hosted_by}")[:12] if placement else ""
 
     def _call(self, verb: str, record: str, *rest: str | int | bytes) -> Awaitable[Any]:
-        return self._store.call(_SCRIPT, record_keys(record), (verb, record, *rest))
+        return self._store.call(SCRIPTS[verb], record_keys(record), (verb, record, *rest))
 
     def _claimed(self, answer: list[Any], until: float) -> Claimed:
         now, due, revision, *rest = answer

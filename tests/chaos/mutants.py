@@ -28,7 +28,7 @@ MUTANTS: dict[str, tuple[Cut, ...]] = {
     "no_intent": (
         Cut('Change("hold", {"intent": sealed}', 'Change("hold", {}'),
         Cut("put(e, 'intent', ARGV[31], 'intended', now)", ""),
-        Cut("local fence, inherited, mine, answer = 0, 0, 0, nil", "local fence, inherited, mine, answer = 0, 0, 1, nil"),
+        Cut("inherited, mine, answer = 0, 0, 0, nil", "inherited, mine, answer = 0, 0, 1, nil"),
         Cut('anew = {"intent": self._ledger.seal(entry.record, entry.intent)} if entry.intent else {}', "anew = {}"),
     ),
     "no_find": (
