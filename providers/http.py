@@ -29,6 +29,7 @@ from json import JSONEncoder, loads
 from typing import Any, Self
 
 import httpx
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from providers.base import (
     HEARD,
@@ -54,7 +55,7 @@ MAX_RETRY_AFTER = 86_400.0
 
 # Only unpacked answers have a known size.
 _HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "vello-meetings"}
-_PAUSES = (0.1, 0.3)  # seconds before the second and the third try
+_PAUSES = (0.05, 0.1), (0.15, 0.3)  # seconds before the second and the third try: at least, at most
 _BUSY = frozenset({502, 503, 504})
 # ValueError is what an address or a header becomes that cannot be written.
 _NOT_SENDABLE = (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError)
@@ -289,14 +290,19 @@ class Http:
             async with self._hosts.room(origin, self._patience):
                 maybe_sent = True
                 try:
-                    return await self._attempt(origin, host, raw, safe)
+                    answer = await self._attempt(origin, host, raw, safe)
                 except NeverSent:
                     maybe_sent = False
                     raise
+            if safe and _is_busy(answer):
+                raise _Busy(answer)
+            return answer
 
         try:
             with Limit(self._deadline):
-                return await _repeated(attempt, safe)
+                return await _repeated(attempt, (NeverSent, AnswerLost, _Busy) if safe else (NeverSent,))
+        except _Busy as busy:
+            return busy.answer
         except NoRoom as error:
             if (heard := HEARD.get()) and heard.acted:
                 raise OutcomeUnknown(error.text, well=heard.well) from None
@@ -347,17 +353,24 @@ def _written(value: Any, headers: dict[str, str]) -> bytes:
     return _encode(value).encode()
 
 
-async def _repeated(attempt: Callable[[], Awaitable[Answer]], safe: bool) -> Answer:
-    for pause in _PAUSES:
-        try:
-            answer = await attempt()
-            if not (safe and _is_busy(answer)):
-                return answer
-        except (NeverSent, AnswerLost) as error:
-            if isinstance(error, AnswerLost) and not safe:
-                raise
-        await sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (jitter is no secret)
-    return await attempt()
+class _Busy(Exception):
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+async def _repeated(attempt: Callable[[], Awaitable[Answer]], harmless: tuple[type[Exception], ...]) -> Answer:
+    try:
+        return await attempt()  # without tenacity, which takes as long as all else that is done for a call
+    except harmless:
+        pass
+    second, third = _PAUSES
+    await sleep(random.uniform(*second))  # noqa: S311 (jitter is no secret)
+    last = stop_after_attempt(2)
+    again = AsyncRetrying(
+        retry=retry_if_exception_type(harmless), stop=last, wait=wait_random(*third), sleep=sleep, reraise=True
+    )
+    return await again(attempt)
 
 
 def _is_busy(answer: Answer) -> bool:

@@ -1,7 +1,5 @@
 """The composition root: builds everything, closes everything; nothing imports it but the command line."""
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, Literal
@@ -11,6 +9,7 @@ from pydantic import SecretStr, ValidationError
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_fixed
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from providers.base import DAY, ProviderInfo
@@ -309,20 +308,21 @@ async def store_of(config: Config, stack: AsyncExitStack, patience: float = 0.0)
         valkey = EmbeddedValkey(config.data_dir)
         stack.push_async_callback(valkey.close)
         url = await valkey.start()
-    end, waits = time.monotonic() + patience, False
-    while True:
-        try:
-            store = await Store.open(url, prefix=config.redis_prefix)
-        except StoreUnavailable as error:
-            if time.monotonic() >= end:
-                raise
-            if not waits:
-                _log.warning("store_awaited", reason=str(error), seconds=round(patience))
-            waits = True
-            await asyncio.sleep(1.0)
-        else:
-            stack.push_async_callback(store.close)
-            return store
+
+    def awaited(state: RetryCallState) -> None:
+        if state.attempt_number == 1 and state.outcome:
+            _log.warning("store_awaited", reason=str(state.outcome.exception()), seconds=round(patience))
+
+    there = AsyncRetrying(
+        retry=retry_if_exception_type(StoreUnavailable),
+        stop=stop_after_delay(patience),
+        wait=wait_fixed(1.0),
+        before_sleep=awaited,
+        reraise=True,
+    )
+    store: Store = await there(Store.open, url, prefix=config.redis_prefix)
+    stack.push_async_callback(store.close)
+    return store
 
 
 async def _built_in(settings: Settings, ledger: Ledger, config: Config) -> None:

@@ -189,6 +189,26 @@ async def test_a_lost_answer_of_a_call_that_may_not_be_repeated_is_unknown_after
         assert server.connections == 1
 
 
+async def test_a_call_that_was_never_sent_is_made_once_more_and_not_after_it_was_sent(
+    open_http: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, calls = unused_port(), []
+
+    async def lose(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        calls.append(await reader.read(1000))
+        writer.close()
+
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def starts(_: float) -> None:
+            await stack.enter_async_context(await asyncio.start_server(lose, "127.0.0.1", port))
+
+        monkeypatch.setattr("providers.http.sleep", starts)
+        error = await failure(open_http(f"http://127.0.0.1:{port}").send("POST", "/", json={}))
+        assert isinstance(error, OutcomeUnknown)
+        assert len(calls) == 1
+
+
 @pytest.mark.parametrize("reply", LOST, ids=shown)
 async def test_a_lost_answer_of_a_safe_call_is_temporary_after_three_tries(open_http: Open, reply: Reply) -> None:
     async with RawServer(reply) as server:
