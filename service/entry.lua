@@ -4,7 +4,7 @@
 
 local JOURNAL_LINES = 50
 
-local pen, lines = {}, {}
+local changes, lines = {}, {}
 
 -- The entry at `key`, field -> value, and as the store answers it.
 local function load(key)
@@ -29,14 +29,14 @@ local function put(e, ...)
   for i = 1, #given, 2 do
     local value = given[i + 1]
     if type(value) == 'number' then value = string.format('%.17g', value) end
-    e[given[i]], pen[given[i]] = value, value
+    e[given[i]], changes[given[i]] = value, value
   end
 end
 
 -- Have fields taken away.
 local function drop(e, ...)
   for _, name in ipairs({...}) do
-    if e[name] then e[name], pen[name] = nil, false end
+    if e[name] then e[name], changes[name] = nil, false end
   end
 end
 
@@ -48,7 +48,7 @@ end
 -- Write it all. What the journal's last line says already is not said again.
 local function save(entry, journal)
   local set, gone, said = {}, {}, {}
-  for name, value in pairs(pen) do
+  for name, value in pairs(changes) do
     if value then
       set[#set + 1] = name
       set[#set + 1] = value
@@ -56,16 +56,15 @@ local function save(entry, journal)
       gone[#gone + 1] = name
     end
   end
-  if #set > 0 then redis.call('HSET', entry, unpack(set)) end
-  if #gone > 0 then redis.call('HDEL', entry, unpack(gone)) end
   local last = #lines > 0 and redis.call('LINDEX', journal, -1)
   last = last and cjson.decode(last) or {}
   for _, line in ipairs(lines) do
     if line.what ~= last.what or line.text ~= last.text then said[#said + 1], last = cjson.encode(line), line end
   end
+  if #set > 0 then redis.call('HSET', entry, unpack(set)) end
+  if #gone > 0 then redis.call('HDEL', entry, unpack(gone)) end
   if #said > 0 and redis.call('RPUSH', journal, unpack(said)) > JOURNAL_LINES then
     redis.call('LTRIM', journal, -JOURNAL_LINES, -1)
   end
-  pen, lines = {}, {}
+  changes, lines = {}, {}
 end
-

@@ -199,7 +199,7 @@ function verbs.accept()
       end
     end
   end
-  local changed = next(pen) ~= nil
+  local changed = next(changes) ~= nil
   save(entry, journal)
   if verdict == 'new' or moved or set.asked or set.token then expire(e, tonumber(ARGV[17]), tonumber(ARGV[18])) end
   if answer then return {verdict, -1, 0, now, rev, answer, e.token, e.meeting or ''} end
@@ -222,7 +222,10 @@ function verbs.claim()
     else
       local fence, inherited = grant(e, ARGV[3], tonumber(ARGV[4]))
       save(entry, journal)
-      for _, value in ipairs({id, fence, inherited, flattened(e)}) do out[#out + 1] = value end
+      out[#out + 1] = id
+      out[#out + 1] = fence
+      out[#out + 1] = inherited
+      out[#out + 1] = flattened(e)
     end
   end
   for _, id in ipairs(redis.call('ZRANGE', index, 0, 7)) do
@@ -246,10 +249,8 @@ end
 local function change(e, set, del, said)
   for i = 1, #set, 2 do
     local name, value = set[i], set[i + 1]
-    if name == 'host_for' then hosted_by(base, e, value) end
-    put(e, name, value)
+    if name == 'host_for' then hosted_by(base, e, value) else put(e, name, value) end
     if name == 'intent' then put(e, 'intended', now) end
-    if name == 'state' then note_failed(base, index, record, value == 'failed') end
     if name == 'state' and value ~= 'pending' and value ~= 'failed' then drop(e, 'noticed') end
   end
   drop(e, unpack(del))
@@ -296,7 +297,6 @@ function verbs.commit()
     if mode == 'done' then
       put(e, 'settled', ARGV[5])
       drop(e, 'attempts', 'refusals')
-      redis.call('ZREM', due, record)
       -- Who waited may have given up and said the hosted link; that one stays.
       local told = what.told ~= cjson.null and what.told
       if told and (told[2] == '1' or not e.hosted) then
@@ -321,7 +321,10 @@ function verbs.commit()
       end
     end
   end
+  -- What writes comes first: a store that is full refuses a script as long as nothing was taken away.
   save(entry, journal)
+  note_failed(base, index, record, e.state == 'failed')
+  if mode == 'done' and not moved then redis.call('ZREM', due, record) end
   if ARGV[13] == '1' then return {verdict, now, rev, {}} end
   local over = e.erased and mode == 'done' and not moved and not holds(e)
   if over then return {verdict, now, rev, wipe()} end

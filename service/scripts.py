@@ -1,4 +1,4 @@
-"""The ledger's scripts, one for each verb: to define a function that is not called costs as much as a command."""
+"""The ledger's scripts, one for each verb: a function costs the store time where it is defined, called or not."""
 
 import re
 from importlib import resources
@@ -8,7 +8,7 @@ from service.repeats import SOURCE
 from service.store import Script
 
 _BEFORE: Final = "entry order tombs note failed hosts found"
-_AFTER: Final = "ledger links noticed parked asked"
+AFTER: Final = "ledger links noticed parked asked"
 _VERB: Final = re.compile(r"^function verbs\.(\w+)\(\)\n.*?^end\n", re.MULTILINE | re.DOTALL)
 _REMARK: Final = re.compile(r"^ *--.*\n", re.MULTILINE)
 
@@ -18,7 +18,7 @@ def _read(names: str) -> str:
 
 
 def _scripts() -> dict[str, Script]:
-    source = _REMARK.sub("", _read(_BEFORE) + SOURCE + _read(_AFTER))
+    source = _REMARK.sub("", _read(_BEFORE) + SOURCE + _read(AFTER))
     shared = _VERB.sub("", source)
     return {verb[1]: Script(f"{shared}{verb[0]}return verbs.{verb[1]}()\n") for verb in _VERB.finditer(source)}
 

@@ -117,7 +117,7 @@ async def test_a_first_link_takes_two_calls_of_the_store_and_each_writes_the_ent
         before = await calls()
         await bench.start(await leased(bench, record()))
         took.append(tuple(after - then for after, then in zip(await calls(), before, strict=True)))
-    assert min(took) == (2, 2)
+    assert set(took) == {(2, 2)}
 
 
 async def test_whoever_takes_over_asks_the_vendor_before_anything_is_made(bench: Bench) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from service import scripts
+
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(path for folder in ("service", "providers") for path in (ROOT / folder).rglob("*") if path.is_file())
 CODE = [path for path in SOURCES if path.suffix in (".py", ".lua")]
@@ -26,6 +28,11 @@ def tracked() -> list[Path]:
 @pytest.mark.parametrize("path", CODE, ids=str)
 def test_no_file_is_longer_than_400_lines(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 400
+
+
+def test_every_verb_that_is_written_has_its_script() -> None:
+    written = "".join((ROOT / "service" / f"{name}.lua").read_text() for name in scripts.AFTER.split())
+    assert re.findall(r"verbs\.(\w+)", written) == list(scripts.SCRIPTS)
 
 
 @pytest.mark.parametrize("path", CODE, ids=str)

@@ -15,12 +15,13 @@ from service.entry import Entry, Placement
 from service.ledger import RETENTION, TOMBSTONE, Ledger
 from service.parked import AT_ONCE, paced
 from service.shards import base, record_keys, shard_of
-from service.store import Script, Store
+from service.store import Script, Store, StoreUnavailable
 from service.store_node import Command
 from service.vault import Vault
 from service.vello import DELETED, UPDATE_METADATA
 from service.verbs import Accepted, Change, Lease, Told, telling
 from tests.events import START, event, record
+from tests.stores import StoreServer
 from tests.waiting import wait_until
 
 VAULT = Vault([("k1", b"k" * 32)])
@@ -43,8 +44,20 @@ class Comparing(Store):
         answer = await super().call(script, keys, args)
         flat = answer[{"accept": 5, "commit": 3}[args[0]]] if args[0] in ("accept", "commit") else None
         if isinstance(flat, list) and len(flat) > 1:  # one alone is the token of a record that was not known
-            assert dict(zip(flat[::2], flat[1::2], strict=True)) == await self.execute("HGETALL", keys[3])
+            assert _fields(flat) == await self.execute("HGETALL", keys[3])
         return answer
+
+    async def pipeline_call(self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        answers = await super().pipeline_call(script, calls)
+        for (keys, args), answer in zip(calls, answers, strict=True):
+            for at in range(3, len(answer) if args[0] == "claim" else 0, 4):
+                key = f"{keys[0].removesuffix('due')}r:{answer[at]}"
+                assert _fields(answer[at + 3]) == await self.execute("HGETALL", key)
+        return answers
+
+
+def _fields(flat: Sequence[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 class Interrupted(Store):
@@ -557,3 +570,38 @@ async def test_what_was_deleted_stays_as_long_as_its_meeting_may_still_take_plac
     assert lease
     await ledger.commit(lease, Change("done", {"state": "gone"}, ("meeting",)))
     assert (await lives(ledger, data["id"]))[0] <= TOMBSTONE
+
+
+async def test_a_meeting_found_of_what_was_deleted_shortens_no_life(ledger: Ledger) -> None:
+    """It is removed sooner or later, however long its account is dead."""
+    data = {**record(), "time": int(time.time()) + 300 * 86_400}
+    lease = (await say(ledger, UPDATE_METADATA, data, inline=True)).lease
+    assert lease
+    await ledger.commit(lease, Change("done", {"state": "ready"}))
+    row = record_keys(data["id"])[3]
+    await say(ledger, DELETED, {"id": data["id"]})
+    await ledger._store.execute("EXPIRE", row, 300 * 86_400)
+    await ledger.orphan(data["id"], Placement("zoom-1", SPEC, Meeting("m-1", "https://x.example/m-1")))
+    assert await ledger._store.execute("TTL", row) > TOMBSTONE
+
+
+async def test_a_store_that_is_full_takes_no_commit_or_all_of_it() -> None:
+    async with StoreServer() as server:
+        store = await Store.open(server.url)
+        ledger, data = Ledger(store, VAULT), record()
+        lease = (await say(ledger, UPDATE_METADATA, data, inline=True)).lease
+        assert lease
+        due, *_, row, journal = record_keys(data["id"])
+
+        async def all_of_it() -> list[Any]:
+            return list(await store.pipeline([("HGETALL", row), ("LRANGE", journal, 0, -1), ("ZRANGE", due, 0, -1)]))
+
+        before, change = await all_of_it(), Change("done", {"state": "ready"}, journal=(("made", "A meeting."),))
+        await store.execute("CONFIG", "SET", "maxmemory", "1")
+        with pytest.raises(StoreUnavailable, match="out of memory"):
+            await ledger.commit(lease, change)
+        assert await all_of_it() == before
+        await store.execute("CONFIG", "SET", "maxmemory", "0")
+        assert (await ledger.commit(lease, change)).verdict == "ok"
+        assert await all_of_it() != before
+        await store.close()
