@@ -605,3 +605,13 @@ async def test_a_store_that_is_full_takes_no_commit_or_all_of_it() -> None:
         assert (await ledger.commit(lease, change)).verdict == "ok"
         assert await all_of_it() != before
         await store.close()
+
+
+async def test_what_the_journal_says_last_is_not_said_again(ledger: Ledger) -> None:
+    data = record()
+    await say(ledger, UPDATE_METADATA, data)
+    for text in ("Look again.", "Look again.", "It was moved by hand.", "Look again."):
+        await ledger.nudge(data["id"], text)
+    found = await ledger.get(data["id"])
+    assert found
+    assert [line.text for line in found[1]][-3:] == ["Look again.", "It was moved by hand.", "Look again."]
